@@ -1,0 +1,104 @@
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "bench/attention_case.h"
+#include "bench/bench.h"
+#include "heed/attention.h"
+
+namespace heed::bench {
+namespace {
+
+class AttentionBench : public Bench {
+ public:
+  AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
+      : setting_(setting), case_(workload), pool_(pool) {
+    if (workload.sharp) inputs_ = {proof::Distribution::sharp, workload.head_dim};
+  }
+
+  Status measure(int threads, Result& result) override;
+
+ private:
+  Status prepare(int threads);
+  AttentionTensors tensors(std::int64_t run);
+  Status attend(std::int64_t run) { return heed::run(plan_, tensors(run), workspace_, &executor_); }
+  Status measure_limits_once(Result& result) const {
+    return raise_limits(setting_, limit_memory_,
+                        setting_.warm ? Residence::cache : Residence::memory, result);
+  }
+  Status check(Result& result);
+
+  const Setting& setting_;
+  const AttentionCase case_;
+  Pool& pool_;
+  Inputs inputs_;
+  Plan plan_;
+  Workspace workspace_;
+  Executor executor_;
+  Pool query_;
+  std::vector<float> out_;
+  std::span<const float> keys_and_values_, limit_memory_;
+  std::size_t copies_ = 1;
+};
+
+Status AttentionBench::prepare(int threads) {
+  if (Status status = Executor::create(threads, executor_); !status) return status;
+  const PlanOptions options{.isa = setting_.isa, .workers = threads};
+  if (Status status = plan_attention(case_.config(), case_.batch(), options, plan_); !status) {
+    return status;
+  }
+  if (Status status = workspace_.reserve(plan_); !status) return status;
+  if (query_.size() == 0) {
+    if (Status status = Pool::create(case_.query_floats(), setting_.pages(), query_); !status)
+      return status;
+  }
+  out_.assign(case_.query_floats(), 0.0F);
+  keys_and_values_ = pool_.inputs(inputs_);
+  const std::size_t copy = case_.kv_copy_floats();
+  const std::size_t room = keys_and_values_.size();
+  copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
+  limit_memory_ = keys_and_values_.first(setting_.warm ? copy : setting_.stream_floats);
+  return {};
+}
+
+AttentionTensors AttentionBench::tensors(std::int64_t run) {
+  const std::size_t size = case_.kv_copy_floats();
+  const std::size_t copy = static_cast<std::size_t>(run) % copies_;
+  AttentionTensors tensors;
+  tensors.q = query_.inputs(inputs_).data();
+  tensors.k = keys_and_values_.data() + copy * size;
+  tensors.v = tensors.k + size / 2;
+  tensors.out = out_.data();
+  return tensors;
+}
+
+Status AttentionBench::check(Result& result) {
+  std::fill(out_.begin(), out_.end(), std::numeric_limits<float>::quiet_NaN());
+  if (Status status = attend(0); !status) return status;
+  result.accuracy = check_attention(case_.geometry(), tensors(0));
+  return {};
+}
+
+Status AttentionBench::measure(int threads, Result& result) {
+  result.threads = threads;
+  result.layout = case_.layout();
+  if (Status status = prepare(threads); !status) return status;
+  if (Status status = measure_limits_once(result); !status) return status;
+  const auto once = [this](std::int64_t run) { return attend(run); };
+  if (Status status = repeat(setting_.seconds, once, result.timing); !status) return status;
+  if (Status status = measure_limits_once(result); !status) return status;
+  const double seconds = result.timing.min_ms * 1e-3;
+  const auto operations = static_cast<double>(plan_.visible_scores() * 4 * case_.config().head_dim);
+  result.gflops = operations / seconds * 1e-9;
+  result.gbps = case_.needed_bytes() / seconds * 1e-9;
+  return check(result);
+}
+
+}  // namespace
+
+std::unique_ptr<Bench> make_attention_bench(const AttentionWorkload& workload,
+                                            const Setting& setting, Pool& pool) {
+  return std::make_unique<AttentionBench>(workload, setting, pool);
+}
+
+}  // namespace heed::bench

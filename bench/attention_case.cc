@@ -1,0 +1,80 @@
+#include "bench/attention_case.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace heed::bench {
+namespace {
+
+bool uniform(const std::vector<std::int32_t>& lengths) {
+  return std::all_of(lengths.begin(), lengths.end(),
+                     [&](std::int32_t length) { return length == lengths.front(); });
+}
+
+std::vector<std::int32_t> offsets_of(const std::vector<std::int32_t>& lengths) {
+  std::vector<std::int32_t> offsets{0};
+  std::partial_sum(lengths.begin(), lengths.end(), std::back_inserter(offsets));
+  return offsets;
+}
+
+}  // namespace
+
+AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(workload) {
+  config_.query_heads = workload.query_heads;
+  config_.kv_heads = workload.kv_heads;
+  config_.head_dim = workload.head_dim;
+  config_.causal = workload.causal;
+  batch_.sequences = workload.sequences();
+  batch_.query = describe_queries();
+  batch_.key = describe_keys();
+  if (workload.cached()) {
+    batch_.k = batch_.v = Layout::bhsd(batch_.key.length, workload.kv_heads, workload.head_dim);
+  }
+  const proof::Geometry shape = geometry();
+  const auto floats = [&](const proof::Tokens& tokens, const Layout& layout, std::int64_t heads) {
+    return static_cast<std::size_t>(
+        proof::extent(tokens, layout, batch_.sequences, heads, workload.head_dim));
+  };
+  query_floats_ = floats(shape.queries(), shape.q_layout(), workload.query_heads);
+  key_floats_ = floats(shape.keys(), shape.k_layout(), workload.kv_heads);
+}
+
+Lengths AttentionCase::describe_queries() {
+  Lengths lengths;
+  if (uniform(workload_.query_lengths)) {
+    lengths.length = workload_.query_lengths.front();
+  } else {
+    query_offsets_ = offsets_of(workload_.query_lengths);
+    lengths.offsets = query_offsets_;
+  }
+  return lengths;
+}
+
+Lengths AttentionCase::describe_keys() {
+  const std::vector<std::int32_t>& each = workload_.kv_lengths;
+  Lengths lengths;
+  if (uniform(each)) {
+    lengths.length = each.front();
+  } else if (workload_.cached()) {
+    lengths.length = *std::max_element(each.begin(), each.end());
+    lengths.lengths = each;
+  } else {
+    key_offsets_ = offsets_of(each);
+    lengths.offsets = key_offsets_;
+  }
+  return lengths;
+}
+
+std::string AttentionCase::layout() const {
+  const std::string queries = batch_.query.offsets.empty() ? "bshd" : "ragged shd";
+  return workload_.cached() ? "q " + queries + ", kv bhsd" : queries;
+}
+
+double AttentionCase::needed_bytes() const {
+  const std::vector<std::int32_t>& each = workload_.kv_lengths;
+  const double keys = std::accumulate(each.begin(), each.end(), 0.0);
+  const auto numbers = static_cast<double>(workload_.kv_heads * 2 * workload_.head_dim);
+  return keys * numbers * sizeof(float);
+}
+
+}  // namespace heed::bench

@@ -1,0 +1,49 @@
+// An attention workload as heed describes it.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "bench/workloads.h"
+#include "heed/attention.h"
+#include "tests/proof/geometry.h"
+
+namespace heed::bench {
+
+/// The description, and the sizes of the tensors. Dense where all sequences are of one length,
+/// ragged where not; queries, and keys and values that belong to the same tokens, lie as
+/// projections write them ([sequence, token, head, head_dim]), those of a cache as caches hold them
+/// ([sequence, kv_head, token, head_dim], each slot as long as the longest sequence).
+class AttentionCase {
+ public:
+  explicit AttentionCase(const AttentionWorkload& workload);
+  AttentionCase(const AttentionCase&) = delete;
+  AttentionCase& operator=(const AttentionCase&) = delete;
+
+  const AttentionConfig& config() const { return config_; }
+  /// Refers to arrays in this object.
+  const Batch& batch() const { return batch_; }
+  proof::Geometry geometry() const { return {config_, batch_}; }
+  std::string layout() const;
+
+  std::size_t query_floats() const { return query_floats_; }  ///< of q, and of out
+  std::size_t key_floats() const { return key_floats_; }      ///< of k, and of v
+  /// From one copy of keys and values to the next: k, then v at half of it.
+  std::size_t kv_copy_floats() const { return 2 * ((key_floats_ + 15) / 16 * 16); }
+  /// Bytes of the keys and values that some query sees, each once.
+  double needed_bytes() const;
+
+ private:
+  Lengths describe_queries();
+  Lengths describe_keys();
+
+  const AttentionWorkload& workload_;
+  AttentionConfig config_;
+  std::vector<std::int32_t> query_offsets_, key_offsets_;
+  Batch batch_;
+  std::size_t query_floats_ = 0, key_floats_ = 0;
+};
+
+}  // namespace heed::bench

@@ -1,0 +1,91 @@
+// One source for all ISAs; the build compiles it once for each, with the flags of that ISA's
+// kernels and HEED_LIMITS_ISA as its name. It exports the table and nothing else: an inline
+// function left out of line here would be a weak symbol compiled for this ISA, so there is no STL
+// either.
+#include "bench/limits/kernel.h"
+
+#include <immintrin.h>
+
+#define HEED_JOIN_(a, b) a##b
+#define HEED_JOIN(a, b) HEED_JOIN_(a, b)
+#define HEED_QUOTE_(x) #x
+#define HEED_QUOTE(x) HEED_QUOTE_(x)
+
+namespace heed::bench {
+namespace {
+
+#if defined(__AVX512F__)
+constexpr std::size_t kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr std::size_t kVectorBytes = 32;
+#else
+constexpr std::size_t kVectorBytes = 16;
+#endif
+
+using Vector __attribute__((vector_size(kVectorBytes))) = float;
+constexpr std::size_t kLanes = kVectorBytes / sizeof(float);
+
+// A multiply-add takes 4 cycles and two start in each, so 8 independent sums hide the latency;
+// where a multiplication and an addition stand for it (no FMA) the chain and the work per sum both
+// double, and 8 suffice again. 12 leave slack, and with the two operands still fit 16 registers.
+constexpr int kSums = 12;
+
+const Vector& vector_at(const float* p) { return *reinterpret_cast<const Vector*>(p); }
+
+float total(Vector x) {
+  float sum = 0;
+  for (std::size_t lane = 0; lane < kLanes; ++lane) sum += x[lane];
+  return sum;
+}
+
+float multiply_add(std::int64_t rounds, float factor, float addend) {
+  const Vector a = Vector{} + factor;
+  const Vector b = Vector{} + addend;
+  Vector sums[kSums];
+  // Each starts elsewhere: sums that are bound to be equal would be computed once.
+  for (int i = 0; i < kSums; ++i) sums[i] = b * static_cast<float>(i);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (Vector& chain : sums) chain = chain * a + b;
+  }
+  Vector result = {};
+  for (const Vector& chain : sums) result += chain;
+  return total(result);
+}
+
+float sum(const float* x, std::size_t n) {
+  constexpr std::size_t kParts = 8;
+  static_assert(kStreamFloats % (kParts * kLanes) == 0);
+  Vector sums[kParts] = {};
+  for (std::size_t i = 0; i < n; i += kParts * kLanes) {
+#pragma GCC unroll 8
+    for (std::size_t part = 0; part < kParts; ++part) {
+      sums[part] += vector_at(x + i + part * kLanes);
+    }
+  }
+  Vector result = {};
+  for (const Vector& part : sums) result += part;
+  return total(result);
+}
+
+void stream_copy(const float* x, float* y, std::size_t n) {
+  for (std::size_t i = 0; i < n; i += kLanes) {
+#if defined(__AVX512F__)
+    _mm512_stream_ps(y + i, vector_at(x + i));
+#elif defined(__AVX__)
+    _mm256_stream_ps(y + i, vector_at(x + i));
+#else
+    _mm_stream_ps(y + i, vector_at(x + i));
+#endif
+  }
+  _mm_sfence();
+}
+
+}  // namespace
+
+extern const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA);
+constinit const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA) = {
+    HEED_QUOTE(HEED_LIMITS_ISA), 2 * kSums* static_cast<std::int64_t>(kLanes), multiply_add, sum,
+    stream_copy};
+
+}  // namespace heed::bench

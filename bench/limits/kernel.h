@@ -1,0 +1,25 @@
+// The loops behind the limits, one table per ISA. Like kernels/abi.h: plain data, so that this
+// header can be compiled with and without -mavx….
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace heed::bench {
+
+struct LimitKernels {
+  const char* name;
+  /// Operations (a multiply-add counts as two) of one round of `multiply_add`.
+  std::int64_t operations_per_round;
+  /// `rounds` of multiply-adds on registers; the result depends on each of them.
+  float (*multiply_add)(std::int64_t rounds, float factor, float addend);
+  /// The sum of x[0 … n), n a multiple of kStreamFloats, x aligned to a cache line.
+  float (*sum)(const float* x, std::size_t n);
+  /// y = x with stores that bypass the cache; n and the alignment as above.
+  void (*stream_copy)(const float* x, float* y, std::size_t n);
+};
+
+/// Floats per step of the streaming loops: a whole number of cache lines on every ISA.
+inline constexpr std::size_t kStreamFloats = 128;
+
+}  // namespace heed::bench

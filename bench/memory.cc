@@ -1,0 +1,102 @@
+#include "bench/memory.h"
+
+#include <sys/mman.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <string>
+
+#include "heed/cpu.h"
+
+namespace heed::bench {
+namespace {
+
+constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+// Random numbers are made once and repeated after 8191 (a prime) times 512 of them: where rows of
+// keys recur, they do so at other positions and heads.
+constexpr std::size_t kFreshFloats = std::size_t{8191} * 512;
+
+// What a system without a word about its caches is taken to have.
+constexpr std::int64_t kUnknownCacheBytes = std::int64_t{32} << 20;
+
+std::int64_t last_cache_bytes() {
+  const CpuInfo& cpu = cpu_info();
+  const std::int64_t bytes = std::max({cpu.l1d_bytes, cpu.l2_bytes, cpu.l3_bytes});
+  return bytes > 0 ? bytes : kUnknownCacheBytes;
+}
+
+std::int64_t free_memory_bytes() {
+  std::ifstream meminfo("/proc/meminfo");
+  for (std::string field, unit; meminfo >> field;) {
+    std::int64_t kibibytes = 0;
+    if (field == "MemAvailable:" && meminfo >> kibibytes) return kibibytes << 10;
+    std::getline(meminfo, unit);
+  }
+  return std::numeric_limits<std::int64_t>::max();
+}
+
+// The share of a container, where it has one.
+std::int64_t container_memory_bytes() {
+  std::int64_t limit = 0, used = 0;
+  if (!(std::ifstream("/sys/fs/cgroup/memory.max") >> limit)) {
+    return std::numeric_limits<std::int64_t>::max();
+  }
+  std::ifstream("/sys/fs/cgroup/memory.current") >> used;
+  return std::max<std::int64_t>(0, limit - used);
+}
+
+}  // namespace
+
+StreamSize stream_size() {
+  StreamSize size;
+  size.last_cache_bytes = last_cache_bytes();
+  size.wanted_bytes = 8 * size.last_cache_bytes;
+  const std::int64_t free = std::min(free_memory_bytes(), container_memory_bytes());
+  size.bytes = std::min(size.wanted_bytes, free / 4);
+  return size;
+}
+
+void Pool::Free::operator()(float* p) const { std::free(p); }
+
+Status Pool::create(std::size_t floats, Pages kind, Pool& pool) {
+  const std::size_t pages =
+      std::max<std::size_t>(1, (floats * sizeof(float) + kHugePage - 1) / kHugePage);
+  void* const data = std::aligned_alloc(kHugePage, pages * kHugePage);
+  if (data == nullptr) {
+    return {StatusCode::out_of_memory,
+            "cannot allocate " + std::to_string(2 * pages) + " MiB for the benchmark"};
+  }
+  if (kind == Pages::huge) madvise(data, pages * kHugePage, MADV_HUGEPAGE);
+  pool.data_.reset(static_cast<float*>(data));
+  pool.size_ = floats;
+  pool.filled_ = false;
+  return {};
+}
+
+std::span<const float> Pool::inputs(const Inputs& inputs) {
+  const std::span<float> all(data_.get(), size_);
+  if (filled_ && filled_with_ == inputs) return all;
+  const auto length = static_cast<std::size_t>(inputs.vector_length);
+  const std::size_t fresh = std::min(kFreshFloats / length * length, size_);
+  proof::Random random(1);
+  for (std::size_t i = 0; i < fresh; i += length) {
+    proof::fill_vector(random, inputs.distribution, all.subspan(i, std::min(length, fresh - i)));
+  }
+  for (std::size_t i = fresh; i < size_; i += fresh) {
+    std::memcpy(&all[i], all.data(), std::min(fresh, size_ - i) * sizeof(float));
+  }
+  filled_with_ = inputs;
+  filled_ = true;
+  return all;
+}
+
+std::span<float> Pool::scratch() {
+  filled_ = false;
+  return {data_.get(), size_};
+}
+
+}  // namespace heed::bench

@@ -1,0 +1,56 @@
+// The memory that benchmarks stream through.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+
+#include "heed/status.h"
+#include "tests/proof/inputs.h"
+
+namespace heed::bench {
+
+/// How much memory keeps a stream out of the cache.
+struct StreamSize {
+  std::int64_t last_cache_bytes = 0;
+  std::int64_t wanted_bytes = 0;  ///< 8 times the last cache
+  std::int64_t bytes = 0;         ///< the same, or less: a quarter of the memory that is free
+  bool capped() const { return bytes < wanted_bytes; }
+};
+StreamSize stream_size();
+
+/// What a pool is filled with.
+struct Inputs {
+  proof::Distribution distribution = proof::Distribution::normal;
+  std::int64_t vector_length = 1;  ///< what the distribution calls a vector
+
+  bool operator==(const Inputs&) const = default;
+};
+
+/// Huge pages (where the system grants them), so that what is measured is the memory and not the
+/// look-up of addresses; or whatever every program gets, as other libraries are measured.
+enum class Pages { huge, usual };
+
+/// Floats at a 2 MiB boundary.
+class Pool {
+ public:
+  static Status create(std::size_t floats, Pages kind, Pool& pool);
+
+  std::size_t size() const { return size_; }
+  /// The pool, full of these inputs; to be read only.
+  std::span<const float> inputs(const Inputs& inputs);
+  /// The pool as memory to write to, whatever it holds.
+  std::span<float> scratch();
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::unique_ptr<float[], Free> data_;
+  std::size_t size_ = 0;
+  Inputs filled_with_;
+  bool filled_ = false;
+};
+
+}  // namespace heed::bench

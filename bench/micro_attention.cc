@@ -1,0 +1,188 @@
+// Single pieces of attention: the exponentials, one work item, planning, and the smallest call. For
+// each ISA that this machine can run.
+#include <benchmark/benchmark.h>
+
+#include <cmath>
+#include <memory>
+#include <new>
+#include <string>
+#include <vector>
+
+#include "heed/attention.h"
+#include "heed/cpu.h"
+#include "kernels/abi.h"
+#include "runtime/dispatch.h"
+#include "tests/proof/inputs.h"
+
+namespace heed::bench {
+namespace {
+
+/// Uninitialised floats, aligned as the kernels ask for.
+class Scratch {
+ public:
+  explicit Scratch(std::size_t floats)
+      : data_(static_cast<float*>(::operator new(floats * sizeof(float), kAlign))) {}
+  float* get() const { return data_.get(); }
+
+ private:
+  static constexpr std::align_val_t kAlign{kernels::kAlignment};
+  struct Free {
+    void operator()(float* p) const { ::operator delete(p, kAlign); }
+  };
+  std::unique_ptr<float, Free> data_;
+};
+
+std::vector<float> normal(std::int64_t n) {
+  std::vector<float> x(static_cast<std::size_t>(n));
+  proof::Random random(1);
+  proof::fill_vector(random, proof::Distribution::normal, x);
+  return x;
+}
+
+/// Fails the benchmark where a call failed.
+bool check(const Status& status, benchmark::State& state) {
+  if (!status) state.SkipWithError(status.message().c_str());
+  return status.ok();
+}
+
+using Exponential = void (*kernels::KernelTable::*)(const float*, float*, std::int64_t);
+
+// From L1; the inputs of softmax: at or below zero.
+void exponentials(benchmark::State& state, const kernels::KernelTable& kernels,
+                  Exponential exponential) {
+  constexpr std::int64_t kElements = 2048;
+  std::vector<float> x = normal(kElements), y(x.size());
+  for (float& value : x) value = -4 * std::abs(value);
+  for (auto _ : state) {
+    (kernels.*exponential)(x.data(), y.data(), kElements);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kElements);
+}
+
+/// One item of `rows` queries against `keys` keys of one head, nothing masked.
+struct ItemBench {
+  std::int32_t rows, keys, head_dim;
+
+  void operator()(benchmark::State& state, const kernels::KernelTable& kernels) const;
+  kernels::AttentionShape shape() const;
+};
+
+kernels::AttentionShape ItemBench::shape() const {
+  constexpr double kLog2E = 1.4426950408889634;
+  kernels::AttentionShape shape;
+  shape.head_dim = shape.value_head_dim = head_dim;
+  shape.group = 1;
+  shape.tile_keys = 128;
+  shape.item_rows = rows;
+  shape.query_factor = static_cast<float>(kLog2E / std::sqrt(head_dim));
+  shape.window_left = shape.window_right = INT32_MAX;
+  return shape;
+}
+
+void ItemBench::operator()(benchmark::State& state, const kernels::KernelTable& kernels) const {
+  const std::vector<float> q = normal(rows * head_dim), kv = normal(keys * head_dim);
+  std::vector<float> out(q.size());
+  const kernels::AttentionShape what = shape();
+  kernels::AttentionItem item;
+  item.q = q.data();
+  item.k = item.v = kv.data();
+  item.out = out.data();
+  item.q_stride.token = item.out_stride.token = item.k_stride = item.v_stride = head_dim;
+  item.rows = rows;
+  item.key_end = item.keys = keys;
+  item.diagonal = keys - rows;
+  const Scratch scratch(kernels::attention_scratch_floats(what, kernels));
+  for (auto _ : state) {
+    kernels.attend(what, item, scratch.get());
+    benchmark::ClobberMemory();
+  }
+  const double operations = 4.0 * rows * keys * head_dim;
+  state.counters["FLOP/s"] =
+      benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
+}
+
+// A server's step: 64 sequences, each with one query against a cache of its own length.
+void plan_64_sequences(benchmark::State& state, const kernels::KernelTable& kernels) {
+  constexpr std::int64_t kSequences = 64;
+  proof::Random random(1);
+  std::vector<std::int32_t> lengths(kSequences);
+  for (std::int32_t& length : lengths) length = static_cast<std::int32_t>(1 + random.below(4096));
+  AttentionConfig config;
+  config.query_heads = 32;
+  config.kv_heads = 8;
+  config.head_dim = 128;
+  config.causal = true;
+  Batch batch;
+  batch.sequences = kSequences;
+  batch.query.length = 1;
+  batch.key.length = 4096;
+  batch.key.lengths = lengths;
+  Plan plan;
+  for (auto _ : state) {
+    const PlanOptions options{.isa = kernels.name, .workers = 2};
+    if (!check(plan_attention(config, batch, options, plan), state)) return;
+    benchmark::DoNotOptimize(plan.visible_scores());
+  }
+  state.SetItemsProcessed(state.iterations() * kSequences);
+}
+
+// What a call costs beside its arithmetic: one head, 16 queries, 16 keys, on the calling thread.
+void tiny_call(benchmark::State& state, const kernels::KernelTable& kernels) {
+  constexpr std::int64_t kTokens = 16, kHeadDim = 64;
+  AttentionConfig config;
+  config.head_dim = kHeadDim;
+  Batch batch;
+  batch.query.length = batch.key.length = kTokens;
+  Plan plan;
+  Workspace workspace;
+  const PlanOptions options{.isa = kernels.name, .workers = 1};
+  if (!check(plan_attention(config, batch, options, plan), state)) return;
+  if (!check(workspace.reserve(plan), state)) return;
+  const std::vector<float> qkv = normal(kTokens * kHeadDim);
+  std::vector<float> out(qkv.size());
+  const AttentionTensors tensors{qkv.data(), qkv.data(), qkv.data(), out.data()};
+  for (auto _ : state) {
+    if (!check(run(plan, tensors, workspace), state)) return;
+    benchmark::ClobberMemory();
+  }
+}
+
+void register_isa(const kernels::KernelTable& kernels) {
+  const auto add = [&](const std::string& name, auto bench) {
+    benchmark::RegisterBenchmark(
+        (name + "/" + kernels.name).c_str(),
+        [&kernels, bench](benchmark::State& state) { bench(state, kernels); });
+  };
+  const auto add_exponential = [&](const std::string& name, Exponential exponential) {
+    add(name, [exponential](benchmark::State& state, const kernels::KernelTable& table) {
+      exponentials(state, table, exponential);
+    });
+  };
+  add_exponential("exp2", &kernels::KernelTable::exp2);
+  add_exponential("exp", &kernels::KernelTable::exp);
+  for (const ItemBench& item : {ItemBench{48, 128, 64}, ItemBench{192, 512, 64},
+                                ItemBench{192, 512, 128}, ItemBench{1, 4096, 128}}) {
+    add("attend/rows:" + std::to_string(item.rows) + "/keys:" + std::to_string(item.keys) +
+            "/dim:" + std::to_string(item.head_dim),
+        item);
+  }
+  add("plan_64_sequences", plan_64_sequences);
+  add("tiny_call", tiny_call);
+}
+
+}  // namespace
+}  // namespace heed::bench
+
+int main(int argc, char** argv) {
+  benchmark::Initialize(&argc, argv);
+  if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
+  for (const heed::IsaInfo& isa : heed::isas()) {
+    const heed::kernels::KernelTable* kernels = nullptr;
+    if (isa.supported && heed::detail::select_kernels(isa.name, kernels).ok()) {
+      heed::bench::register_isa(*kernels);
+    }
+  }
+  benchmark::RunSpecifiedBenchmarks();
+  benchmark::Shutdown();
+}

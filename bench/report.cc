@@ -1,0 +1,106 @@
+#include "bench/report.h"
+
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "heed/cpu.h"
+
+namespace heed::bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string percentage(const Result& result) {
+  if (result.kind == "prefill") return fmt::format("{:.1f}% peak", *result.percent_of_peak());
+  return fmt::format("{:.1f}% {}", result.percent_of_bandwidth(),
+                     result.copy_gbps ? "copy" : "read");
+}
+
+std::string optional_number(std::optional<double> number) {
+  return number ? fmt::format("{:.1f}", *number) : "-";
+}
+
+Json optional_json(std::optional<double> number) { return number ? Json(*number) : Json(nullptr); }
+
+Json host_json(const Setting& setting, const StreamSize& stream) {
+  const CpuInfo& cpu = cpu_info();
+  Json features = Json::array();
+  for (const std::string_view feature : cpu.features) features.push_back(std::string(feature));
+  return {
+      {"vendor", cpu.vendor},        {"model", cpu.model},       {"logical_cpus", cpu.logical_cpus},
+      {"l1d_bytes", cpu.l1d_bytes},  {"l2_bytes", cpu.l2_bytes}, {"l3_bytes", cpu.l3_bytes},
+      {"features", features},        {"warm", setting.warm},     {"seconds", setting.seconds},
+      {"stream_bytes", stream.bytes}};
+}
+
+Json result_json(const Result& result, std::string_view isa) {
+  Json json = {{"name", result.name},
+               {"kind", result.kind},
+               {"isa", std::string(isa)},
+               {"dtype", "f32"},
+               {"kv", "f32"},
+               {"layout", result.layout},
+               {"threads", result.threads},
+               {"min_ms", result.timing.min_ms},
+               {"median_ms", result.timing.median_ms},
+               {"gflops", optional_json(result.gflops)},
+               {"peak_gflops", result.peak_gflops},
+               {"percent_of_peak", optional_json(result.percent_of_peak())},
+               {"gbps", result.gbps},
+               {"read_gbps", result.read_gbps},
+               {"percent_of_bandwidth", result.percent_of_bandwidth()},
+               {"max_error", result.accuracy.max_error}};
+  if (result.copy_gbps) json["copy_gbps"] = *result.copy_gbps;
+  return json;
+}
+
+}  // namespace
+
+void Table::head(const Setting& setting, const StreamSize& stream) const {
+  constexpr std::int64_t kMebibyte = 1 << 20;
+  fmt::print("{}, {} logical CPUs, ISA {}, f32\n", cpu_info().model, cpu_info().logical_cpus,
+             setting.isa);
+  if (setting.warm) {
+    fmt::print("warm: the same keys and values every time, bandwidths over the same memory\n");
+  } else {
+    fmt::print("keys and values rotate among copies of {} MiB in all: {}\n",
+               stream.bytes / kMebibyte,
+               stream.capped() ? fmt::format("a quarter of the free memory, for want of {} MiB",
+                                             stream.wanted_bytes / kMebibyte)
+                               : fmt::format("8 times the last cache"));
+  }
+  fmt::print("\n{:<{}}  threads    best ms  median ms  GFLOP/s    GB/s    of limit  max error\n",
+             "workload", name_width_);
+}
+
+void Table::progress(std::size_t step, std::size_t steps, std::string_view name,
+                     int threads) const {
+  if (isatty(STDERR_FILENO) == 0) return;
+  fmt::print(stderr, "\r[{}/{}] {}, threads: {}\x1b[K", step, steps, name, threads);
+  std::fflush(stderr);
+}
+
+void Table::clear_progress() const {
+  if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
+}
+
+void Table::row(const Result& result) const {
+  clear_progress();
+  fmt::print("{:<{}}  {:>7}  {:>9.4f}  {:>9.4f}  {:>7}  {:>6.1f}  {:>10}  {:>9.1e}\n", result.name,
+             name_width_, result.threads, result.timing.min_ms, result.timing.median_ms,
+             optional_number(result.gflops), result.gbps, percentage(result),
+             result.accuracy.max_error);
+  std::fflush(stdout);
+}
+
+std::string to_json(const Setting& setting, const StreamSize& stream,
+                    std::span<const Result> results) {
+  Json list = Json::array();
+  for (const Result& result : results) list.push_back(result_json(result, setting.isa));
+  return Json{{"host", host_json(setting, stream)}, {"results", list}}.dump(1) + "\n";
+}
+
+}  // namespace heed::bench

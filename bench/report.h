@@ -1,0 +1,34 @@
+// The reports of a run: a table for people, JSON for programs.
+#pragma once
+
+#include <cstddef>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "bench/bench.h"
+#include "bench/memory.h"
+
+namespace heed::bench {
+
+/// Writes a table to standard output, row by row, and what is under way to standard error where
+/// that is a terminal.
+class Table {
+ public:
+  explicit Table(std::size_t name_width) : name_width_(name_width) {}
+
+  void head(const Setting& setting, const StreamSize& stream) const;
+  void progress(std::size_t step, std::size_t steps, std::string_view name, int threads) const;
+  void row(const Result& result) const;
+
+ private:
+  void clear_progress() const;
+
+  std::size_t name_width_;
+};
+
+/// {"host": {…}, "results": […]}; null stands for a figure that a kind of workload does not have.
+std::string to_json(const Setting& setting, const StreamSize& stream,
+                    std::span<const Result> results);
+
+}  // namespace heed::bench

@@ -1,0 +1,115 @@
+#include "bench/runner.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <exception>
+#include <new>
+
+#include "bench/bench.h"
+#include "bench/report.h"
+#include "heed/cpu.h"
+
+namespace heed::bench {
+namespace {
+
+constexpr int kMaxThreads = 1024;
+
+Status check_options(const BenchOptions& options) {
+  for (const int threads : options.threads) {
+    if (threads >= 1 && threads <= kMaxThreads) continue;
+    return {StatusCode::invalid_argument,
+            fmt::format("threads ({}) must be 1 to {}", threads, kMaxThreads)};
+  }
+  if (!(options.seconds > 0) || !std::isfinite(options.seconds)) {
+    return {StatusCode::invalid_argument,
+            fmt::format("seconds ({}) must be a finite number above 0", options.seconds)};
+  }
+  return {};
+}
+
+std::vector<int> thread_counts(const BenchOptions& options) {
+  if (!options.threads.empty()) return options.threads;
+  const int cpus = std::max(1, cpu_info().logical_cpus);
+  return cpus == 1 ? std::vector{1} : std::vector{1, cpus};
+}
+
+std::size_t longest_name(const std::vector<Workload>& workloads) {
+  std::size_t longest = 0;
+  for (const Workload& workload : workloads) longest = std::max(longest, workload.name.size());
+  return longest;
+}
+
+Status create_pool(const std::vector<Workload>& workloads, const Setting& setting, Pool& pool) {
+  std::size_t floats = 0;
+  for (const Workload& workload : workloads) {
+    floats = std::max(floats, pool_floats(workload, setting));
+  }
+  return Pool::create(floats, setting.pages(), pool);
+}
+
+/// Measures every workload on every thread count and prints as it goes.
+Status measure_all(const std::vector<Workload>& workloads, const std::vector<int>& threads,
+                   const Setting& setting, const Table& table, std::vector<Result>& results) {
+  Pool pool;
+  if (Status status = create_pool(workloads, setting, pool); !status) return status;
+  const std::size_t steps = workloads.size() * threads.size();
+  for (const Workload& workload : workloads) {
+    const std::unique_ptr<Bench> bench = make_bench(workload, setting, pool);
+    for (const int count : threads) {
+      table.progress(results.size() + 1, steps, workload.name, count);
+      Result result;
+      result.name = workload.name;
+      result.kind = workload.kind();
+      if (Status status = bench->measure(count, result); !status) return status;
+      table.row(result);
+      results.push_back(std::move(result));
+    }
+  }
+  return {};
+}
+
+Status judge(const std::vector<Result>& results) {
+  for (const Result& result : results) {
+    if (result.accuracy.fault.empty()) continue;
+    return {StatusCode::internal, fmt::format("{} on {} threads: {}", result.name, result.threads,
+                                              result.accuracy.fault)};
+  }
+  return {};
+}
+
+Status run_checked(const BenchOptions& options, std::string* json) {
+  if (Status status = check_options(options); !status) return status;
+  std::vector<Workload> workloads;
+  if (Status status = select_workloads(options.workload_regex, workloads); !status) return status;
+  const StreamSize stream = stream_size();
+  Setting setting{options.isa, options.seconds, options.warm,
+                  static_cast<std::size_t>(stream.bytes) / sizeof(float)};
+  if (Status status = resolve_isa(setting.isa); !status) return status;
+
+  const Table table(longest_name(workloads));
+  table.head(setting, stream);
+  std::vector<Result> results;
+  if (Status status = measure_all(workloads, thread_counts(options), setting, table, results);
+      !status) {
+    return status;
+  }
+  if (Status status = judge(results); !status) return status;
+  if (json != nullptr) *json = to_json(setting, stream, results);
+  return {};
+}
+
+}  // namespace
+
+Status run_bench(const BenchOptions& options, std::string* json) {
+  try {
+    return run_checked(options, json);
+  } catch (const std::bad_alloc&) {
+    return {StatusCode::out_of_memory, "out of memory"};
+  } catch (const std::exception& error) {
+    return {StatusCode::internal, error.what()};
+  }
+}
+
+}  // namespace heed::bench

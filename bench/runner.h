@@ -1,0 +1,25 @@
+// `heed bench`: runs the workloads, measures the machine's limits beside each, and reports.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "heed/status.h"
+
+namespace heed::bench {
+
+struct BenchOptions {
+  std::string workload_regex;  ///< ECMAScript, searched for in the name; empty: all workloads
+  std::vector<int> threads;    ///< each ≥ 1; empty: 1, and one per CPU of this process
+  std::string isa;             ///< as in PlanOptions
+  double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
+  bool warm = false;     ///< always the same keys and values, not rotating copies of them
+};
+
+/// Prints a table on standard output, row by row, and progress on standard error where that is a
+/// terminal; where nothing failed `json`, unless null, is the results as JSON text.
+/// Fails with invalid_argument (or unsupported, for the ISA) where an option is wrong, and with
+/// internal when a result lies further from the float64 reference than rounding explains.
+Status run_bench(const BenchOptions& options, std::string* json = nullptr);
+
+}  // namespace heed::bench

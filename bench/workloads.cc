@@ -1,0 +1,163 @@
+#include "bench/workloads.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <charconv>
+#include <regex>
+#include <sstream>
+
+namespace heed::bench {
+namespace {
+
+/// One line of the file; the first fault that is found ends it.
+class Line {
+ public:
+  Line(int number, const std::string& text) : number_(number), words_(text) {}
+
+  std::string word(std::string_view field) {
+    std::string word;
+    if (!(words_ >> word)) fail("{} is missing", field);
+    return word;
+  }
+
+  std::string optional_word() {
+    std::string word;
+    words_ >> word;
+    return word;
+  }
+
+  std::int32_t number(std::string_view field) { return number(field, word(field)); }
+
+  std::int32_t number(std::string_view field, const std::string& text) {
+    std::int32_t value = 0;
+    const char* const end = text.data() + text.size();
+    const auto [stop, error] = std::from_chars(text.data(), end, value);
+    if (error != std::errc() || stop != end || value < 1) {
+      fail("{} ({}) must be a whole number of at least 1", field, text);
+      return 1;
+    }
+    return value;
+  }
+
+  /// One length for all sequences or one for each, where n*length stands for n of them.
+  std::vector<std::int32_t> lengths(std::string_view field, const std::string& list,
+                                    std::size_t sequences) {
+    std::vector<std::int32_t> lengths;
+    std::istringstream items(list);
+    for (std::string item; status_.ok() && std::getline(items, item, ',');) {
+      const std::size_t star = item.find('*');
+      const bool repeated = star != std::string::npos;
+      const std::int32_t count = repeated ? number(field, item.substr(0, star)) : 1;
+      const std::int32_t length = number(field, repeated ? item.substr(star + 1) : item);
+      lengths.insert(lengths.end(), static_cast<std::size_t>(count), length);
+    }
+    if (lengths.size() == 1) lengths.resize(sequences, lengths.front());
+    if (lengths.size() != sequences) {
+      fail("{} ({}) must be one length or one for each of {} sequences", field, list, sequences);
+    }
+    return lengths;
+  }
+
+  /// Whether the word is `yes`; `no` or its absence says otherwise, and anything else is a fault.
+  bool choice(std::string_view field, const std::string& word, std::string_view yes,
+              std::string_view no) {
+    if (word != yes && word != no) fail("{} ({}) must be {} or {}", field, word, no, yes);
+    return word == yes;
+  }
+
+  Status finish() {
+    if (std::string rest; words_ >> rest) fail("'{}' is one word too many", rest);
+    return status_;
+  }
+
+ private:
+  template <class... Values>
+  void fail(fmt::format_string<const Values&...> sentence, const Values&... values) {
+    if (!status_.ok()) return;
+    status_ = {StatusCode::invalid_argument,
+               fmt::format("workloads, line {}: ", number_) + fmt::format(sentence, values...)};
+  }
+
+  int number_;
+  std::istringstream words_;
+  Status status_;
+};
+
+SoftmaxWorkload parse_softmax(Line& line) {
+  SoftmaxWorkload softmax;
+  softmax.rows = line.number("rows");
+  softmax.length = line.number("length");
+  softmax.resident = line.choice("residence", line.optional_word(), "resident", "");
+  return softmax;
+}
+
+AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
+  AttentionWorkload attention;
+  attention.query_heads = line.number("query_heads");
+  attention.kv_heads = line.number("kv_heads");
+  const std::string query_len = line.word("query_len");
+  const std::string kv_len = line.word("kv_len");
+  attention.query_lengths = line.lengths("query_len", query_len, sequences);
+  attention.kv_lengths = line.lengths("kv_len", kv_len == "=" ? query_len : kv_len, sequences);
+  attention.head_dim = line.number("head_dim");
+  attention.causal = line.choice("mask", line.word("mask"), "causal", "none");
+  const std::string inputs = line.optional_word();
+  attention.sharp = line.choice("inputs", inputs.empty() ? "normal" : inputs, "sharp", "normal");
+  return attention;
+}
+Workload parse_workload(Line& line) {
+  Workload workload;
+  workload.name = line.word("name");
+  const std::string batch = line.word("batch");
+  if (batch == "softmax") {
+    workload.what = parse_softmax(line);
+  } else {
+    workload.what = parse_attention(line, static_cast<std::size_t>(line.number("batch", batch)));
+  }
+  return workload;
+}
+
+}  // namespace
+
+std::string_view Workload::kind() const {
+  const auto* attention = std::get_if<AttentionWorkload>(&what);
+  if (attention == nullptr) return "softmax";
+  const auto& lengths = attention->query_lengths;
+  return std::all_of(lengths.begin(), lengths.end(), [](auto length) { return length == 1; })
+             ? "decode"
+             : "prefill";
+}
+
+Status parse_workloads(std::string_view text, std::vector<Workload>& workloads) {
+  std::istringstream lines{std::string(text)};
+  int number = 1;
+  for (std::string text_of_line; std::getline(lines, text_of_line); ++number) {
+    if (text_of_line.empty() || text_of_line.front() == '#') continue;
+    Line line(number, text_of_line);
+    Workload workload = parse_workload(line);
+    if (Status status = line.finish(); !status) return status;
+    workloads.push_back(std::move(workload));
+  }
+  return {};
+}
+
+Status select_workloads(const std::string& regex, std::vector<Workload>& workloads) {
+  std::regex wanted;
+  try {
+    wanted.assign(regex);
+  } catch (const std::regex_error&) {
+    return {StatusCode::invalid_argument,
+            fmt::format("workload (\"{}\") must be a regular expression", regex)};
+  }
+  std::vector<Workload> all;
+  if (Status status = parse_workloads(workloads_text(), all); !status) return status;
+  for (Workload& workload : all) {
+    if (std::regex_search(workload.name, wanted)) workloads.push_back(std::move(workload));
+  }
+  if (!workloads.empty()) return {};
+  return {StatusCode::invalid_argument,
+          fmt::format("workload (\"{}\") must match the name of at least one", regex)};
+}
+
+}  // namespace heed::bench

@@ -1,0 +1,48 @@
+// The workloads of `heed bench`, described in workloads.txt.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "heed/status.h"
+
+namespace heed::bench {
+
+struct AttentionWorkload {
+  std::int64_t query_heads = 0, kv_heads = 0, head_dim = 0;
+  std::vector<std::int32_t> query_lengths, kv_lengths;  ///< one per sequence
+  bool causal = false;
+  bool sharp = false;  ///< inputs with outliers
+
+  std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
+  /// Keys and values come from a cache that is longer than the queries.
+  bool cached() const { return query_lengths != kv_lengths; }
+};
+
+struct SoftmaxWorkload {
+  std::int64_t rows = 0, length = 0;
+  bool resident = false;  ///< measured in the cache, always
+};
+
+struct Workload {
+  std::string name;
+  std::variant<AttentionWorkload, SoftmaxWorkload> what;
+
+  /// "prefill", "decode" (one query per sequence) or "softmax".
+  std::string_view kind() const;
+};
+
+/// Reads the text of a workload file; fails with a sentence that names line and fault.
+Status parse_workloads(std::string_view text, std::vector<Workload>& workloads);
+
+/// The text of workloads.txt, compiled in.
+std::string_view workloads_text();
+
+/// The built-in workloads with a part of their name that `regex` (ECMAScript) matches; all of them
+/// where it is empty. Fails where it is no regular expression or matches none.
+Status select_workloads(const std::string& regex, std::vector<Workload>& workloads);
+
+}  // namespace heed::bench

@@ -1,0 +1,16 @@
+# What every target of ours is compiled with: link heed_options.
+add_library(heed_options INTERFACE)
+target_compile_features(heed_options INTERFACE cxx_std_20)
+target_compile_options(heed_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
+                       -Wno-sign-conversion -Wno-ignored-attributes)
+if(HEED_WERROR)
+  target_compile_options(heed_options INTERFACE -Werror)
+endif()
+if(HEED_SANITIZE)
+  target_compile_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE}
+                         -fno-omit-frame-pointer -fno-sanitize-recover=all)
+  target_link_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE})
+  # gcc 12's instrumentation hides initialisations from this warning, std::regex's among them.
+  target_compile_options(heed_options INTERFACE
+                         $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
+endif()

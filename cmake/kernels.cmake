@@ -1,0 +1,49 @@
+# One line per ISA, best first: heed_isa(<name> FEATURES <cpu feature>...). From the same list come
+# the -m flags of its object and the features that the run-time dispatch asks for, so the two cannot
+# disagree. An ISA's kernels are kernels/isa/<name>.cc. The names are in the global property
+# HEED_ISAS, an ISA's features in HEED_ISA_FEATURES_<name>.
+function(heed_isa name)
+  cmake_parse_arguments(arg "" "" "FEATURES" ${ARGN})
+  set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})
+  set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})
+  heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
+endfunction()
+
+# heed_isa_objects(<target> <isa> <source>...): an object library compiled for that ISA.
+function(heed_isa_objects target isa)
+  get_property(flags GLOBAL PROPERTY HEED_ISA_FEATURES_${isa})
+  list(TRANSFORM flags PREPEND "-m")
+  add_library(${target} OBJECT ${ARGN})
+  target_include_directories(${target} PRIVATE ${PROJECT_SOURCE_DIR} ${PROJECT_SOURCE_DIR}/include)
+  target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:heed_options> xsimd)
+  # Optimised in Debug builds too, and no link-time optimisation: an inline function that is left
+  # out of line would be a weak symbol compiled for this ISA. No contraction: the order of roundings
+  # is written in the source. These flags follow those of the build type, so they win.
+  target_compile_options(${target} PRIVATE ${flags} -O3 -fno-lto -ffp-contract=off
+                         -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti)
+  # The intrinsics of gcc 12 name a register that they leave undefined by initialising it with itself
+  # (GCC bug 105593).
+  target_compile_options(${target} PRIVATE
+                         "$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
+  # Marking the scope of every temporary vector makes the kernels take minutes to compile.
+  if(HEED_SANITIZE MATCHES address)
+    target_compile_options(${target} PRIVATE -fno-sanitize-address-use-after-scope)
+  endif()
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+                        INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
+endfunction()
+
+# heed_isa_rows(<file> <isa>...): writes the rows that runtime/dispatch.cc includes.
+function(heed_isa_rows file)
+  set(rows "")
+  foreach(isa IN LISTS ARGN)
+    get_property(features GLOBAL PROPERTY HEED_ISA_FEATURES_${isa})
+    set(set "FeatureSet()")
+    foreach(feature IN LISTS features)
+      string(REPLACE "-" "_" feature ${feature})
+      string(APPEND set " | Feature::${feature}")
+    endforeach()
+    string(APPEND rows "HEED_ISA_ROW(${isa}, ${set})\n")
+  endforeach()
+  file(CONFIGURE OUTPUT ${file} CONTENT "${rows}" @ONLY)
+endfunction()

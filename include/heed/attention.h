@@ -1,0 +1,184 @@
+// Multi-head attention: describe → plan → run.
+//
+//   logit  = scale · q·k                     weight = exp(logit / T − lse) over the visible keys
+//   output = Σ weight · v                    lse    = log Σ exp(logit / T)
+//
+// A plan is made from the shapes alone, costs microseconds, and serves any number of runs on any
+// tensors of those shapes. A row's result depends on its own query, its keys and values and the
+// configuration, and on nothing else: not on the number of threads, the other sequences of the
+// batch, the way a prompt was cut into chunks, or the storage; and AVX2 and AVX-512 give the same
+// bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "heed/executor.h"
+#include "heed/export.h"
+#include "heed/status.h"
+
+namespace heed {
+
+/// Largest head dimension of queries, keys and values.
+inline constexpr std::int64_t kMaxHeadDim = 512;
+
+/// A window side without an end.
+inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
+
+/// Where the mask's diagonal lies. Query i of n stands at key position i + n_kv − n (end: the last
+/// query stands at the last key, as when decoding against a cache) or at key position i (start).
+enum class Alignment { end, start };
+
+/// What is computed: the part of the description that a model fixes.
+struct AttentionConfig {
+  std::int64_t query_heads = 1;  ///< ≥ 1
+  /// ≥ 1; must divide query_heads: head h reads KV head h / (query_heads / kv_heads).
+  std::int64_t kv_heads = 1;
+  std::int64_t head_dim = 0;        ///< of queries and keys, 1 … kMaxHeadDim
+  std::int64_t value_head_dim = 0;  ///< of values and outputs, 1 … kMaxHeadDim; 0 means head_dim
+  bool causal = false;              ///< a query sees no key after its own position
+  Alignment alignment = Alignment::end;    ///< of the causal mask and of the window
+  std::int64_t window_left = kUnlimited;   ///< keys visible before the query's position, ≥ 0
+  std::int64_t window_right = kUnlimited;  ///< keys visible after it, ≥ 0 (causal makes it 0)
+  std::optional<float> scale = {};         ///< finite; default 1 / √head_dim
+  /// T ≥ 0. 1 is plain attention; 0 is the argmax, its weight shared equally among ties (the LSE is
+  /// then undefined, and NaN); infinity weighs all visible keys equally (the LSE is the logarithm
+  /// of their number).
+  float temperature = 1.0F;
+};
+
+/// The lengths, in tokens, of one side (queries or keys) of a batch. Exactly one of three forms:
+/// dense (`length`), padded (`lengths`: sequence b uses the first lengths[b] tokens of its slot),
+/// or ragged (`offsets`: all sequences lie one after the other; b's tokens are offsets[b] …
+/// offsets[b + 1] − 1). The arrays are read while planning only.
+struct Lengths {
+  std::int64_t length = 0;  ///< of every sequence; of the slot, where lengths is given
+  std::span<const std::int32_t> lengths = {};  ///< one per sequence, each 0 … length; or empty
+  /// sequences + 1 entries from 0, never falling; or empty
+  std::span<const std::int32_t> offsets = {};
+};
+
+/// Where the element (sequence, token, head, 0) of a tensor lies, in elements from its start; the
+/// last dimension is contiguous. Ragged tensors do not use the sequence stride.
+struct Layout {
+  std::int64_t sequence_stride = 0;
+  std::int64_t token_stride = 0;
+  std::int64_t head_stride = 0;
+
+  /// [sequence, token, head, head_dim], what a projection writes.
+  static constexpr Layout bshd(std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
+    return {tokens * heads * head_dim, heads * head_dim, head_dim};
+  }
+  /// [sequence, head, token, head_dim], what many caches hold.
+  static constexpr Layout bhsd(std::int64_t tokens, std::int64_t heads, std::int64_t head_dim) {
+    return {heads * tokens * head_dim, head_dim, tokens * head_dim};
+  }
+};
+
+/// How much there is to compute, and where it lives: the part of the description that changes from
+/// call to call. Lengths and the number of sequences may be zero.
+struct Batch {
+  std::int64_t sequences = 1;
+  Lengths query = {};
+  Lengths key = {};
+  std::optional<Layout> q = {}, k = {}, v = {}, out = {};  ///< default: contiguous bshd
+  /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
+  /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
+  std::optional<Layout> lse = {};
+};
+
+/// How it is computed.
+struct PlanOptions {
+  std::string_view isa = {};  ///< force an ISA by name; empty: HEED_ISA, else the best
+  int workers = 0;  ///< the largest number of workers of a run; 0: one per CPU of this process
+  /// Keys per tile; 0: heed chooses. A power of two from 16 to 256. It never changes a result.
+  int tile_keys = 0;
+};
+
+/// The tensors of one run, with the shapes and layouts of the plan. Outputs must not overlap inputs
+/// or each other. Pointers need no more alignment than float.
+struct AttentionTensors {
+  const float* q = nullptr;
+  const float* k = nullptr;
+  const float* v = nullptr;
+  float* out = nullptr;
+  /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible.
+  float* lse = nullptr;
+};
+
+namespace detail {
+struct PlanData;
+}
+
+/// A validated, cut and ordered piece of work: a value that can be printed, kept and run again and
+/// again, also by several threads at once with a workspace each.
+class HEED_API Plan {
+ public:
+  Plan() noexcept;
+  ~Plan();
+  Plan(Plan&&) noexcept;
+  Plan& operator=(Plan&&) noexcept;
+
+  /// In words: the ISA, tile shapes, items, splits, bytes of workspace, and the path of each
+  /// feature.
+  std::string describe() const noexcept;
+  std::string_view isa() const noexcept;
+  /// The largest number of workers that can run at once; the nth of run_share may not exceed it.
+  int workers() const noexcept;
+  /// What a Workspace must hold for this plan.
+  std::size_t workspace_bytes() const noexcept;
+  /// Scores that the mask leaves visible, over all heads: what GFLOP figures count.
+  std::int64_t visible_scores() const noexcept;
+
+  /// For heed itself.
+  const detail::PlanData* data() const noexcept { return data_.get(); }
+
+ private:
+  friend Status plan_attention(const AttentionConfig&, const Batch&, const PlanOptions&,
+                               Plan&) noexcept;
+  std::unique_ptr<detail::PlanData> data_;   ///< null before the first plan
+  std::unique_ptr<detail::PlanData> spare_;  ///< where the next plan is made, then swapped in
+};
+
+/// Checks the description, and cuts the work. Every fault of the caller is found here; on failure
+/// `plan` is unchanged. Reuses the memory of a former plan.
+HEED_API Status plan_attention(const AttentionConfig& config, const Batch& batch,
+                               const PlanOptions& options, Plan& plan) noexcept;
+
+/// The memory that a run works in, one per concurrent run. Grows on request and never shrinks.
+class HEED_API Workspace {
+ public:
+  Workspace() noexcept = default;
+  ~Workspace();
+  Workspace(Workspace&& other) noexcept;
+  Workspace& operator=(Workspace&& other) noexcept;
+
+  /// Makes room for `plan`; allocates only where there is too little.
+  Status reserve(const Plan& plan) noexcept;
+  std::size_t bytes() const noexcept { return bytes_; }
+  void* data() noexcept { return data_; }
+
+ private:
+  void* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
+
+/// Runs the plan in the caller's oneTBB arena, or in `executor`'s own. Allocates nothing; fails
+/// before any work when a tensor is missing or the workspace is too small.
+HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
+                    Executor* executor = nullptr) noexcept;
+
+/// One worker's share of a run, for hosts with a thread pool of their own: call it nth times, with
+/// ith = 0 … nth − 1, from any threads, concurrently or not; when all have returned the run is
+/// done. Shares take items from a common queue, so a slow worker does less. nth must not exceed
+/// plan.workers(), and the next run of the same workspace may begin only after all have returned.
+HEED_API Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
+                          int ith, int nth) noexcept;
+
+}  // namespace heed

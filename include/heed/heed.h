@@ -1,0 +1,8 @@
+// heed: multi-head attention for CPUs. Everything a user needs.
+#pragma once
+
+#include "heed/attention.h"
+#include "heed/cpu.h"
+#include "heed/executor.h"
+#include "heed/softmax.h"
+#include "heed/status.h"

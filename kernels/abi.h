@@ -1,0 +1,161 @@
+// The boundary between runtime/ and kernels/: plain data and tables of function pointers. Every ISA
+// fills one KernelTable; the runtime picks one and calls through it. Nothing here has a constructor
+// that does work, and every function is `static`: this header is compiled with and without -mavx…
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace heed::kernels {
+
+/// Keys of a partition: sums over keys start afresh at every multiple of this absolute key position
+/// (the canonical row), so that keys can be split there without leaving a trace in the bits.
+inline constexpr int kPartitionKeys = 256;
+
+/// Buffers, and all rows within scratch, are aligned to this many bytes: a cache line, and the
+/// widest vector.
+inline constexpr std::size_t kAlignment = 64;
+
+/// How weights follow from logits t (base 2).
+enum class WeightRule : std::int32_t {
+  exponential,  ///< 2^t, temperature above zero (infinity too: the factor of the queries is then 0)
+  argmax,       ///< 1 at the row's largest t, else 0
+};
+
+/// What all items of a plan share.
+struct AttentionShape {
+  std::int32_t head_dim = 0;
+  std::int32_t value_head_dim = 0;
+  std::int32_t group = 0;      ///< query heads per KV head
+  std::int32_t tile_keys = 0;  ///< keys per tile; divides kPartitionKeys
+  /// Rows of the largest item, ≤ kMaxItemRows: what scratch is made for.
+  std::int32_t item_rows = 0;
+  WeightRule rule = WeightRule::exponential;
+  float query_factor = 0;        ///< scale · log2 e / T, or scale · log2 e for argmax
+  std::int64_t window_left = 0;  ///< keys visible before and after the diagonal, 0 … INT32_MAX
+  std::int64_t window_right = 0;
+};
+
+/// A strided matrix of rows: (token, head of the group) for q, out and lse; token for k and v.
+struct Strides {
+  std::ptrdiff_t token = 0;
+  std::ptrdiff_t head = 0;
+};
+
+/// One work item: rows [row_begin, row_begin + rows) of one KV head's flattened query rows
+/// (row = token · group + head of the group) against keys [key_begin, key_end).
+struct AttentionItem {
+  const float* q = nullptr;  ///< at (token 0, first query head of the group)
+  const float* k = nullptr;  ///< at (token 0) of the KV head
+  const float* v = nullptr;
+  float* out = nullptr;  ///< at (token 0, first query head of the group)
+  float* lse = nullptr;  ///< likewise, or null
+  Strides q_stride, out_stride, lse_stride;
+  std::ptrdiff_t k_stride = 0, v_stride = 0;
+  std::int32_t row_begin = 0, rows = 0;
+  std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
+  std::int32_t keys = 0;                    ///< n_kv of the sequence
+  std::int64_t diagonal = 0;                ///< token i stands at key position i + diagonal
+  /// Null: the item sees all keys of its rows and writes out and lse. Else: the item writes the
+  /// state of each partition it covers; the partition that begins at key p · kPartitionKeys goes to
+  /// states + (p − first_partition) · state_floats(…).
+  float* states = nullptr;
+  std::int32_t first_partition = 0;
+};
+
+/// The rows of a softmax over a matrix.
+enum class SoftmaxRule : std::int32_t { exponential, argmax, uniform };
+
+struct SoftmaxRows {
+  const float* x = nullptr;
+  float* y = nullptr;  ///< the result; one float per row for the log-sum-exp (y_stride 1)
+  std::ptrdiff_t x_stride = 0, y_stride = 0;
+  std::int64_t rows = 0, length = 0;
+  float factor = 1;  ///< scale / T (exponential rule)
+  SoftmaxRule rule = SoftmaxRule::exponential;
+  /// y is too large to be found in a cache by whoever reads it next, and is not x.
+  bool around_cache = false;
+};
+
+struct SoftmaxGradientRows {
+  const float* y = nullptr;
+  const float* dy = nullptr;
+  float* dx = nullptr;
+  std::ptrdiff_t y_stride = 0, dy_stride = 0, dx_stride = 0;
+  std::int64_t rows = 0, length = 0;
+  float factor = 1;  ///< scale / T
+};
+
+struct KernelTable {
+  const char* name;
+  /// Floats of a vector, and the widest block of query rows in vectors.
+  std::int32_t lanes, block_vectors;
+  /// Keys (or value dimensions) of the register tile.
+  std::int32_t tile_rows;
+
+  /// Items of at most this many rows go to the kernel for few rows, which reads keys and values
+  /// once for all of them; more fill the lanes of the other one well enough.
+  std::int32_t few_rows;
+
+  /// One item, start to end. `scratch` has attention_scratch_floats(shape, *this) floats.
+  void (*attend)(const AttentionShape& shape, const AttentionItem& item, float* scratch);
+  /// Merges the states of `partitions` consecutive partitions left to right and writes out and lse
+  /// of the item's rows. `scratch` as above.
+  void (*merge)(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
+                float* scratch);
+
+  void (*softmax)(const SoftmaxRows& rows);
+  void (*log_softmax)(const SoftmaxRows& rows);
+  void (*log_sum_exp)(const SoftmaxRows& rows);
+  void (*softmax_gradient)(const SoftmaxGradientRows& rows);
+  void (*log_softmax_gradient)(const SoftmaxGradientRows& rows);
+
+  /// y[i] = 2^x[i] (0 below 2^−110) and e^x[i], i < n: the exponentials of attention and of
+  /// softmax, for their tests.
+  void (*exp2)(const float* x, float* y, std::int64_t n);
+  void (*exp)(const float* x, float* y, std::int64_t n);
+};
+
+/// Query rows of the largest item. More rows share each tile of keys and values, fewer spread over
+/// more workers; at 384 (eight blocks of 48) fetching a tile from the last cache costs under half a
+/// byte per cycle of multiply-adds, and the item's own state (O twice, Q) still fits beside it in
+/// an L2 of 1 MiB.
+inline constexpr std::int32_t kMaxItemRows = 384;
+
+/// The next multiple of a vector's lanes.
+[[maybe_unused]] static constexpr std::size_t padded(std::int32_t count, std::int32_t lanes) {
+  return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
+}
+
+/// Floats of one partition's state of `rows` rows: maximum, sum, and O, its rows or its columns
+/// whole vectors.
+[[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
+                                                           std::int32_t rows, std::int32_t lanes) {
+  return (padded(value_head_dim, lanes) + 2) * padded(rows, lanes);
+}
+
+/// Distance of the rows of a tile that was copied: whole lines plus one more, so that equal columns
+/// of consecutive rows fall into different cache sets.
+[[maybe_unused]] static constexpr std::int32_t tile_copy_stride(std::int32_t dims) {
+  return (dims + 15) / 16 * 16 + 16;
+}
+
+/// Floats of scratch that a worker needs: the queries, two states, two visible keys per row, the
+/// tile of weights (few rows' are followed by a vector each), the copies of a tile of keys and of
+/// values.
+[[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
+                                                                       const KernelTable& table) {
+  const std::int32_t lanes = table.lanes;
+  const std::size_t rows = padded(shape.item_rows, lanes);
+  const auto tile = static_cast<std::size_t>(shape.tile_keys);
+  const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
+  const std::size_t few =
+      (tile + static_cast<std::size_t>(lanes)) * static_cast<std::size_t>(table.few_rows);
+  return rows * padded(shape.head_dim, lanes) +
+         2 * state_floats(shape.value_head_dim, shape.item_rows, lanes) + 2 * rows +
+         (block > few ? block : few) +
+         tile * static_cast<std::size_t>(tile_copy_stride(shape.head_dim) +
+                                         tile_copy_stride(shape.value_head_dim));
+}
+
+}  // namespace heed::kernels

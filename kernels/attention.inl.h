@@ -1,0 +1,362 @@
+// Attention, streamed: a block of query rows stays, tiles of keys and values pass by.
+//
+//   pack Q once → for each key tile: scores → mask → exponentiate → accumulate → finish
+//
+// Source: online softmax (Milakov & Gimelshein 2018), tiled as in FlashAttention (Dao et al. 2022),
+// computed transposed (lanes are query rows) with sums that start afresh at every partition of
+// kPartitionKeys keys, so that the order of operations, and with it every bit, depends on nothing
+// but the row. Memory traffic: each tile of K and V is read once per item and shared by its blocks.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/microkernel.inl.h"
+#include "kernels/rows.inl.h"
+#include "kernels/tile.inl.h"
+#include "kernels/weights.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// One block: up to T::kVectors vectors of an item's rows, and where its data lies in scratch.
+struct Block {
+  std::int32_t vectors, width;        ///< in vectors and in floats
+  std::int32_t first_row, rows;       ///< of the item's rows, and how many are real
+  std::int32_t key_begin, key_end;    ///< visible to at least one row
+  std::int32_t full_begin, full_end;  ///< visible to all rows
+  std::int32_t partition;             ///< whose state `part` is being summed; −1: none
+  bool fresh;                         ///< O of `part` has not been written yet
+  bool masked;                        ///< a mask was applied in this partition
+  bool any;                           ///< `total` holds a state
+  float* q;                           ///< Qᵀ, head_dim × width
+  std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
+  std::int32_t* last_key;
+  State part, total;
+};
+
+template <class T, WeightRule Rule>
+class Stream {
+ public:
+  using Arch = typename T::Arch;
+  static constexpr int kWidest = T::kVectors;
+
+  Stream(const AttentionShape& shape, const AttentionItem& item, float* scratch)
+      : shape_(shape), item_(item) {
+    lay_out(scratch);
+  }
+
+  /// Computes the item. Where a mask was applied in a block that ends non-finite, weights of 0 may
+  /// have met infinite or NaN values that their rows do not see: the item is done again, in the
+  /// same order, with the masked products left out.
+  void attend() {
+    for (int b = 0; b < blocks_; ++b) pack(block_[b]);
+    if (!stream<false>()) stream<true>();
+  }
+
+  /// Merges the states of consecutive partitions, left to right, and writes the outputs.
+  void merge(std::int32_t partitions) {
+    const std::size_t size = state_floats(shape_.value_head_dim, item_.rows, kLanes<Arch>);
+    for (int b = 0; b < blocks_; ++b) {
+      Block& block = block_[b];
+      block.any = false;
+      for (std::int32_t p = 0; p < partitions; ++p) {
+        block.part = state_in(item_.states + static_cast<std::size_t>(p) * size, b);
+        if (!visible(block, item_.first_partition + p)) continue;
+        join(block);
+      }
+      finish(block);
+    }
+  }
+
+ private:
+  std::int32_t vectors() const { return (item_.rows + kLanes<Arch> - 1) / kLanes<Arch>; }
+
+  State state_in(float* memory, int b) const {
+    const std::ptrdiff_t before = block_[b].first_row;
+    return State::at(memory + before * (shape_.value_head_dim + 2), block_[b].width);
+  }
+
+  /// Cuts the rows into blocks, none of a single vector where two of two will do, and places their
+  /// data.
+  void lay_out(float* scratch) {
+    const std::ptrdiff_t lanes = kLanes<Arch>, rows = vectors() * lanes;
+    const std::ptrdiff_t dims = shape_.value_head_dim;
+    float* q = scratch;
+    float* part = q + rows * shape_.head_dim;
+    float* total = part + rows * (dims + 2);
+    auto* keys = reinterpret_cast<std::int32_t*>(total + rows * (dims + 2));
+    weights_ = reinterpret_cast<float*>(keys + 2 * rows);
+    k_copy_ = weights_ + static_cast<std::ptrdiff_t>(shape_.tile_keys) * kWidest * lanes;
+    v_copy_ = k_copy_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim);
+    blocks_ = 0;
+    for (std::int32_t first = 0, left = vectors(); left > 0; ++blocks_) {
+      Block& b = block_[blocks_];
+      b.vectors = left <= kWidest                      ? left
+                  : left == kWidest + 1 && kWidest > 2 ? kWidest - 1
+                                                       : kWidest;
+      left -= b.vectors;
+      b.width = b.vectors * static_cast<std::int32_t>(lanes);
+      b.first_row = first;
+      b.rows = item_.rows - first < b.width ? item_.rows - first : b.width;
+      b.q = q + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
+      b.first_key = keys + first;
+      b.last_key = keys + rows + first;
+      b.part = State::at(part + first * (dims + 2), b.width);
+      b.total = State::at(total + first * (dims + 2), b.width);
+      find_visible_keys(b);
+      first += b.width;
+    }
+  }
+
+  /// The keys that each row sees: an interval around its position, moving up with the token.
+  void find_visible_keys(Block& b) const {
+    const auto clamp = [&](std::int64_t key) {
+      return static_cast<std::int32_t>(key < 0 ? 0 : key > item_.keys ? item_.keys : key);
+    };
+    for (std::int32_t i = 0; i < b.width; ++i) {
+      const std::int32_t row = item_.row_begin + b.first_row + (i < b.rows ? i : b.rows - 1);
+      const std::int64_t position = row / shape_.group + item_.diagonal;
+      b.first_key[i] = clamp(position - shape_.window_left);
+      b.last_key[i] = clamp(position + shape_.window_right + 1);
+    }
+    b.key_begin = b.first_key[0];
+    b.key_end = b.last_key[b.width - 1];
+    b.full_begin = b.first_key[b.width - 1];
+    b.full_end = b.last_key[0];
+  }
+
+  static bool visible(const Block& b, std::int32_t partition) {
+    const std::int64_t begin = static_cast<std::int64_t>(partition) * kPartitionKeys;
+    return b.key_begin < b.key_end && b.key_begin < begin + kPartitionKeys && b.key_end > begin;
+  }
+
+  void pack(const Block& b) const {
+    const RowMap map{shape_.group, item_.q_stride};
+    for (std::int32_t v = 0; v < b.vectors; ++v) {
+      const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
+      pack_queries<Arch>(item_.q, map, item_.row_begin + b.first_row + first,
+                         left < kLanes<Arch> ? left : kLanes<Arch>, shape_.head_dim,
+                         shape_.query_factor, b.q + first, b.width);
+    }
+  }
+
+  /// False when the item must be done again carefully.
+  template <bool Careful>
+  bool stream() {
+    finite_ = true;
+    for (int b = 0; b < blocks_; ++b) {
+      block_[b].partition = -1;
+      block_[b].any = false;
+    }
+    const std::int32_t step = shape_.tile_keys;
+    for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
+      const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
+      const TileView keys = load_tile(tile > item_.key_begin ? tile : item_.key_begin, next);
+      for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], keys);
+      tile = next;
+    }
+    for (int b = 0; b < blocks_; ++b) {
+      close_partition(block_[b]);
+      if (item_.states == nullptr) finish(block_[b]);
+    }
+    return Careful || finite_;
+  }
+
+  /// Keys and values of a tile, copied where that is better for the blocks that will read them.
+  TileView load_tile(std::int32_t begin, std::int32_t end) const {
+    TileView t = tile_in_place(item_, begin, end);
+    if (blocks_ >= kBlocksPerCopy && collides(t.k_stride)) {
+      t.k_stride = copy_rows<Arch>(t.k, t.k_stride, end - begin, shape_.head_dim, k_copy_);
+      t.k = k_copy_;
+    }
+    if (blocks_ >= kBlocksPerCopy && collides(t.v_stride)) {
+      t.v_stride = copy_rows<Arch>(t.v, t.v_stride, end - begin, shape_.value_head_dim, v_copy_);
+      t.v = v_copy_;
+    }
+    return t;
+  }
+
+  template <bool Careful>
+  void attend_tile(Block& b, const TileView& tile) {
+    const std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
+    const std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
+    if (begin >= end) return;
+    open_partition(b, begin / kPartitionKeys);
+    attend_keys<Careful, kWidest>(b, tile.part(begin, end));
+  }
+
+  template <bool Careful, int Vectors>
+  void attend_keys(Block& b, const TileView& keys) {
+    if constexpr (Vectors > 1) {
+      if (b.vectors < Vectors) return attend_keys<Careful, Vectors - 1>(b, keys);
+    }
+    const std::int32_t count = keys.end - keys.begin;
+    const bool partly = keys.begin < b.full_begin || keys.end > b.full_end;
+    scores<Vectors>(b, keys);
+    if (partly) mask<Vectors>(b, keys.begin, count);
+    exponentiate<Arch, Rule, Vectors>(weights_, count, b.part, shape_.value_head_dim, b.fresh);
+    if (Careful && partly) {
+      accumulate_visible<Vectors>(b, keys);
+    } else {
+      accumulate<Vectors>(b, keys);
+    }
+    b.fresh = false;
+    b.masked |= partly;
+  }
+
+  /// Sᵀ = K·Qᵀ, while the next tile's keys come nearer.
+  template <int Vectors>
+  __attribute__((noinline)) void scores(const Block& b, const TileView& keys) {
+    const std::int32_t count = keys.end - keys.begin;
+    Prefetch next = next_tile(b, keys, item_.k, item_.k_stride, shape_.head_dim, count);
+    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Vectors>(
+        {keys.k, keys.k_stride, b.q, b.width, shape_.head_dim, weights_, b.width, count, true},
+        next);
+  }
+
+  /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
+  template <int Vectors>
+  __attribute__((noinline)) void accumulate(const Block& b, const TileView& keys) {
+    const std::int32_t dims = shape_.value_head_dim;
+    Prefetch next = next_tile(b, keys, item_.v, item_.v_stride, dims, dims);
+    multiply_rows<Arch, Broadcast::along_rows, T::kRows, Vectors>(
+        {keys.v, keys.v_stride, weights_, b.width, keys.end - keys.begin, b.part.o, b.width, dims,
+         b.fresh},
+        next);
+  }
+
+  /// The rows of the next tile, to be fetched during a product of `product_rows` rows; one block
+  /// does it for all.
+  Prefetch next_tile(const Block& b, const TileView& keys, const float* base, std::ptrdiff_t stride,
+                     std::int32_t dims, std::int32_t product_rows) const {
+    const std::int32_t left = item_.key_end - keys.end;
+    const std::int32_t count = left < shape_.tile_keys ? left : shape_.tile_keys;
+    const std::int32_t tiles = (product_rows + T::kRows - 1) / T::kRows;
+    return {base + keys.end * stride, stride, &b == block_ ? count : 0, dims,
+            (count + tiles - 1) / tiles};
+  }
+
+  /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
+  template <int Vectors>
+  __attribute__((noinline)) void mask(const Block& b, std::int32_t begin, std::int32_t count) {
+    constexpr int lanes = kLanes<Arch>;
+    for (int v = 0; v < Vectors; ++v) {
+      const auto [first, last] = interval(b, begin, v);
+      for (std::int32_t j = 0; j < count; ++j) {
+        float* const t = weights_ + (j * Vectors + v) * lanes;
+        const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
+        store<Arch>(t, Ops<Arch>::select((key >= first) & (key < last), load<Arch>(t),
+                                         splat<Arch>(-__builtin_inff())));
+      }
+    }
+  }
+
+  /// accumulate() for values that rows must not touch where they do not see them.
+  template <int Vectors>
+  __attribute__((noinline)) void accumulate_visible(const Block& b, const TileView& keys) {
+    constexpr int lanes = kLanes<Arch>;
+    for (int v = 0; v < Vectors; ++v) {
+      const auto [first, last] = interval(b, keys.begin, v);
+      for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
+        float* const o = b.part.o + (x * Vectors + v) * lanes;
+        Vec<Arch> sum = b.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
+        for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
+          const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
+          const Vec<Arch> next = Ops<Arch>::fma(load<Arch>(weights_ + (j * Vectors + v) * lanes),
+                                                splat<Arch>(keys.v[j * keys.v_stride + x]), sum);
+          sum = Ops<Arch>::select((key >= first) & (key < last), next, sum);
+        }
+        store<Arch>(o, sum);
+      }
+    }
+  }
+
+  struct Interval {
+    Vec<Arch> first, last;
+  };
+
+  /// The visible keys of vector v's rows, counted from key `begin`; as floats, which are exact
+  /// within a tile.
+  static Interval interval(const Block& b, std::int32_t begin, int v) {
+    constexpr int lanes = kLanes<Arch>;
+    alignas(kAlignment) float first[lanes], last[lanes];
+    for (int i = 0; i < lanes; ++i) {
+      first[i] = static_cast<float>(b.first_key[v * lanes + i] - begin);
+      last[i] = static_cast<float>(b.last_key[v * lanes + i] - begin);
+    }
+    return {load<Arch>(first), load<Arch>(last)};
+  }
+
+  void open_partition(Block& b, std::int32_t partition) {
+    if (b.partition == partition) return;
+    close_partition(b);
+    b.partition = partition;
+    b.fresh = true;
+    b.masked = false;
+    if (item_.states != nullptr) {
+      const std::size_t size = state_floats(shape_.value_head_dim, item_.rows, kLanes<Arch>);
+      b.part = state_in(
+          item_.states + static_cast<std::size_t>(partition - item_.first_partition) * size,
+          static_cast<int>(&b - block_));
+    }
+    clear_sums<Arch>(b.part, b.width);
+  }
+
+  void close_partition(Block& b) {
+    if (b.partition < 0) return;
+    if (b.masked && finite_) finite_ = all_finite(b);
+    if (item_.states == nullptr) join(b);
+    b.partition = -1;
+  }
+
+  /// Adds `part` to `total`; the first part becomes the total as it is.
+  void join(Block& b) {
+    if (b.any) {
+      fold<Arch, Rule>(b.total, b.part, b.width, shape_.value_head_dim);
+      return;
+    }
+    const State first = b.part;
+    b.part = b.total;
+    b.total = first;
+    b.any = true;
+  }
+
+  /// Sums 0 · x, which is 0 for every finite x and else NaN.
+  bool all_finite(const Block& b) const {
+    Vec<Arch> traces = splat<Arch>(0.0F);
+    for (std::ptrdiff_t x = 0; x < b.width * (shape_.value_head_dim + 1); x += kLanes<Arch>) {
+      traces = Ops<Arch>::fma(load<Arch>(b.part.l + x), splat<Arch>(0.0F), traces);
+    }
+    return !Ops<Arch>::any(Ops<Arch>::not_less(traces, splat<Arch>(1.0F)));
+  }
+
+  void finish(Block& b) {
+    if (!b.any) {
+      clear_sums<Arch>(b.total, b.width);
+      for (std::ptrdiff_t x = 0; x < b.width * shape_.value_head_dim; ++x) b.total.o[x] = 0.0F;
+    }
+    const RowMap map{shape_.group, item_.out_stride};
+    for (std::int32_t v = 0; v < b.vectors; ++v) {
+      const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
+      write_outputs<Arch>(b.total.o + first, load<Arch>(b.total.l + first), b.width,
+                          shape_.value_head_dim, item_.out, map,
+                          item_.row_begin + b.first_row + first,
+                          left < kLanes<Arch> ? left : kLanes<Arch>);
+    }
+    if (item_.lse != nullptr) {
+      write_lse<Rule>(b.total, item_.lse, RowMap{shape_.group, item_.lse_stride},
+                      item_.row_begin + b.first_row, b.rows);
+    }
+  }
+
+  const AttentionShape& shape_;
+  const AttentionItem& item_;
+  Block block_[kMaxItemRows / kLanes<Arch>];
+  int blocks_ = 0;
+  bool finite_ = true;
+  float* weights_ = nullptr;  ///< the tile of logits, then weights: tile_keys × width
+  float* k_copy_ = nullptr;
+  float* v_copy_ = nullptr;
+};
+
+}  // namespace
+}  // namespace heed::kernels

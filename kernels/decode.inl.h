@@ -1,0 +1,330 @@
+// Attention for few query rows against many keys: decoding, where reading keys and values is the
+// work.
+//
+// Every row of keys and of values is read once for all query rows of the item. For the scores,
+// lanes are keys: lanes × lanes floats of K are transposed in registers, and each query row takes
+// lanes multiply-adds from them. For P·V lanes are the values' dimensions. The order of operations
+// of every single row is that of kernels/attention.inl.h, so its bits are the same.
+//
+// Per cache line of 16 floats: a load and 4 shuffles for K, a load for V, and rows multiply-adds
+// each; a line from memory takes longer than that up to about eight rows. The next tile's lines are
+// fetched into L2 in address order while this one is scored.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/lanes.inl.h"
+#include "kernels/microkernel.inl.h"
+#include "kernels/rows.inl.h"
+#include "kernels/tile.inl.h"
+#include "kernels/weights.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Rows up to which this kernel is the faster one: with as many rows as half a vector has lanes,
+/// the other kernel's lanes are half full, and it needs no transposes.
+template <class T>
+inline constexpr int kFewRows = kLanes<typename T::Arch> / 2;
+
+/// Keys whose scores are summed side by side, in vectors: two chains of dependent multiply-adds
+/// hide each other's latency behind the shuffles.
+inline constexpr int kKeyVectors = 2;
+
+template <class T, WeightRule Rule>
+class FewRows {
+ public:
+  using Arch = typename T::Arch;
+  using W = Weights<Arch, Rule>;
+  static constexpr int kWidth = kLanes<Arch>;
+
+  FewRows(const AttentionShape& shape, const AttentionItem& item, float* scratch)
+      : shape_(shape), item_(item) {
+    const std::ptrdiff_t rows = static_cast<std::ptrdiff_t>(padded(item.rows, kWidth));
+    head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
+    dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
+    state_size_ =
+        static_cast<std::ptrdiff_t>(state_floats(shape.value_head_dim, item.rows, kWidth));
+    q_ = scratch;
+    part_ = State::at(q_ + rows * head_dim_, rows);
+    total_ = State::at(part_.m + state_size_, rows);
+    weights_ = total_.m + state_size_;
+    weights_stride_ = shape.tile_keys + kWidth;
+    v_copy_ = weights_ + item.rows * weights_stride_;
+  }
+
+  void attend() {
+    pack();
+    std::int32_t partition = -1;
+    const std::int32_t step = shape_.tile_keys;
+    for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
+      const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
+      if (tile / kPartitionKeys != partition) {
+        close_partition(partition);
+        partition = tile / kPartitionKeys;
+        open_partition(partition);
+      }
+      attend_tile(load_tile(tile > item_.key_begin ? tile : item_.key_begin, next));
+      tile = next;
+    }
+    close_partition(partition);
+    if (item_.states == nullptr) finish();
+  }
+
+  /// Merges the states of consecutive partitions, left to right, and writes the outputs.
+  void merge(std::int32_t partitions) {
+    for (std::int32_t p = 0; p < partitions; ++p) {
+      part_ = state_in(p);
+      join();
+    }
+    finish();
+  }
+
+ private:
+  std::ptrdiff_t padded_rows() const {
+    return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
+  }
+
+  State state_in(std::int32_t partition) const {
+    return State::at(item_.states + partition * state_size_, padded_rows());
+  }
+
+  /// Query rows, scaled and filled up with zeros to whole vectors.
+  void pack() const {
+    const RowMap map{shape_.group, item_.q_stride};
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      const float* from = item_.q + map.offset(item_.row_begin + r);
+      float* to = q_ + r * head_dim_;
+      for (std::int32_t x = 0; x < head_dim_; ++x) {
+        to[x] = x < shape_.head_dim ? from[x] * shape_.query_factor : 0.0F;
+      }
+    }
+  }
+
+  void open_partition(std::int32_t partition) {
+    if (item_.states != nullptr) part_ = state_in(partition - item_.first_partition);
+    clear(part_);
+  }
+
+  void clear(State state) const {
+    clear_sums<Arch>(state, padded_rows());
+    for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
+      store<Arch>(state.o + x, splat<Arch>(0.0F));
+    }
+  }
+
+  void close_partition(std::int32_t partition) {
+    if (partition >= 0 && item_.states == nullptr) join();
+  }
+
+  /// Adds `part_` to `total_`; the first part becomes the total as it is.
+  void join() {
+    if (!any_) {
+      const State first = part_;
+      part_ = total_;
+      total_ = first;
+      any_ = true;
+      return;
+    }
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      const Vec<Arch> m_total = splat<Arch>(total_.m[r]), m_part = splat<Arch>(part_.m[r]);
+      const Vec<Arch> m = Ops<Arch>::max(m_total, m_part);
+      const Vec<Arch> f_total = W::rescale(m_total, m), f_part = W::rescale(m_part, m);
+      const auto sum = [&](Vec<Arch> a, Vec<Arch> b) { return a * f_total + b * f_part; };
+      total_.m[r] = first_lane(m);
+      total_.l[r] = first_lane(sum(splat<Arch>(total_.l[r]), splat<Arch>(part_.l[r])));
+      float* a = total_.o + r * dims_;
+      const float* b = part_.o + r * dims_;
+      for (std::int32_t x = 0; x < dims_; x += kWidth) {
+        store<Arch>(a + x, sum(load<Arch>(a + x), load<Arch>(b + x)));
+      }
+    }
+  }
+
+  static HEED_INLINE float first_lane(Vec<Arch> x) {
+    alignas(kAlignment) float lane[kWidth];
+    store<Arch>(lane, x);
+    return lane[0];
+  }
+
+  /// Values are read in whole vectors, so ragged rows of them must be copied.
+  TileView load_tile(std::int32_t begin, std::int32_t end) const {
+    TileView t = tile_in_place(item_, begin, end);
+    if (shape_.value_head_dim % kWidth != 0) {
+      t.v_stride = copy_rows<Arch>(t.v, t.v_stride, end - begin, shape_.value_head_dim, v_copy_);
+      t.v = v_copy_;
+    }
+    return t;
+  }
+
+  /// Rows of one token see the same keys of the tile and are done together; no mask is needed.
+  void attend_tile(const TileView& tile) {
+    score_tile(tile);
+    for (std::int32_t row = 0; row < item_.rows;) {
+      const std::int32_t token = (item_.row_begin + row) / shape_.group;
+      const std::int32_t next_token = (token + 1) * shape_.group - item_.row_begin;
+      const std::int32_t end = next_token < item_.rows ? next_token : item_.rows;
+      const std::int64_t position = token + item_.diagonal;
+      const auto clamp = [&](std::int64_t key) {
+        return static_cast<std::int32_t>(key < tile.begin ? tile.begin
+                                         : key > tile.end ? tile.end
+                                                          : key);
+      };
+      const std::int32_t first = clamp(position - shape_.window_left);
+      const std::int32_t last = clamp(position + shape_.window_right + 1);
+      if (first < last) attend_rows(row, end, tile.part(first, last), first - tile.begin);
+      row = end;
+    }
+  }
+
+  /// weights_[row][key] = the logits of all rows.
+  __attribute__((noinline)) void score_tile(const TileView& tile) {
+    constexpr int keys = kKeyVectors * kWidth;
+    const std::int32_t count = tile.end - tile.begin;
+    Prefetch next_k = next_tile(tile, item_.k, item_.k_stride, shape_.head_dim);
+    Prefetch next_v = next_tile(tile, item_.v, item_.v_stride, shape_.value_head_dim);
+    for (std::int32_t j = 0; j < count; j += keys) {
+      for (std::int32_t x = 0; x < shape_.head_dim; x += kWidth) {
+        next_k.next();
+        next_v.next();
+        for (std::int32_t b = j; b < j + keys && b < count; b += kWidth) {
+          score_block(tile.k + b * tile.k_stride, tile.k_stride, count - b, x, weights_ + b);
+        }
+      }
+    }
+  }
+
+  /// The rows of the next tile, a slice with each step of score_tile.
+  Prefetch next_tile(const TileView& tile, const float* base, std::ptrdiff_t stride,
+                     std::int32_t dims) const {
+    const std::int32_t left = item_.key_end - tile.end;
+    const std::int32_t count = left < shape_.tile_keys ? left : shape_.tile_keys;
+    const std::int32_t blocks =
+        (tile.end - tile.begin + kKeyVectors * kWidth - 1) / (kKeyVectors * kWidth);
+    const std::int32_t steps = blocks * (head_dim_ / kWidth);
+    return {base + tile.end * stride, stride, count, dims, (count + steps - 1) / steps};
+  }
+
+  /// Adds the products of dimensions x … x + lanes − 1 to the logits of one vector of keys.
+  HEED_INLINE void score_block(const float* k, std::ptrdiff_t stride, std::int32_t count,
+                               std::int32_t x, float* logits) const {
+    Vec<Arch> columns[kWidth];
+    if (count >= kWidth && x + kWidth <= shape_.head_dim) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) columns[i] = load<Arch>(k + i * stride + x);
+    } else {
+      const std::int32_t dims = shape_.head_dim - x;
+      const Part<Arch> part(dims < kWidth ? dims : kWidth);
+      for (int i = 0; i < kWidth; ++i) {
+        columns[i] = i < count ? part.load(k + i * stride + x, 0.0F) : splat<Arch>(0.0F);
+      }
+    }
+    transpose(columns);
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      const float* q = q_ + r * head_dim_ + x;
+      float* t = logits + r * weights_stride_;
+      Vec<Arch> sum = x == 0 ? splat<Arch>(0.0F) : load<Arch>(t);
+#pragma GCC unroll 16
+      for (int i = 0; i < kWidth; ++i) sum = Ops<Arch>::fma(splat<Arch>(q[i]), columns[i], sum);
+      store<Arch>(t, sum);
+    }
+  }
+
+  /// Rows [row, end), which see exactly `keys`, the first of them at weights_[row][offset].
+  void attend_rows(std::int32_t row, std::int32_t end, const TileView& keys, std::int32_t offset) {
+    const std::int32_t count = keys.end - keys.begin;
+    float* weights = weights_ + row * weights_stride_ + offset;
+    for (std::int32_t r = row; r < end; ++r) {
+      exponentiate_row(weights + (r - row) * weights_stride_, count, r);
+    }
+    std::int32_t r = row;
+    for (; r + 4 <= end; r += 4) sum_rows<4>(weights + (r - row) * weights_stride_, count, r);
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r);
+    accumulate<T::kVectors>({weights, weights_stride_, keys.v, keys.v_stride, count,
+                             part_.o + row * dims_, dims_, end - row, false},
+                            dims_ / kWidth);
+  }
+
+  /// Turns a row's logits into weights, after m and, where it moves, l and O.
+  void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
+    // The last vector's lanes behind the row are keys that it does not see.
+    store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
+    Vec<Arch> top = splat<Arch>(-__builtin_inff());
+    for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
+    alignas(kAlignment) float lane[kWidth];
+    store<Arch>(lane, top);
+    float highest = lane[0];
+    for (int i = 1; i < kWidth; ++i) highest = lane[i] > highest ? lane[i] : highest;
+    const Vec<Arch> candidate = W::candidate(splat<Arch>(highest));
+    Vec<Arch> m = splat<Arch>(part_.m[r]);
+    if (Ops<Arch>::any(W::moves(candidate, m))) {
+      const Vec<Arch> factor = W::rescale(m, candidate);
+      m = candidate;
+      part_.m[r] = first_lane(m);
+      part_.l[r] *= first_lane(factor);
+      scale_output<Arch>(part_.o + r * dims_, kWidth, dims_ / kWidth, factor);
+    }
+    for (std::int32_t j = 0; j < count; j += kWidth)
+      store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
+  }
+
+  /// l += the weights, key by key; several rows side by side, as each is a chain of additions.
+  template <int Rows>
+  void sum_rows(const float* weights, std::int32_t count, std::int32_t row) {
+    float l[Rows];
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) l[r] = part_.l[row + r];
+    for (std::int32_t j = 0; j < count; ++j) {
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) l[r] += weights[r * weights_stride_ + j];
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) part_.l[row + r] = l[r];
+  }
+
+  /// O += P·V, as many vectors of dimensions at a time as the register tile has.
+  template <int Vectors>
+  __attribute__((noinline)) void accumulate(Product p, std::int32_t vectors) {
+    Prefetch none;
+    for (; vectors >= Vectors; vectors -= Vectors) {
+      multiply_rows<Arch, Broadcast::along_steps, T::kRows, Vectors>(p, none);
+      p.b += Vectors * kWidth;
+      p.c += Vectors * kWidth;
+    }
+    if constexpr (Vectors > 1) {
+      if (vectors > 0) accumulate<Vectors - 1>(p, vectors);
+    }
+  }
+
+  void finish() {
+    if (!any_) clear(total_);
+    const RowMap map{shape_.group, item_.out_stride};
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      const float* o = total_.o + r * dims_;
+      float* out = item_.out + map.offset(item_.row_begin + r);
+      const Vec<Arch> l = splat<Arch>(total_.l[r]), zero = splat<Arch>(0.0F);
+      for (std::int32_t x = 0; x < shape_.value_head_dim; x += kWidth) {
+        const Vec<Arch> row = Ops<Arch>::select(l == zero, zero, load<Arch>(o + x) / l);
+        const std::int32_t left = shape_.value_head_dim - x;
+        Part<Arch>(left < kWidth ? left : kWidth).store(out + x, row);
+      }
+    }
+    if (item_.lse != nullptr) {
+      write_lse<Rule>(total_, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
+                      item_.rows);
+    }
+  }
+
+  const AttentionShape& shape_;
+  const AttentionItem& item_;
+  std::int32_t head_dim_, dims_;  ///< filled up to whole vectors
+  std::ptrdiff_t state_size_;
+  float* q_;            ///< rows × head_dim_
+  State part_, total_;  ///< m and l per row; O is rows × dims_
+  bool any_ = false;    ///< total_ holds a state
+  float* weights_;      ///< logits, then weights: rows × weights_stride_
+  std::ptrdiff_t weights_stride_;
+  float* v_copy_;
+};
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,33 @@
+// The exponentials of attention and of softmax over an array, for their tests: the same inlined
+// code.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/lanes.inl.h"
+#include "kernels/weights.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+template <class Arch>
+void exp2_array(const float* x, float* y, std::int64_t n) {
+  using W = Weights<Arch, WeightRule::exponential>;
+  for_each_vector<Arch, 1>(n, [&](auto access, int, std::int64_t i) {
+    access.store(y + i, W::weight(access.load(x + i, 0.0F), splat<Arch>(0.0F)));
+  });
+}
+
+/// Softmax takes exponentials of z ≤ 0, the gradient of log-softmax of anything: vectors with both
+/// go the second way.
+template <class Arch>
+void exp_array(const float* x, float* y, std::int64_t n) {
+  for_each_vector<Arch, 1>(n, [&](auto access, int, std::int64_t i) {
+    const Vec<Arch> v = access.load(x + i, 0.0F);
+    const bool general = Ops<Arch>::any(v > splat<Arch>(0.0F));
+    access.store(y + i, general ? exp<Arch>(v) : exp_nonpositive<Arch>(v));
+  });
+}
+
+}  // namespace
+}  // namespace heed::kernels

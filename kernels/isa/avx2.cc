@@ -1,0 +1,9 @@
+// AVX2 and FMA: the register tile of microkernel.inl.h.
+#include "kernels/table.inl.h"
+
+namespace heed::kernels {
+
+extern const KernelTable table_avx2;
+constinit const KernelTable table_avx2 = make_table<Tile<xsimd::fma3<xsimd::avx2>, 4, 3>>("avx2");
+
+}  // namespace heed::kernels

@@ -1,0 +1,9 @@
+// AVX-512 (F, BW, DQ, VL, CD): the register tile of microkernel.inl.h.
+#include "kernels/table.inl.h"
+
+namespace heed::kernels {
+
+extern const KernelTable table_avx512;
+constinit const KernelTable table_avx512 = make_table<Tile<xsimd::avx512dq, 8, 3>>("avx512");
+
+}  // namespace heed::kernels

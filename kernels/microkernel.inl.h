@@ -1,0 +1,117 @@
+// The register tile of the matrix products of attention: Sᵀ = K·Qᵀ and Oᵀ += Vᵀ·Pᵀ.
+//
+//   acc[i][v] += a(i, s) · b[s][v]      for steps s in order; one fma chain per element
+//
+// `a` is the broadcast operand, read in place from keys (rows i apart by the key stride, steps
+// along head_dim) or values (rows along head_dim, steps apart by the value stride); `b` is Qᵀ or
+// Pᵀ, its lanes query rows. For few query rows it is O += P·V: `a` is P, and b's lanes are the
+// values'.
+//
+// Registers: rows · vectors accumulators + vectors of b + one broadcast must not exceed the
+// register file, and at least 2 · 4 accumulators must be in flight to cover two FMA pipes of
+// latency 4:
+//   AVX-512: 8 · 3 + 3 + 1 = 28 of 32 registers; 11 loads per 24 multiply-adds
+//   AVX2:    4 · 3 + 3 + 1 = 16 of 16 registers;  7 loads per 12 multiply-adds
+// so the FMA pipes, not the two load ports, are the limit.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// The shape of an ISA's register tile.
+template <class A, int Rows, int Vectors>
+struct Tile {
+  using Arch = A;
+  static constexpr int kRows = Rows;        ///< broadcast rows
+  static constexpr int kVectors = Vectors;  ///< vectors of query rows
+};
+
+/// How the broadcast operand lies in memory: one of the two strides is 1, and the compiler knows.
+enum class Broadcast { along_steps, along_rows };
+
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, const float* b,
+                                     std::ptrdiff_t b_stride, std::ptrdiff_t steps,
+                                     Vec<Arch> (&acc)[Rows][Vectors]) {
+  for (std::ptrdiff_t s = 0; s < steps; ++s) {
+    Vec<Arch> columns[Vectors];
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) columns[v] = load<Arch>(b + v * kLanes<Arch>);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) acc[i][v] = Ops<Arch>::fma(x, columns[v], acc[i][v]);
+    }
+    a += Order == Broadcast::along_steps ? 1 : a_stride;
+    b += b_stride;
+  }
+}
+
+/// Rows that a later product will read, fetched into L2 while this one runs: the hardware
+/// prefetchers follow the many short streams of a tile badly. A slice is fetched with each register
+/// tile, so that the fetches spread over the work.
+struct Prefetch {
+  const float* rows = nullptr;
+  std::ptrdiff_t stride = 0;
+  std::int32_t count = 0;  ///< rows left
+  std::int32_t dims = 0;
+  std::int32_t slice = 0;  ///< rows per register tile
+
+  HEED_INLINE void next() {
+    constexpr std::int32_t line = kAlignment / sizeof(float);
+    const std::int32_t now = count < slice ? count : slice;
+    for (std::int32_t j = 0; j < now; ++j, rows += stride) {
+      for (std::int32_t x = 0; x < dims; x += line) __builtin_prefetch(rows + x, 0, 2);
+    }
+    count -= now;
+  }
+};
+
+/// The operands of multiply_rows, with the distances of their rows; b and c have `Vectors` vectors
+/// a row.
+struct Product {
+  const float* a;
+  std::ptrdiff_t a_stride;
+  const float* b;
+  std::ptrdiff_t b_stride;
+  std::ptrdiff_t steps;
+  float* c;
+  std::ptrdiff_t c_stride;
+  std::ptrdiff_t rows;
+  bool fresh;  ///< c = instead of c +=
+};
+
+/// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
+/// halves, so that a remainder does not fall back to single rows at once.
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_rows(Product p, Prefetch& ahead) {
+  constexpr int lanes = kLanes<Arch>;
+  const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
+  for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
+    ahead.next();
+    Vec<Arch> acc[Rows][Vectors];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) {
+        acc[i][v] = p.fresh ? splat<Arch>(0.0F) : load<Arch>(p.c + i * p.c_stride + v * lanes);
+      }
+    }
+    multiply_accumulate<Arch, Order>(p.a, p.a_stride, p.b, p.b_stride, p.steps, acc);
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Vectors; ++v) store<Arch>(p.c + i * p.c_stride + v * lanes, acc[i][v]);
+    }
+  }
+  if constexpr (Rows > 1) {
+    if (p.rows > 0) multiply_rows<Arch, Order, Rows / 2, Vectors>(p, ahead);
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,70 @@
+// Assembles an ISA's table from the kernel templates. Included once per object, by
+// kernels/isa/*.cc.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/attention.inl.h"
+#include "kernels/decode.inl.h"
+#include "kernels/exp_array.inl.h"
+#include "kernels/softmax.inl.h"
+#include "kernels/softmax_gradient.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+template <class T, WeightRule Rule>
+void attend_by(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
+  if (item.rows <= kFewRows<T>) {
+    FewRows<T, Rule>(shape, item, scratch).attend();
+  } else {
+    Stream<T, Rule>(shape, item, scratch).attend();
+  }
+}
+
+template <class T>
+void attend_item(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
+  shape.rule == WeightRule::argmax ? attend_by<T, WeightRule::argmax>(shape, item, scratch)
+                                   : attend_by<T, WeightRule::exponential>(shape, item, scratch);
+}
+
+template <class T, WeightRule Rule>
+void merge_by(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
+              float* scratch) {
+  if (item.rows <= kFewRows<T>) {
+    FewRows<T, Rule>(shape, item, scratch).merge(partitions);
+  } else {
+    Stream<T, Rule>(shape, item, scratch).merge(partitions);
+  }
+}
+
+template <class T>
+void merge_item(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
+                float* scratch) {
+  shape.rule == WeightRule::argmax
+      ? merge_by<T, WeightRule::argmax>(shape, item, partitions, scratch)
+      : merge_by<T, WeightRule::exponential>(shape, item, partitions, scratch);
+}
+
+template <class T>
+constexpr KernelTable make_table(const char* name) {
+  using Arch = typename T::Arch;
+  return {
+      .name = name,
+      .lanes = kLanes<Arch>,
+      .block_vectors = T::kVectors,
+      .tile_rows = T::kRows,
+      .few_rows = kFewRows<T>,
+      .attend = attend_item<T>,
+      .merge = merge_item<T>,
+      .softmax = softmax_rows<Arch>,
+      .log_softmax = log_softmax_rows<Arch>,
+      .log_sum_exp = log_sum_exp_rows<Arch>,
+      .softmax_gradient = softmax_gradient_rows<Arch>,
+      .log_softmax_gradient = log_softmax_gradient_rows<Arch>,
+      .exp2 = exp2_array<Arch>,
+      .exp = exp_array<Arch>,
+  };
+}
+
+}  // namespace
+}  // namespace heed::kernels

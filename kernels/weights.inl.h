@@ -1,0 +1,158 @@
+// Softmax in the stream: from a tile of logits to weights, a running maximum and a running sum.
+//
+//   exponential   p = 2^(t − m) taken as poly(t − floor(t)) · 2^(floor(t) − m), m an integer
+//   argmax        p = (t == m), m the largest t itself
+//
+// m being an integer, rescaling by 2^(m − m') is exact: when and how often m moves leaves no trace
+// in the result, so it moves only when it must. Error of p: the polynomial's and the rounding of t.
+// Memory: the tile is read twice and written once, in L1.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/exp.inl.h"
+#include "kernels/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// m of a row that has seen no key: below every finite logit, yet safe to subtract.
+inline constexpr float kNoMaximum = -3.402823466e38F;
+
+/// Weights below 2^kLowestExponent are 0. The contract lets weights under 2⁻¹⁰⁰ of the row's
+/// largest go, and m never exceeds the row's largest; products with values above 2⁻¹⁶ then stay
+/// normal, so that neither rescaling rounds nor denormal operands slow the pipes.
+inline constexpr float kLowestExponent = -110.0F;
+
+/// m follows only a logit that is this far above it. Weights stay below 2^(kLag + 1); a row of n
+/// keys has |O| < n · 2^(kLag + 1) · max|v|, finite for |v| up to 2^(127 − 9) / n: 2⁹⁴ ≈ 2e28 at n
+/// = 2²⁴.
+inline constexpr float kLag = 8.0F;
+
+template <class Arch, WeightRule Rule>
+struct Weights;
+
+template <class Arch>
+struct Weights<Arch, WeightRule::exponential> {
+  using V = Vec<Arch>;
+  static HEED_INLINE V candidate(V top) { return Ops<Arch>::floor(top); }
+  static HEED_INLINE Mask<Arch> moves(V candidate, V m) {
+    return candidate > m + splat<Arch>(kLag);
+  }
+  static HEED_INLINE V weight(V t, V m) {
+    const V whole = Ops<Arch>::floor(t);
+    return Ops<Arch>::scale_weight(exp2_mantissa<Arch>(t - whole), whole - m,
+                                   splat<Arch>(kLowestExponent));
+  }
+  /// The factor that takes sums relative to `from` to sums relative to `to` ≥ from.
+  static HEED_INLINE V rescale(V from, V to) {
+    return Ops<Arch>::scale_weight(splat<Arch>(1.0F), from - to, splat<Arch>(kLowestExponent));
+  }
+};
+
+template <class Arch>
+struct Weights<Arch, WeightRule::argmax> {
+  using V = Vec<Arch>;
+  static HEED_INLINE V candidate(V top) { return top; }
+  static HEED_INLINE Mask<Arch> moves(V candidate, V m) { return candidate > m; }
+  /// A logit is below m, equal to it, or NaN and passed on.
+  static HEED_INLINE V weight(V t, V m) {
+    return Ops<Arch>::select(t < m, splat<Arch>(0.0F),
+                             Ops<Arch>::select(t == m, splat<Arch>(1.0F), t));
+  }
+  static HEED_INLINE V rescale(V from, V to) {
+    return Ops<Arch>::select(from == to, splat<Arch>(1.0F), splat<Arch>(0.0F));
+  }
+};
+
+/// The state of a block's rows over a range of keys: maximum, sum and Oᵀ (value_head_dim rows), all
+/// relative to m. `width` floats a row.
+struct State {
+  float* m;
+  float* l;
+  float* o;
+
+  static HEED_INLINE State at(float* memory, std::ptrdiff_t width) {
+    return {memory, memory + width, memory + 2 * width};
+  }
+};
+
+template <class Arch>
+HEED_INLINE void clear_sums(State state, std::ptrdiff_t width) {
+  for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
+    store<Arch>(state.m + x, splat<Arch>(kNoMaximum));
+    store<Arch>(state.l + x, splat<Arch>(0.0F));
+  }
+}
+
+template <class Arch>
+HEED_INLINE void scale_output(float* o, std::ptrdiff_t width, std::ptrdiff_t dims,
+                              Vec<Arch> factor) {
+  for (std::ptrdiff_t x = 0; x < dims; ++x, o += width) store<Arch>(o, load<Arch>(o) * factor);
+}
+
+/// Turns the logits of `keys` keys into weights in place, and brings m and l up to date, and O too,
+/// unless it is `fresh` (not yet written).
+template <class Arch, WeightRule Rule, int Vectors>
+__attribute__((noinline)) void exponentiate(float* tile, std::ptrdiff_t keys, State state,
+                                            std::ptrdiff_t dims, bool fresh) {
+  using W = Weights<Arch, Rule>;
+  constexpr int lanes = kLanes<Arch>;
+  constexpr int width = Vectors * lanes;
+  Vec<Arch> m[Vectors], l[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) {
+    m[v] = splat<Arch>(-__builtin_inff());
+    l[v] = load<Arch>(state.l + v * lanes);
+  }
+  for (std::ptrdiff_t j = 0; j < keys; ++j) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) {
+      m[v] = Ops<Arch>::max(load<Arch>(tile + j * width + v * lanes), m[v]);
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) {
+    const Vec<Arch> former = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
+    const Mask<Arch> moves = W::moves(top, former);
+    m[v] = Ops<Arch>::select(moves, top, former);
+    if (Ops<Arch>::any(moves)) {
+      const Vec<Arch> factor = W::rescale(former, m[v]);
+      l[v] = l[v] * factor;
+      if (!fresh) scale_output<Arch>(state.o + v * lanes, width, dims, factor);
+      store<Arch>(state.m + v * lanes, m[v]);
+    }
+  }
+  for (std::ptrdiff_t j = 0; j < keys; ++j) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) {
+      float* const t = tile + j * width + v * lanes;
+      const Vec<Arch> p = W::weight(load<Arch>(t), m[v]);
+      store<Arch>(t, p);
+      l[v] = l[v] + p;
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) store<Arch>(state.l + v * lanes, l[v]);
+}
+
+/// total += part, the states of two key ranges, the earlier one first; `total` may not be empty
+/// memory, but its rows may have seen nothing.
+template <class Arch, WeightRule Rule>
+__attribute__((noinline)) void fold(State total, State part, std::ptrdiff_t width,
+                                    std::ptrdiff_t dims) {
+  using W = Weights<Arch, Rule>;
+  for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
+    const Vec<Arch> m_total = load<Arch>(total.m + x), m_part = load<Arch>(part.m + x);
+    const Vec<Arch> m = Ops<Arch>::max(m_total, m_part);
+    const Vec<Arch> f_total = W::rescale(m_total, m), f_part = W::rescale(m_part, m);
+    const auto add = [&](float* a, const float* b) {
+      store<Arch>(a, load<Arch>(a) * f_total + load<Arch>(b) * f_part);
+    };
+    store<Arch>(total.m + x, m);
+    add(total.l + x, part.l + x);
+    for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, part.o + d * width + x);
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

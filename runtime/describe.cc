@@ -1,0 +1,68 @@
+// A plan in words.
+#include <algorithm>
+#include <sstream>
+
+#include "heed/attention.h"
+#include "runtime/plan_data.h"
+
+namespace heed {
+namespace {
+
+void describe_masks(std::ostream& text, const AttentionConfig& c) {
+  const auto side = [&](std::int64_t keys) { keys == kUnlimited ? text << "all" : text << keys; };
+  const bool window = c.window_left != kUnlimited || c.window_right != kUnlimited;
+  const char* alignment = c.alignment == Alignment::end ? "end" : "start";
+  text << "mask: ";
+  if (!c.causal && !window) text << "none";
+  if (c.causal) text << "causal, aligned to the " << alignment;
+  if (window) {
+    text << (c.causal ? "; " : "") << "window of ";
+    side(c.window_left);
+    text << " keys before and ";
+    side(c.window_right);
+    text << " after, aligned to the " << alignment;
+  }
+  text << (c.causal || window ? " (tiles outside skipped, single scores only at its edges)\n"
+                              : "\n");
+}
+
+void describe(std::ostream& text, const detail::PlanData& p) {
+  const kernels::KernelTable& k = *p.kernels;
+  const kernels::AttentionShape& s = p.shape;
+  text << "isa: " << k.name << "\n"
+       << "heads: " << p.config.query_heads << " query, " << p.config.kv_heads
+       << " key/value; head_dim " << s.head_dim << ", value_head_dim " << s.value_head_dim << "\n"
+       << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
+       << k.lanes * k.block_vectors << ", tiles of " << s.tile_keys << " keys, items of up to "
+       << s.item_rows << " rows\n";
+  describe_masks(text, p.config);
+  text << "weights: "
+       << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"
+                                                 : "softmax, temperature ");
+  if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
+  const auto few = std::count_if(p.items.begin(), p.items.end(),
+                                 [&](const auto& item) { return item.rows <= k.few_rows; });
+  std::size_t parts = 0;
+  for (const detail::PlannedSplit& split : p.splits) parts += static_cast<std::size_t>(split.parts);
+  text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.visible_scores << "\n"
+       << "items: " << p.items.size() << ", longest first, " << few << " of them with at most "
+       << k.few_rows << " rows, by the kernel for few rows\nsplits: " << p.splits.size() << " into "
+       << parts << " parts\n"
+       << "workers: " << p.workers << ", started: " << p.shares << "\n"
+       << "workspace: " << p.workspace.total << " bytes\n";
+}
+
+}  // namespace
+
+std::string Plan::describe() const noexcept {
+  try {
+    if (data_ == nullptr) return "empty";
+    std::ostringstream text;
+    heed::describe(text, *data_);
+    return text.str();
+  } catch (...) {
+    return {};
+  }
+}
+
+}  // namespace heed

@@ -1,0 +1,21 @@
+// How the runtime spreads shares of work over threads; the oneTBB behind it is in executor.cc
+// alone.
+#pragma once
+
+#include "heed/executor.h"
+#include "heed/status.h"
+
+namespace heed::detail {
+
+/// One worker's share: called with the context and the share's number.
+using ShareFunction = void (*)(void* context, int ith);
+
+/// Calls share(context, i) for i = 0 … shares − 1, concurrently where threads are free, in the
+/// executor's arena or, where that is null, in the caller's; inline when shares is 1. Shares may
+/// run one after the other: none may wait for another. Returns when all are done.
+Status run_shares(int shares, Executor* executor, ShareFunction share, void* context) noexcept;
+
+/// Workers to plan for where the caller names none: the CPUs that this process may use.
+int default_workers() noexcept;
+
+}  // namespace heed::detail

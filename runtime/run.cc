@@ -1,0 +1,146 @@
+// Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+#include "heed/attention.h"
+#include "runtime/executor.h"
+#include "runtime/float_environment.h"
+#include "runtime/message.h"
+#include "runtime/plan_data.h"
+#include "runtime/run_control.h"
+
+namespace heed {
+namespace detail {
+namespace {
+
+/// One run of one plan.
+class Run {
+ public:
+  Run(const PlanData& plan, const AttentionTensors& tensors, Workspace& workspace) noexcept
+      : plan_(plan), tensors_(tensors), memory_(static_cast<std::byte*>(workspace.data())) {}
+
+  RunControl& control() const noexcept { return *reinterpret_cast<RunControl*>(memory_); }
+
+  /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
+  void share(int ith, int nth) const noexcept {
+    const FloatEnvironment environment;
+    float* scratch = floats(plan_.workspace.scratch +
+                            plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
+    RunControl& c = control();
+    for (;;) {
+      const std::size_t i = c.next_item.fetch_add(1, std::memory_order_relaxed);
+      if (i >= plan_.items.size()) break;
+      work(plan_.items[i], scratch);
+    }
+    const auto before = c.finished_shares.fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 == static_cast<std::uint32_t>(nth)) {
+      c.next_item.store(0, std::memory_order_relaxed);
+      c.finished_shares.store(0, std::memory_order_release);
+    }
+  }
+
+ private:
+  float* floats(std::size_t offset) const noexcept {
+    return reinterpret_cast<float*>(memory_ + offset);
+  }
+
+  void work(const PlannedItem& planned, float* scratch) const noexcept {
+    const kernels::AttentionItem item = bind(planned);
+    plan_.kernels->attend(plan_.shape, item, scratch);
+    if (planned.split < 0) return;
+    const PlannedSplit& split = plan_.splits[static_cast<std::size_t>(planned.split)];
+    auto& finished = control().finished_parts[planned.split];
+    const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
+    finished.store(0, std::memory_order_relaxed);
+    plan_.kernels->merge(plan_.shape, item, split.partitions, scratch);
+  }
+
+  /// The planned item with the run's addresses.
+  kernels::AttentionItem bind(const PlannedItem& p) const noexcept {
+    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
+    const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
+    kernels::AttentionItem item;
+    item.q = tensors_.q + s.q + query_head * plan_.q.head_stride;
+    item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
+    item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+    item.out = tensors_.out + s.out + query_head * plan_.out.head_stride;
+    if (tensors_.lse != nullptr) {
+      item.lse = tensors_.lse + s.lse + query_head * plan_.lse.head_stride;
+    }
+    item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
+    item.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
+    item.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
+    item.k_stride = plan_.k.token_stride;
+    item.v_stride = plan_.v.token_stride;
+    item.row_begin = p.row_begin;
+    item.rows = p.rows;
+    item.key_begin = p.key_begin;
+    item.key_end = p.key_end;
+    item.keys = s.keys;
+    item.diagonal =
+        plan_.config.alignment == Alignment::start ? 0 : std::int64_t{s.keys} - s.queries;
+    if (p.split >= 0) {
+      const PlannedSplit& split = plan_.splits[static_cast<std::size_t>(p.split)];
+      item.states = floats(plan_.workspace.states) + split.states;
+      item.first_partition = split.first_partition;
+    }
+    return item;
+  }
+
+  const PlanData& plan_;
+  const AttentionTensors& tensors_;
+  std::byte* memory_;
+};
+
+Status check_run(const PlanData* plan, const AttentionTensors& t, const Workspace& workspace) {
+  if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
+  if (plan->items.empty()) return {};
+  if (workspace.bytes() < plan->workspace.total) {
+    return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
+                   plan->workspace.total, ": call Workspace::reserve(plan) first");
+  }
+  if (t.q == nullptr) return invalid("q is null");
+  if (t.out == nullptr) return invalid("out is null");
+  if (t.k == nullptr && plan->visible_scores > 0) return invalid("k is null");
+  if (t.v == nullptr && plan->visible_scores > 0) return invalid("v is null");
+  return {};
+}
+
+}  // namespace
+}  // namespace detail
+
+Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
+           Executor* executor) noexcept {
+  return detail::guarded([&]() -> Status {
+    const detail::PlanData* data = plan.data();
+    Status status = detail::check_run(data, tensors, workspace);
+    if (!status.ok() || data->items.empty()) return status;
+    struct Context {
+      detail::Run run;
+      int shares;
+    } context{detail::Run(*data, tensors, workspace), data->shares};
+    const auto share = [](void* pointer, int ith) {
+      const Context& c = *static_cast<const Context*>(pointer);
+      c.run.share(ith, c.shares);
+    };
+    return detail::run_shares(data->shares, executor, share, &context);
+  });
+}
+
+Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace, int ith,
+                 int nth) noexcept {
+  return detail::guarded([&]() -> Status {
+    const detail::PlanData* data = plan.data();
+    Status status = detail::check_run(data, tensors, workspace);
+    if (!status.ok() || data->items.empty()) return status;
+    if (nth < 1 || nth > data->workers) {
+      return detail::invalid("nth (", nth, ") must be from 1 to the plan's workers (",
+                             data->workers, ")");
+    }
+    if (ith < 0 || ith >= nth) {
+      return detail::invalid("ith (", ith, ") must be from 0 to nth - 1 (", nth - 1, ")");
+    }
+    detail::Run(*data, tensors, workspace).share(ith, nth);
+    return {};
+  });
+}
+
+}  // namespace heed

@@ -1,0 +1,222 @@
+#include "runtime/validate.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <limits>
+#include <utility>
+
+#include "runtime/executor.h"
+#include "runtime/message.h"
+
+namespace heed::detail {
+namespace {
+
+// Lengths, heads and sequences are counted in 32 bits below the public interface.
+constexpr std::int64_t kMaxCount = std::numeric_limits<std::int32_t>::max();
+
+// More workers than any machine has: a typing error, not a wish.
+constexpr int kMaxWorkers = 4096;
+
+#define HEED_RETURN_IF_ERROR(expression) \
+  if (Status error = (expression); !error.ok()) return error
+
+Status check_range(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid(name, " (", value, ") must be from ", low, " to ", high);
+}
+
+Status check_config(const AttentionConfig& c) {
+  HEED_RETURN_IF_ERROR(check_range("query_heads", c.query_heads, 1, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("kv_heads", c.kv_heads, 1, kMaxCount));
+  if (c.query_heads % c.kv_heads != 0) {
+    return invalid("kv_heads (", c.kv_heads, ") must divide query_heads (", c.query_heads, ")");
+  }
+  HEED_RETURN_IF_ERROR(check_range("head_dim", c.head_dim, 1, kMaxHeadDim));
+  HEED_RETURN_IF_ERROR(check_range("value_head_dim", c.value_head_dim, 1, kMaxHeadDim));
+  if (c.alignment != Alignment::end && c.alignment != Alignment::start) {
+    return invalid("alignment (", static_cast<int>(c.alignment), ") must be end or start");
+  }
+  if (c.window_left < 0) return invalid("window_left (", c.window_left, ") must be 0 or more");
+  if (c.window_right < 0) return invalid("window_right (", c.window_right, ") must be 0 or more");
+  if (!std::isfinite(*c.scale)) return invalid("scale (", *c.scale, ") must be finite");
+  if (!(c.temperature >= 0)) {
+    return invalid("temperature (", c.temperature, ") must be 0 or more, or infinity");
+  }
+  return {};
+}
+
+Status check_query_factor(const AttentionConfig& c, float& factor) {
+  constexpr double log2_e = 1.44269504088896340736;
+  const double temperature = c.temperature == 0 ? 1.0 : static_cast<double>(c.temperature);
+  factor = static_cast<float>(static_cast<double>(*c.scale) * log2_e / temperature);
+  if (std::isfinite(factor)) return {};
+  return invalid("scale (", *c.scale, ") / temperature (", c.temperature,
+                 ") exceeds the range of float; for the argmax use temperature 0");
+}
+
+Status check_lengths(const char* name, const Lengths& l, std::int64_t sequences) {
+  const auto count = static_cast<std::size_t>(sequences);
+  HEED_RETURN_IF_ERROR(
+      check_range((std::string(name) + ".length").c_str(), l.length, 0, kMaxCount));
+  if (!l.offsets.empty() && !l.lengths.empty()) {
+    return invalid(name, ".lengths and ", name, ".offsets exclude each other: give one of them");
+  }
+  if (!l.lengths.empty()) {
+    if (l.lengths.size() != count) {
+      return invalid(name, ".lengths has ", l.lengths.size(),
+                     " entries; it must have one for each of ", sequences, " sequences");
+    }
+    for (std::size_t b = 0; b < count; ++b) {
+      if (l.lengths[b] < 0 || l.lengths[b] > l.length) {
+        return invalid(name, ".lengths[", b, "] (", l.lengths[b], ") must be from 0 to ", name,
+                       ".length (", l.length, ")");
+      }
+    }
+  }
+  if (!l.offsets.empty()) {
+    if (l.offsets.size() != count + 1) {
+      return invalid(name, ".offsets has ", l.offsets.size(), " entries; it must have ", count + 1,
+                     ", one more than sequences");
+    }
+    if (l.offsets[0] != 0) return invalid(name, ".offsets[0] (", l.offsets[0], ") must be 0");
+    for (std::size_t b = 0; b < count; ++b) {
+      if (l.offsets[b + 1] < l.offsets[b]) {
+        return invalid(name, ".offsets[", b + 1, "] (", l.offsets[b + 1],
+                       ") must not be less than the entry before it (", l.offsets[b], ")");
+      }
+    }
+  }
+  return {};
+}
+
+/// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
+struct Extent {
+  std::int64_t sequences, tokens, heads, dims;
+  bool empty() const { return sequences == 0 || tokens == 0; }
+};
+
+Extent extent_of(const Lengths& l, std::int64_t sequences, std::int64_t heads, std::int64_t dims) {
+  if (!l.offsets.empty()) return {1, l.offsets[static_cast<std::size_t>(sequences)], heads, dims};
+  return {sequences, l.length, heads, dims};
+}
+
+/// Every element's offset must be a number of bytes that a pointer difference can hold.
+Status check_extent(const char* name, const Layout& layout, const Extent& e) {
+  if (e.empty()) return {};
+  constexpr std::int64_t limit = std::numeric_limits<std::ptrdiff_t>::max() / 4;
+  std::int64_t reach = e.dims;
+  const std::pair<std::int64_t, std::int64_t> terms[] = {{e.sequences - 1, layout.sequence_stride},
+                                                         {e.tokens - 1, layout.token_stride},
+                                                         {e.heads - 1, layout.head_stride}};
+  for (const auto& [count, stride] : terms) {
+    std::int64_t term = 0;
+    if (__builtin_mul_overflow(count, stride, &term) ||
+        term == std::numeric_limits<std::int64_t>::min() ||
+        __builtin_add_overflow(reach, std::abs(term), &reach) || reach > limit) {
+      return invalid("the layout of ", name, " (sequence_stride ", layout.sequence_stride,
+                     ", token_stride ", layout.token_stride, ", head_stride ", layout.head_stride,
+                     ") reaches beyond the address space");
+    }
+  }
+  return {};
+}
+
+/// No two elements of an output may share their place. Sorted by size, each stride must pass over
+/// all that the smaller ones reach.
+Status check_disjoint(const char* name, const Layout& layout, const Extent& e) {
+  if (e.empty()) return {};
+  std::array<std::pair<std::int64_t, std::int64_t>, 3> axes = {{
+      {std::abs(layout.sequence_stride), e.sequences},
+      {std::abs(layout.token_stride), e.tokens},
+      {std::abs(layout.head_stride), e.heads},
+  }};
+  std::sort(axes.begin(), axes.end());
+  std::int64_t reach = e.dims;
+  for (const auto& [stride, count] : axes) {
+    if (count <= 1) continue;
+    if (stride < reach) {
+      return invalid("the layout of ", name, " (sequence_stride ", layout.sequence_stride,
+                     ", token_stride ", layout.token_stride, ", head_stride ", layout.head_stride,
+                     ") lets elements overlap: a stride of ", stride, " must be at least ", reach);
+    }
+    reach += stride * (count - 1);
+  }
+  return {};
+}
+
+Layout contiguous(const Extent& e) { return Layout::bshd(e.tokens, e.heads, e.dims); }
+
+Status complete_layouts(const Batch& batch, Description& d) {
+  const AttentionConfig& c = d.config;
+  const Extent q = extent_of(d.query, d.sequences, c.query_heads, c.head_dim);
+  const Extent k = extent_of(d.key, d.sequences, c.kv_heads, c.head_dim);
+  const Extent v = extent_of(d.key, d.sequences, c.kv_heads, c.value_head_dim);
+  const Extent out = extent_of(d.query, d.sequences, c.query_heads, c.value_head_dim);
+  const Extent lse = extent_of(d.query, d.sequences, c.query_heads, 1);
+  d.q = batch.q.value_or(contiguous(q));
+  d.k = batch.k.value_or(contiguous(k));
+  d.v = batch.v.value_or(contiguous(v));
+  d.out = batch.out.value_or(contiguous(out));
+  d.lse = batch.lse.value_or(Layout::bhsd(lse.tokens, lse.heads, 1));
+  HEED_RETURN_IF_ERROR(check_extent("q", d.q, q));
+  HEED_RETURN_IF_ERROR(check_extent("k", d.k, k));
+  HEED_RETURN_IF_ERROR(check_extent("v", d.v, v));
+  HEED_RETURN_IF_ERROR(check_extent("out", d.out, out));
+  HEED_RETURN_IF_ERROR(check_extent("lse", d.lse, lse));
+  HEED_RETURN_IF_ERROR(check_disjoint("out", d.out, out));
+  return check_disjoint("lse", d.lse, lse);
+}
+
+Status check_row_counts(const Description& d) {
+  const std::int64_t group = d.config.query_heads / d.config.kv_heads;
+  const bool dense = d.query.lengths.empty() && d.query.offsets.empty();
+  const std::int64_t distinct = dense ? std::min<std::int64_t>(d.sequences, 1) : d.sequences;
+  for (std::int64_t b = 0; b < distinct; ++b) {
+    if (tokens_of(d.query, b) > kMaxCount / group - kernels::kMaxItemRows) {
+      return invalid("sequence ", b, " has ", tokens_of(d.query, b), " queries of ", group,
+                     " heads per KV head: more rows than fit 31 bits");
+    }
+  }
+  return {};
+}
+
+Status check_options(const PlanOptions& options, Description& d) {
+  HEED_RETURN_IF_ERROR(check_range("workers", options.workers, 0, kMaxWorkers));
+  d.workers = options.workers == 0 ? default_workers() : options.workers;
+  const int tile = options.tile_keys;
+  const bool power = tile > 0 && (tile & (tile - 1)) == 0;
+  if (tile != 0 && (!power || tile < 16 || tile > kernels::kPartitionKeys)) {
+    return invalid("tile_keys (", tile, ") must be 0 or a power of two from 16 to ",
+                   kernels::kPartitionKeys);
+  }
+  d.tile_keys = tile;
+  return {};
+}
+
+}  // namespace
+
+Status complete_description(const AttentionConfig& config, const Batch& batch,
+                            const PlanOptions& options, Description& d) {
+  d.config = config;
+  if (d.config.value_head_dim == 0) d.config.value_head_dim = config.head_dim;
+  if (!config.scale) {
+    d.config.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  }
+  HEED_RETURN_IF_ERROR(check_range("head_dim", config.head_dim, 1, kMaxHeadDim));
+  HEED_RETURN_IF_ERROR(check_config(d.config));
+  HEED_RETURN_IF_ERROR(check_query_factor(d.config, d.query_factor));
+  HEED_RETURN_IF_ERROR(check_range("sequences", batch.sequences, 0, kMaxCount));
+  d.sequences = batch.sequences;
+  d.query = batch.query;
+  d.key = batch.key;
+  HEED_RETURN_IF_ERROR(check_lengths("query", d.query, d.sequences));
+  HEED_RETURN_IF_ERROR(check_lengths("key", d.key, d.sequences));
+  HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
+  HEED_RETURN_IF_ERROR(check_row_counts(d));
+  return check_options(options, d);
+}
+
+}  // namespace heed::detail

@@ -1,0 +1,30 @@
+// The door of plan_attention: every fault of the caller is found here, before any work.
+#pragma once
+
+#include "runtime/plan_data.h"
+
+namespace heed::detail {
+
+/// A description with its defaults filled in.
+struct Description {
+  AttentionConfig config;  ///< value_head_dim and scale are set
+  std::int64_t sequences = 0;
+  Lengths query, key;
+  Layout q, k, v, out, lse;
+  int workers = 1;
+  int tile_keys = 0;  ///< 0: the plan chooses
+  float query_factor = 0;
+};
+
+/// Checks everything and fills in the defaults.
+Status complete_description(const AttentionConfig& config, const Batch& batch,
+                            const PlanOptions& options, Description& description);
+
+/// The number of tokens of sequence b.
+inline std::int64_t tokens_of(const Lengths& lengths, std::int64_t b) {
+  const auto i = static_cast<std::size_t>(b);
+  if (!lengths.offsets.empty()) return lengths.offsets[i + 1] - lengths.offsets[i];
+  return lengths.lengths.empty() ? lengths.length : lengths.lengths[i];
+}
+
+}  // namespace heed::detail

@@ -1,0 +1,269 @@
+// The checks of `heed check` pass for heed, and each of them fails for an operator with a fault.
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "tools/subject.h"
+#include "tools/verdict.h"
+
+namespace heed::tests {
+namespace {
+
+using tools::Check;
+using tools::Subject;
+using tools::Verdict;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+/// The best ISA (the toy one where there is no other), and the portable one that gets the faults.
+std::vector<std::string_view> two_isas() {
+  for (const IsaInfo& isa : isas()) {
+    if (isa.supported && isa.name != "generic") return {isa.name, "generic"};
+  }
+  return {"generic"};
+}
+
+std::vector<Verdict> run_check(const Check& check, const Subject& subject) {
+  const std::vector<std::string_view> isas = two_isas();
+  std::vector<Verdict> verdicts(isas.size());
+  check.run(subject, isas, verdicts);
+  return verdicts;
+}
+
+float ulps_up(float x, int steps) {
+  for (int i = 0; i < steps; ++i) x = std::nextafter(x, kInfinity);
+  return x;
+}
+
+/// heed, but for a fault of attention on the generic ISA.
+Subject with_attention_fault(
+    const std::function<Status(const Batch&, const AttentionTensors&)>& fault) {
+  Subject subject = tools::heed_operators();
+  subject.attend = [attend = subject.attend, fault](const auto& config, const auto& batch,
+                                                    const auto& options, const auto& tensors) {
+    Status status = attend(config, batch, options, tensors);
+    return status.ok() && options.isa == "generic" ? fault(batch, tensors) : status;
+  };
+  return subject;
+}
+
+bool has_rows(const Batch& batch) {
+  return batch.query.offsets.empty() ? batch.query.length > 0 : batch.query.offsets.back() > 0;
+}
+
+void expect_only_generic_fails(const std::vector<Check>& checks, const Subject& subject) {
+  for (const Check& check : checks) {
+    const std::vector<Verdict> verdicts = run_check(check, subject);
+    EXPECT_TRUE(verdicts[0].passed()) << check.name << ": " << verdicts[0].fault();
+    EXPECT_FALSE(verdicts[1].passed()) << check.name;
+  }
+}
+
+void expect_all_pass(const std::vector<Check>& checks, const Subject& subject) {
+  ASSERT_FALSE(checks.empty());
+  for (const Check& check : checks) {
+    for (const Verdict& verdict : run_check(check, subject)) {
+      EXPECT_TRUE(verdict.passed()) << check.name << ": " << verdict.fault();
+      EXPECT_GT(verdict.rows(), 0) << check.name;
+      EXPECT_LE(verdict.largest_share(), 1) << check.name;
+    }
+  }
+}
+
+TEST(Checks, PassForHeed) {
+  expect_all_pass(tools::attention_checks(), tools::heed_operators());
+  expect_all_pass(tools::softmax_checks(), tools::heed_operators());
+}
+
+TEST(Checks, OneUlpOfTheLseIsTheKernelsOwn) {
+  const Subject subject = with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
+    if (has_rows(batch) && std::isfinite(*t.lse)) *t.lse = ulps_up(*t.lse, 1);
+    return Status();
+  });
+  for (const Check& check : tools::attention_checks()) {
+    // The kernels' logarithms are those of the oracle nearly everywhere, so that one ULP more is
+    // one.
+    const std::vector<Verdict> verdicts = run_check(check, subject);
+    EXPECT_TRUE(verdicts[1].passed()) << check.name << ": " << verdicts[1].fault();
+  }
+}
+
+TEST(Checks, FindOneWrongBitOfAnOutput) {
+  expect_only_generic_fails(tools::attention_checks(),
+                            with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
+                              if (has_rows(batch))
+                                *t.out = ulps_up(std::isfinite(*t.out) ? *t.out : 0.0F, 1);
+                              return Status();
+                            }));
+}
+
+TEST(Checks, FindAWrongLse) {
+  expect_only_generic_fails(tools::attention_checks(),
+                            with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
+                              if (has_rows(batch))
+                                *t.lse = std::isfinite(*t.lse) ? ulps_up(*t.lse, 3) : 1.0F;
+                              return Status();
+                            }));
+}
+
+TEST(Checks, FindRowsThatWereNotWritten) {
+  expect_only_generic_fails(tools::attention_checks(),
+                            with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
+                              if (has_rows(batch)) *t.lse = *t.out = 12345.0F;
+                              return Status();
+                            }));
+}
+
+TEST(Checks, FindARefusal) {
+  const Status refusal(StatusCode::internal, "lost");
+  Subject subject =
+      with_attention_fault([&](const Batch&, const AttentionTensors&) { return refusal; });
+  expect_only_generic_fails(tools::attention_checks(), subject);
+  const auto refuse = [&](Subject::Map& map) {
+    map = [map, &refusal](const auto& x, const auto& y, const auto& options) {
+      return options.isa == "generic" ? refusal : map(x, y, options);
+    };
+  };
+  refuse(subject.softmax);
+  subject.log_softmax_gradient = [&, gradient = subject.log_softmax_gradient](
+                                     const auto& y, const auto& dy, const auto& dx,
+                                     const auto& options) {
+    return options.isa == "generic" ? refusal : gradient(y, dy, dx, options);
+  };
+  expect_only_generic_fails(tools::softmax_checks(), subject);
+}
+
+/// Puts every number of a matrix a little off: by a thousandth where the bounds allow for the
+/// inputs' size, on the generic ISA.
+void spoil(const Rows& y, const SoftmaxOptions& options) {
+  if (options.isa != "generic") return;
+  for (std::int64_t r = 0; r < y.rows; ++r) {
+    for (std::int64_t i = 0; i < y.length; ++i) {
+      float& x = y.data[r * y.stride + i];
+      if (std::isfinite(x)) x = x * 1.001F + 1e-30F;
+    }
+  }
+}
+
+Subject::Map spoiled(const Subject::Map& map) {
+  return [map](const auto& x, const auto& y, const auto& options) {
+    Status status = map(x, y, options);
+    spoil(y, options);
+    return status;
+  };
+}
+
+Subject::Gradient spoiled(const Subject::Gradient& gradient) {
+  return [gradient](const auto& y, const auto& dy, const auto& dx, const auto& options) {
+    Status status = gradient(y, dy, dx, options);
+    spoil(dx, options);
+    return status;
+  };
+}
+
+/// The checks, by number, that fail on the generic ISA; none may fail on the other.
+std::vector<std::size_t> failing_softmax_checks(const Subject& subject) {
+  std::vector<std::size_t> failing;
+  const std::vector<Check> checks = tools::softmax_checks();
+  for (std::size_t i = 0; i < checks.size(); ++i) {
+    const std::vector<Verdict> verdicts = run_check(checks[i], subject);
+    EXPECT_TRUE(verdicts[0].passed()) << checks[i].name << ": " << verdicts[0].fault();
+    if (!verdicts[1].passed()) failing.push_back(i);
+  }
+  return failing;
+}
+
+TEST(Checks, FindSmallErrorsOfEverySoftmaxOperator) {
+  using Numbers = std::vector<std::size_t>;
+  const Subject heed = tools::heed_operators();
+  Subject subject = heed;
+  subject.softmax = spoiled(heed.softmax);
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  subject = heed;
+  subject.log_softmax = spoiled(heed.log_softmax);
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  subject = heed;
+  subject.log_sum_exp = [&](const auto& x, float* lse, const auto& options) {
+    Status status = heed.log_sum_exp(x, lse, options);
+    spoil({lse, x.rows, 1, 1}, options);
+    return status;
+  };
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  subject = heed;
+  subject.softmax_gradient = spoiled(heed.softmax_gradient);
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{2}));
+  subject = heed;
+  subject.log_softmax_gradient = spoiled(heed.log_softmax_gradient);
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{2, 3}));
+}
+
+TEST(Checks, FindOneExponentialThatIsThreeUlpOff) {
+  Subject subject = tools::heed_operators();
+  subject.log_softmax_gradient = [gradient = subject.log_softmax_gradient](
+                                     const auto& y, const auto& dy, const auto& dx,
+                                     const auto& options) {
+    Status status = gradient(y, dy, dx, options);
+    if (options.isa == "generic") dx.data[777'777] = ulps_up(dx.data[777'777], 3);
+    return status;
+  };
+  const std::vector<Verdict> verdicts = run_check(tools::softmax_checks().back(), subject);
+  EXPECT_TRUE(verdicts[0].passed()) << verdicts[0].fault();
+  EXPECT_FALSE(verdicts[1].passed());
+}
+
+std::string here() { return "here"; }
+
+TEST(Comparisons, Bits) {
+  EXPECT_TRUE(tools::same_bits(1.5F, 1.5F));
+  EXPECT_TRUE(tools::same_bits(kNan, -kNan));
+  EXPECT_FALSE(tools::same_bits(0.0F, -0.0F));
+  EXPECT_FALSE(tools::same_bits(1.0F, ulps_up(1.0F, 1)));
+  EXPECT_FALSE(tools::same_bits(kNan, 1.0F));
+  EXPECT_TRUE(tools::within_one_ulp(1.0F, ulps_up(1.0F, 1)));
+  EXPECT_TRUE(tools::within_one_ulp(ulps_up(1.0F, 1), 1.0F));
+  EXPECT_FALSE(tools::within_one_ulp(1.0F, ulps_up(1.0F, 2)));
+  EXPECT_FALSE(tools::within_one_ulp(ulps_up(1.0F, 2), 1.0F));
+  EXPECT_FALSE(tools::within_one_ulp(kNan, 1.0F));
+  EXPECT_FALSE(tools::within_one_ulp(kInfinity, -kInfinity));
+}
+
+TEST(Comparisons, Within) {
+  Verdict verdict;
+  verdict.expect_within(1.0, 1.0, 0.0, here);
+  verdict.expect_within(kInfinity, kInfinity, 0.0, here);
+  verdict.expect_within(1.0, 1.5, 1.0, here);
+  EXPECT_TRUE(verdict.passed());
+  EXPECT_EQ(verdict.largest_share(), 0.5);
+  const auto fails = [](double actual, double exact, double bound) {
+    Verdict fresh;
+    fresh.expect_within(actual, exact, bound, here);
+    return !fresh.passed();
+  };
+  EXPECT_TRUE(fails(1.0, 1.5, 0.4));
+  EXPECT_TRUE(fails(1.5, 1.0, 0.4));
+  EXPECT_TRUE(fails(kNan, 1.0, 1e9));
+  EXPECT_TRUE(fails(1.0, kNan, 1e9));
+  EXPECT_TRUE(fails(kInfinity, 1.0, 1e9));
+  EXPECT_TRUE(fails(kInfinity, -kInfinity, 1e9));
+  EXPECT_TRUE(fails(1.0, 1.0000001, 0.0));
+  EXPECT_TRUE(fails(1.0, 2.0, kNan));
+}
+
+TEST(Comparisons, KeepTheFirstFault) {
+  Verdict verdict;
+  verdict.expect_bits(1.0F, 2.0F, here);
+  verdict.expect_within(1.0, 9.0, 1.0, [] { return std::string("there"); });
+  EXPECT_EQ(verdict.fault(), "here: 0x1p+0 must have the bits of 0x1p+1");
+  EXPECT_FALSE(verdict.passed());
+}
+
+}  // namespace
+}  // namespace heed::tests

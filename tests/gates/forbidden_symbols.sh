@@ -1,0 +1,16 @@
+#!/usr/bin/env bash
+# forbidden_symbols.sh OBJECT...: the library never aborts, exits or prints, so its objects do not
+# refer to what does.
+set -euo pipefail
+if (($# == 0)); then
+  echo "no objects: nothing was checked"
+  exit 1
+fi
+forbidden='abort|exit|_exit|_Exit|quick_exit|raise|__assert_fail|std::__glibcxx_assert_fail.*'
+forbidden+='|(__)?v?f?d?printf(_chk)?|puts|fputs|putchar|putc|fputc|fwrite|perror|std(out|err)|write'
+forbidden+='|std::(cout|cerr|clog|wcout|wcerr|wclog)(\[abi:.*\])?|std::ios_base::Init::Init\(\)'
+found=$(nm --undefined-only --demangle "$@" | sed -n 's/^ *U //p' | grep -xE "$forbidden" | sort -u || true)
+if [[ -n $found ]]; then
+  echo "forbidden: $found"
+  exit 1
+fi

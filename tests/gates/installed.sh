@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# installed.sh static|shared BUILD_DIR WORK_DIR CXX: installs BUILD_DIR under WORK_DIR, checks what came, and
+# builds and runs the consumer against it, by find_package and by pkg-config.
+set -euo pipefail
+kind=$1 build=$2 work=$3 cxx=$4
+consumer=$(cd "$(dirname "$0")" && pwd)/consumer
+prefix=$work/prefix
+rm -rf "$work"
+mkdir -p "$work"
+cmake --install "$build" --prefix "$prefix" >/dev/null
+
+library=$(find "$prefix" -name 'libheed.*' -type f)
+case $kind:$library in
+  static:*.a) ;;
+  shared:*.so.*)
+    exported=$(nm --dynamic --defined-only --demangle "$library" | sed 's/^[0-9a-f]* [A-Za-z] //')
+    grep -q '^heed::plan_attention(' <<<"$exported"
+    if grep -vE '^heed::' <<<"$exported" || grep -E '^heed::(detail|kernels)::' <<<"$exported"; then
+      echo "these should not be exported"
+      exit 1
+    fi
+    ;;
+  *)
+    echo "expected one $kind library, found '$library'"
+    exit 1
+    ;;
+esac
+
+cmake -S "$consumer" -B "$work/cmake" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake --build "$work/cmake"
+"$work/cmake/consumer"
+
+pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
+libraries=$(dirname "$library")
+flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
+# Word splitting is meant: flags are several arguments.
+# shellcheck disable=SC2086
+"$cxx" -std=c++20 "$consumer/consumer.cc" -o "$work/consumer" $flags
+LD_LIBRARY_PATH=$libraries "$work/consumer"

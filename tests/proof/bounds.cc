@@ -1,0 +1,24 @@
+#include "tests/proof/bounds.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace heed::proof {
+
+Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim) {
+  if (row.visible_keys == 0) return {};
+  const double epsilon = std::ldexp(1.0, -24), smallest = std::ldexp(1.0, -149);
+  const double chain = (static_cast<double>(head_dim) + 4) * epsilon;
+  const double exponential = 4.4 * epsilon;
+  const double mean = chain * row.mean_terms + exponential;
+  const double largest = chain * row.largest_terms + exponential;
+  const double weights = mean * std::exp(largest);
+  if (!(weights < 1)) return {2 * row.largest_value, INFINITY};
+  const auto keys = static_cast<double>(row.visible_keys);
+  const double additions = std::min(keys, 256.0) + std::ceil(keys / 256) + 1;
+  const double relative = weights / (1 - weights);
+  return {row.largest_value * (2 * relative + (2 * additions + 2) * epsilon) + additions * smallest,
+          relative + additions * epsilon + 3 * epsilon * std::abs(row.lse)};
+}
+
+}  // namespace heed::proof

@@ -1,0 +1,99 @@
+#include "tests/proof/geometry.h"
+
+#include <algorithm>
+
+namespace heed::proof {
+
+Tokens::Tokens(const Lengths& lengths, std::int64_t sequences) {
+  ragged_ = !lengths.offsets.empty();
+  for (std::int64_t b = 0; b < sequences; ++b) {
+    const std::size_t i = index(b);
+    first_.push_back(ragged_ ? lengths.offsets[i] : 0);
+    if (ragged_) {
+      length_.push_back(lengths.offsets[i + 1] - lengths.offsets[i]);
+    } else {
+      length_.push_back(lengths.lengths.empty() ? lengths.length : lengths.lengths[i]);
+    }
+  }
+  slot_ = ragged_ ? lengths.offsets.back() : lengths.length;
+}
+
+std::int64_t Tokens::offset(const Layout& layout, std::int64_t sequence, std::int64_t token,
+                            std::int64_t head) const {
+  const std::int64_t start =
+      ragged_ ? first_[index(sequence)] * layout.token_stride : sequence * layout.sequence_stride;
+  return start + token * layout.token_stride + head * layout.head_stride;
+}
+
+namespace {
+
+Layout default_lse(const Tokens& tokens, std::int64_t heads) {
+  return {heads * tokens.slot(), 1, tokens.slot()};
+}
+
+}  // namespace
+
+Geometry::Geometry(const AttentionConfig& config, const Batch& batch)
+    : config_(config),
+      sequences_(batch.sequences),
+      value_head_dim_(config.value_head_dim == 0 ? config.head_dim : config.value_head_dim),
+      queries_(batch.query, batch.sequences),
+      keys_(batch.key, batch.sequences) {
+  q_ = batch.q.value_or(Layout::bshd(queries_.slot(), config.query_heads, config.head_dim));
+  k_ = batch.k.value_or(Layout::bshd(keys_.slot(), config.kv_heads, config.head_dim));
+  v_ = batch.v.value_or(Layout::bshd(keys_.slot(), config.kv_heads, value_head_dim_));
+  out_ = batch.out.value_or(Layout::bshd(queries_.slot(), config.query_heads, value_head_dim_));
+  lse_ = batch.lse.value_or(default_lse(queries_, config.query_heads));
+}
+
+std::vector<Row> Geometry::rows() const {
+  std::vector<Row> rows;
+  for (std::int64_t b = 0; b < sequences_; ++b) {
+    for (std::int64_t i = 0; i < queries_.length(b); ++i) {
+      for (std::int64_t h = 0; h < config_.query_heads; ++h) rows.push_back({b, i, h});
+    }
+  }
+  return rows;
+}
+
+KeyRange Geometry::visible(const Row& row) const {
+  const std::int64_t n_q = queries_.length(row.sequence), n_kv = keys_.length(row.sequence);
+  const std::int64_t position =
+      config_.alignment == Alignment::end ? row.token + n_kv - n_q : row.token;
+  const std::int64_t right = config_.causal ? 0 : config_.window_right;
+  KeyRange range{0, n_kv};
+  if (config_.window_left != kUnlimited) {
+    range.begin = std::max<std::int64_t>(0, position - config_.window_left);
+  }
+  if (right != kUnlimited) range.end = std::min(n_kv, position + right + 1);
+  return range;
+}
+
+std::int64_t Geometry::q(const Row& row) const {
+  return queries_.offset(q_, row.sequence, row.token, row.head);
+}
+std::int64_t Geometry::k(const Row& row, std::int64_t key) const {
+  return keys_.offset(k_, row.sequence, key, row.head / group());
+}
+std::int64_t Geometry::v(const Row& row, std::int64_t key) const {
+  return keys_.offset(v_, row.sequence, key, row.head / group());
+}
+std::int64_t Geometry::out(const Row& row) const {
+  return queries_.offset(out_, row.sequence, row.token, row.head);
+}
+std::int64_t Geometry::lse(const Row& row) const {
+  return queries_.offset(lse_, row.sequence, row.token, row.head);
+}
+
+std::int64_t extent(const Tokens& tokens, const Layout& layout, std::int64_t sequences,
+                    std::int64_t heads, std::int64_t head_dim) {
+  std::int64_t end = 0;
+  for (std::int64_t b = 0; b < sequences; ++b) {
+    if (tokens.length(b) == 0) continue;
+    const std::int64_t last = tokens.offset(layout, b, tokens.length(b) - 1, heads - 1);
+    end = std::max(end, last + head_dim);
+  }
+  return end;
+}
+
+}  // namespace heed::proof

@@ -1,0 +1,83 @@
+// Where the rows of a described batch lie in memory and which keys each one sees: the description
+// of include/heed/attention.h taken literally, one element at a time.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "heed/attention.h"
+
+namespace heed::proof {
+
+/// One output row.
+struct Row {
+  std::int64_t sequence = 0, token = 0, head = 0;
+};
+
+/// Keys begin … end − 1; none where begin ≥ end.
+struct KeyRange {
+  std::int64_t begin = 0, end = 0;
+};
+
+/// The tokens of one side of a batch, whatever form describes them.
+class Tokens {
+ public:
+  Tokens(const Lengths& lengths, std::int64_t sequences);
+
+  std::int64_t length(std::int64_t sequence) const { return length_[index(sequence)]; }
+  /// The number of tokens that a contiguous tensor holds: per sequence, or in all where ragged.
+  std::int64_t slot() const { return slot_; }
+  bool ragged() const { return ragged_; }
+  std::int64_t offset(const Layout& layout, std::int64_t sequence, std::int64_t token,
+                      std::int64_t head) const;
+
+ private:
+  static std::size_t index(std::int64_t i) { return static_cast<std::size_t>(i); }
+
+  std::vector<std::int64_t> length_, first_;
+  std::int64_t slot_ = 0;
+  bool ragged_ = false;
+};
+
+/// A description, resolved. Keeps nothing of the batch's spans.
+class Geometry {
+ public:
+  Geometry(const AttentionConfig& config, const Batch& batch);
+
+  const AttentionConfig& config() const { return config_; }
+  std::int64_t sequences() const { return sequences_; }
+  std::int64_t value_head_dim() const { return value_head_dim_; }
+  std::int64_t group() const { return config_.query_heads / config_.kv_heads; }
+  const Tokens& queries() const { return queries_; }
+  const Tokens& keys() const { return keys_; }
+
+  /// Every output row, sequence by sequence, token by token, head by head.
+  std::vector<Row> rows() const;
+  KeyRange visible(const Row& row) const;
+
+  /// Offsets of the first element of what a row reads and writes.
+  std::int64_t q(const Row& row) const;
+  std::int64_t k(const Row& row, std::int64_t key) const;
+  std::int64_t v(const Row& row, std::int64_t key) const;
+  std::int64_t out(const Row& row) const;
+  std::int64_t lse(const Row& row) const;
+
+  const Layout& q_layout() const { return q_; }
+  const Layout& k_layout() const { return k_; }
+  const Layout& v_layout() const { return v_; }
+  const Layout& out_layout() const { return out_; }
+  const Layout& lse_layout() const { return lse_; }
+
+ private:
+  AttentionConfig config_;
+  std::int64_t sequences_, value_head_dim_;
+  Tokens queries_, keys_;
+  Layout q_, k_, v_, out_, lse_;
+};
+
+/// Elements from a tensor's start to the end of the last one in use, 0 where none is.
+std::int64_t extent(const Tokens& tokens, const Layout& layout, std::int64_t sequences,
+                    std::int64_t heads, std::int64_t head_dim);
+
+}  // namespace heed::proof

@@ -1,0 +1,167 @@
+#include "tests/proof/oracle.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "kernels/exp2_coefficients.h"
+
+namespace heed::proof {
+namespace {
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr std::int64_t kPartitionKeys = 256;
+
+struct Fused {
+  static float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+};
+
+struct Separate {
+  static float multiply_add(float a, float b, float c) {
+    const float product = a * b;
+    return product + c;
+  }
+};
+
+/// The sums over a range of keys, relative to m; −∞ where no logit was a number above −∞.
+struct State {
+  float m = -kInfinity;
+  float l = 0;
+  std::vector<float> o;
+};
+
+template <class Arithmetic>
+class OracleOf {
+ public:
+  OracleOf(const Geometry& geometry, const AttentionTensors& tensors, const Row& row)
+      : geometry_(geometry),
+        tensors_(tensors),
+        row_(row),
+        argmax_(geometry.config().temperature == 0),
+        q_(scaled_query()) {}
+
+  OracleRow compute() const {
+    const KeyRange range = geometry_.visible(row_);
+    State total;
+    total.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
+    bool first = true;
+    for (std::int64_t begin = range.begin; begin < range.end;) {
+      const std::int64_t next = (begin / kPartitionKeys + 1) * kPartitionKeys;
+      const KeyRange part{begin, std::min(next, range.end)};
+      total = first ? partition(part) : fold(total, partition(part));
+      first = false;
+      begin = next;
+    }
+    return finish(total);
+  }
+
+ private:
+  std::vector<float> scaled_query() const {
+    const AttentionConfig& config = geometry_.config();
+    const float scale = config.scale.value_or(
+        static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))));
+    const double temperature = argmax_ ? 1.0 : config.temperature;
+    const auto factor = static_cast<float>(scale * 1.4426950408889634 / temperature);
+    const float* const q = tensors_.q + geometry_.q(row_);
+    std::vector<float> scaled(q, q + config.head_dim);
+    for (float& x : scaled) x *= factor;
+    return scaled;
+  }
+
+  float logit(std::int64_t key) const {
+    const float* k = tensors_.k + geometry_.k(row_, key);
+    float t = 0;
+    for (const float q : q_) t = Arithmetic::multiply_add(q, *k++, t);
+    return t;
+  }
+
+  /// What m compares: logits for the argmax, else their integers.
+  float level(float t) const { return argmax_ ? t : std::floor(t); }
+
+  float weight(float t, float m) const {
+    if (t == -kInfinity) return 0.0F;
+    if (argmax_) return t < m ? 0.0F : t == m ? 1.0F : t;
+    const float e = std::floor(t), f = t - e;
+    if (e - m < -110.0F) return 0.0F;
+    float p = kernels::kExp2Coefficients[5];
+    for (int i = 4; i >= 0; --i) {
+      p = Arithmetic::multiply_add(p, f, kernels::kExp2Coefficients[i]);
+    }
+    return scaled(p, e - m);
+  }
+
+  /// x · 2^n for an integer n ≤ 0, or NaN.
+  static float scaled(float x, float n) {
+    if (std::isnan(n)) return n;
+    return std::ldexp(x, static_cast<int>(std::max(n, -10000.0F)));
+  }
+
+  State partition(KeyRange keys) const {
+    std::vector<float> logits;
+    for (std::int64_t j = keys.begin; j < keys.end; ++j) logits.push_back(logit(j));
+    State state;
+    state.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
+    for (const float t : logits) {
+      if (level(t) > state.m) state.m = level(t);
+    }
+    std::int64_t key = keys.begin;
+    for (const float t : logits) {
+      const float p = weight(t, state.m);
+      const float* v = tensors_.v + geometry_.v(row_, key++);
+      state.l += p;
+      for (float& o : state.o) o = Arithmetic::multiply_add(p, *v++, o);
+    }
+    return state;
+  }
+
+  State fold(const State& a, const State& b) const {
+    State sum{std::max(a.m, b.m), 0.0F, a.o};
+    const auto add = [&](float x, float y) {
+      return rescaled(x, a.m, sum.m) + rescaled(y, b.m, sum.m);
+    };
+    sum.l = add(a.l, b.l);
+    for (std::size_t x = 0; x < sum.o.size(); ++x) sum.o[x] = add(a.o[x], b.o[x]);
+    return sum;
+  }
+
+  float rescaled(float x, float from, float to) const {
+    if (from == to) return x;
+    return argmax_ ? x * 0.0F : scaled(x, from - to);
+  }
+
+  OracleRow finish(const State& total) const {
+    OracleRow result;
+    for (const float o : total.o) result.out.push_back(total.l == 0.0F ? 0.0F : o / total.l);
+    if (total.l == 0.0F) {
+      result.lse = -kInfinity;
+    } else if (argmax_ || !std::isfinite(total.l)) {
+      result.lse = std::numeric_limits<float>::quiet_NaN();
+    } else {
+      int exponent = 0;
+      const double mantissa = 2.0 * std::frexp(static_cast<double>(total.l), &exponent);
+      const double base2 = static_cast<double>(total.m) + (exponent - 1) + std::log2(mantissa);
+      result.lse = static_cast<float>(base2 * 0.69314718055994531);
+    }
+    return result;
+  }
+
+  const Geometry& geometry_;
+  const AttentionTensors& tensors_;
+  const Row& row_;
+  bool argmax_;
+  std::vector<float> q_;
+};
+
+}  // namespace
+
+Arithmetic arithmetic_of(std::string_view isa) {
+  return isa == "generic" || isa == "toy" ? Arithmetic::separate : Arithmetic::fused;
+}
+
+OracleRow oracle_row(const Geometry& geometry, const AttentionTensors& tensors, const Row& row,
+                     Arithmetic arithmetic) {
+  return arithmetic == Arithmetic::fused ? OracleOf<Fused>(geometry, tensors, row).compute()
+                                         : OracleOf<Separate>(geometry, tensors, row).compute();
+}
+
+}  // namespace heed::proof

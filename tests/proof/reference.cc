@@ -1,0 +1,89 @@
+#include "tests/proof/reference.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace heed::proof {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// What a row's query makes of one visible key.
+struct Score {
+  double logit = 0;  ///< divided by T, except where T = 0
+  double terms = 0;
+};
+
+std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& tensors,
+                              const Row& row, KeyRange range) {
+  const AttentionConfig& config = geometry.config();
+  const auto dims = static_cast<double>(config.head_dim);
+  const double scale = config.scale ? *config.scale : 1.0 / std::sqrt(dims);
+  const double temperature = config.temperature == 0 ? 1.0 : config.temperature;
+  const float* const q = tensors.q + geometry.q(row);
+  std::vector<Score> scores;
+  for (std::int64_t j = range.begin; j < range.end; ++j) {
+    const float* const k = tensors.k + geometry.k(row, j);
+    Score score;
+    for (std::int64_t x = 0; x < config.head_dim; ++x) {
+      const double product = static_cast<double>(q[x]) * k[x];
+      score.logit += product;
+      score.terms += std::abs(product);
+    }
+    score.logit *= scale / temperature;
+    score.terms *= std::abs(scale) / temperature;
+    scores.push_back(score);
+  }
+  return scores;
+}
+
+/// The weight of a logit relative to the largest one. A logit of −∞ weighs nothing, whatever the
+/// largest is.
+double weight(double logit, double largest, bool argmax) {
+  if (std::isnan(logit)) return logit;
+  if (logit == -kInfinity) return 0.0;
+  if (argmax) return logit == largest ? 1.0 : 0.0;
+  return std::exp(logit - largest);
+}
+
+}  // namespace
+
+ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& tensors,
+                           const Row& row) {
+  const KeyRange range = geometry.visible(row);
+  const bool argmax = geometry.config().temperature == 0;
+  const std::vector<Score> scores = score_keys(geometry, tensors, row, range);
+  ReferenceRow result;
+  result.out.assign(static_cast<std::size_t>(geometry.value_head_dim()), 0.0);
+  result.visible_keys = static_cast<std::int64_t>(scores.size());
+  double largest = -kInfinity;
+  for (const Score& score : scores) {
+    largest = std::max(largest, score.logit);
+    result.largest_logit = std::max(result.largest_logit, std::abs(score.logit));
+    result.largest_terms = std::max(result.largest_terms, score.terms);
+  }
+  double sum = 0;
+  for (std::size_t j = 0; j < scores.size(); ++j) {
+    const double p = weight(scores[j].logit, largest, argmax);
+    const float* const v = tensors.v + geometry.v(row, range.begin + static_cast<std::int64_t>(j));
+    sum += p;
+    result.mean_terms += p * scores[j].terms;
+    for (std::size_t x = 0; x < result.out.size(); ++x) {
+      result.out[x] += p * v[x];
+      result.largest_value = std::max(result.largest_value, std::abs(static_cast<double>(v[x])));
+    }
+  }
+  if (sum == 0) {
+    std::fill(result.out.begin(), result.out.end(), 0.0);
+    result.lse = -kInfinity;
+    return result;
+  }
+  for (double& x : result.out) x /= sum;
+  result.mean_terms /= sum;
+  result.lse = argmax ? kNan : largest + std::log(sum);
+  return result;
+}
+
+}  // namespace heed::proof

@@ -1,0 +1,59 @@
+// Running the `heed` command, and a folder for its files.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace heed::tests {
+
+struct CommandResult {
+  int exit = -1;  ///< 128 + the signal where one ended the program
+  std::string out, err;
+};
+
+using Environment = std::vector<std::pair<std::string, std::string>>;
+
+/// Runs heed with these arguments, HEED_ISA unset unless `environment` sets it, and no terminal.
+CommandResult run_heed(const std::vector<std::string>& arguments,
+                       const Environment& environment = {});
+
+/// Runs with a limit on the size of files, which stands for a full disk.
+CommandResult run_heed_with_file_limit(const std::vector<std::string>& arguments,
+                                       std::uint64_t bytes);
+
+/// Expects exit 0, and nothing on standard error.
+void expect_fine(const CommandResult& result);
+
+/// Expects exit 2, nothing on standard output, and one line on standard error that contains `part`.
+void expect_fault(const CommandResult& result, const std::string& part);
+
+/// The ISAs of the command that this machine can run, best first.
+std::vector<std::string> supported_command_isas();
+
+/// A folder that lives as long as this does.
+class Folder {
+ public:
+  Folder();
+  ~Folder();
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+
+  std::string path(const std::string& name) const { return (folder_ / name).string(); }
+  /// The names in it, sorted, hidden ones included.
+  std::vector<std::string> names() const;
+
+ private:
+  std::filesystem::path folder_;
+};
+
+/// The bytes of these numbers, as a file holds them.
+std::string bytes_of(std::span<const float> data);
+
+std::string read_bytes(const std::string& path);
+void write_bytes(const std::string& path, const std::string& bytes);
+
+}  // namespace heed::tests

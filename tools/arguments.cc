@@ -1,0 +1,85 @@
+#include "tools/arguments.h"
+
+#include <fmt/format.h>
+
+#include <charconv>
+#include <cmath>
+
+#include "heed/attention.h"
+
+namespace heed::tools {
+namespace {
+
+/// More than any machine has: a typing error, not a wish.
+constexpr int kMaxThreads = 1024;
+
+/// False unless all of `text` is one number that T can hold.
+template <class T>
+bool parse_number(std::string_view text, T& value) {
+  const char* const end = text.data() + text.size();
+  const auto [stop, error] = std::from_chars(text.data(), end, value);
+  return error == std::errc() && stop == end;
+}
+
+bool parse_side(std::string_view text, std::int64_t& side) {
+  if (text == "inf") {
+    side = kUnlimited;
+    return true;
+  }
+  return parse_number(text, side) && side >= 0;
+}
+
+}  // namespace
+
+Status bad_value(std::string_view option, std::string_view text, std::string_view rule) {
+  return {StatusCode::invalid_argument, fmt::format("{} (\"{}\") must be {}", option, text, rule)};
+}
+
+Status parse_threads(std::string_view option, std::string_view text, int& threads) {
+  if (parse_number(text, threads) && threads >= 1 && threads <= kMaxThreads) return {};
+  return bad_value(option, text, fmt::format("an integer from 1 to {}", kMaxThreads));
+}
+
+Status parse_thread_list(std::string_view option, std::string_view text,
+                         std::vector<int>& threads) {
+  threads.clear();
+  for (std::string_view rest = text;;) {
+    const std::size_t comma = rest.find(',');
+    int count = 0;
+    if (!parse_threads(option, rest.substr(0, comma), count)) {
+      return bad_value(
+          option, text,
+          fmt::format("integers from 1 to {} with commas between, such as 1,2", kMaxThreads));
+    }
+    threads.push_back(count);
+    if (comma == std::string_view::npos) return {};
+    rest.remove_prefix(comma + 1);
+  }
+}
+
+Status parse_window(std::string_view option, std::string_view text, std::int64_t& left,
+                    std::int64_t& right) {
+  const std::size_t comma = text.find(',');
+  if (comma != std::string_view::npos && parse_side(text.substr(0, comma), left) &&
+      parse_side(text.substr(comma + 1), right)) {
+    return {};
+  }
+  return bad_value(option, text, "LEFT,RIGHT, each an integer of 0 or more, or inf, such as 128,0");
+}
+
+Status parse_scale(std::string_view option, std::string_view text, float& scale) {
+  if (parse_number(text, scale) && std::isfinite(scale)) return {};
+  return bad_value(option, text, "a finite number in the range of float32");
+}
+
+Status parse_temperature(std::string_view option, std::string_view text, float& temperature) {
+  if (parse_number(text, temperature) && temperature >= 0) return {};
+  return bad_value(option, text, "a number of 0 or more in the range of float32, or inf");
+}
+
+Status parse_seconds(std::string_view option, std::string_view text, double& seconds) {
+  if (parse_number(text, seconds) && std::isfinite(seconds) && seconds > 0) return {};
+  return bad_value(option, text, "a finite number above 0");
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,34 @@
+// Values of options: from text to numbers, with a sentence where that is not possible.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include "heed/status.h"
+
+namespace heed::tools {
+
+/// option ("text") must be rule.
+Status bad_value(std::string_view option, std::string_view text, std::string_view rule);
+
+/// A number of threads, 1 to 1024.
+Status parse_threads(std::string_view option, std::string_view text, int& threads);
+
+/// "1,2,4": numbers of threads.
+Status parse_thread_list(std::string_view option, std::string_view text, std::vector<int>& threads);
+
+/// "LEFT,RIGHT", each an integer of 0 or more, or inf.
+Status parse_window(std::string_view option, std::string_view text, std::int64_t& left,
+                    std::int64_t& right);
+
+/// A finite number in the range of float.
+Status parse_scale(std::string_view option, std::string_view text, float& scale);
+
+/// A float of 0 or more, or inf.
+Status parse_temperature(std::string_view option, std::string_view text, float& temperature);
+
+/// A number above 0, finite.
+Status parse_seconds(std::string_view option, std::string_view text, double& seconds);
+
+}  // namespace heed::tools

@@ -1,0 +1,283 @@
+// heed attend: attention on NumPy files.
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "heed/heed.h"
+#include "tools/arguments.h"
+#include "tools/command.h"
+#include "tools/npy.h"
+#include "tools/npy_header.h"
+#include "tools/output_files.h"
+#include "tools/progress.h"
+
+namespace heed::tools {
+namespace {
+
+/// The command line, as given; empty where an option is not.
+struct AttendOptions {
+  std::string q, k, v, out, lse;
+  std::string layout = "bshd", causal = "none";
+  std::string window, scale, temperature, isa, threads;
+};
+
+/// A 4-D array from a file, and what its axes are.
+struct Tensor {
+  std::string_view option;
+  std::string path = {};
+  Array array = {};
+  std::int64_t batch = 0, seq = 0, heads = 0, head_dim = 0;
+};
+
+struct Tensors {
+  Tensor q{.option = "--q"}, k{.option = "--k"}, v{.option = "--v"};
+};
+
+Status fault_of(const Tensor& tensor, std::string_view sentence) {
+  return {StatusCode::invalid_argument,
+          fmt::format("{} {}: {}", tensor.option, tensor.path, sentence)};
+}
+
+struct Axis {
+  std::string_view name;
+  std::int64_t Tensor::*extent;
+  std::int64_t least, most;
+};
+
+constexpr std::int64_t kMaxExtent = std::numeric_limits<std::int32_t>::max();
+constexpr Axis kBatch{"batch", &Tensor::batch, 0, kMaxExtent};
+constexpr Axis kSeq{"seq", &Tensor::seq, 0, kMaxExtent};
+constexpr Axis kHeads{"heads", &Tensor::heads, 1, kMaxExtent};
+constexpr Axis kHeadDim{"head_dim", &Tensor::head_dim, 1, kMaxHeadDim};
+
+std::array<Axis, 4> axes_of(bool bhsd) {
+  return bhsd ? std::array{kBatch, kHeads, kSeq, kHeadDim}
+              : std::array{kBatch, kSeq, kHeads, kHeadDim};
+}
+
+std::array<std::int64_t, 4> out_shape(const Tensors& t, bool bhsd) {
+  return bhsd ? std::array{t.q.batch, t.q.heads, t.q.seq, t.v.head_dim}
+              : std::array{t.q.batch, t.q.seq, t.q.heads, t.v.head_dim};
+}
+
+Status name_axes(Tensor& tensor, const std::array<Axis, 4>& axes) {
+  const std::vector<std::int64_t>& shape = tensor.array.shape;
+  if (shape.size() != axes.size()) {
+    return fault_of(tensor, fmt::format("shape {} must have the 4 dimensions [{}, {}, {}, {}]",
+                                        to_string(shape), axes[0].name, axes[1].name, axes[2].name,
+                                        axes[3].name));
+  }
+  for (std::size_t i = 0; i < axes.size(); ++i) {
+    const auto& [name, extent, least, most] = axes[i];
+    if (shape[i] < least || shape[i] > most) {
+      return fault_of(tensor, fmt::format("{} ({}) of shape {} must be from {} to {}", name,
+                                          shape[i], to_string(shape), least, most));
+    }
+    tensor.*extent = shape[i];
+  }
+  return {};
+}
+
+Status read_tensor(const std::string& path, const std::array<Axis, 4>& axes, Tensor& tensor) {
+  tensor.path = path;
+  show_progress("reading " + path);
+  Status status = read_npy(path, tensor.array);
+  if (!status) return {status.code(), fmt::format("{} {}", tensor.option, status.message())};
+  return name_axes(tensor, axes);
+}
+
+Status check_equal(const Tensor& tensor, const Tensor& other, const Axis& axis) {
+  const std::int64_t extent = tensor.*axis.extent, wanted = other.*axis.extent;
+  if (extent == wanted) return {};
+  return fault_of(tensor, fmt::format("{} ({}) must be that of {} {} ({})", axis.name, extent,
+                                      other.option, other.path, wanted));
+}
+
+Status check_shapes(const Tensors& t) {
+  for (const Status& status : {check_equal(t.k, t.q, kBatch), check_equal(t.v, t.q, kBatch),
+                               check_equal(t.k, t.q, kHeadDim), check_equal(t.v, t.k, kSeq),
+                               check_equal(t.v, t.k, kHeads)}) {
+    if (!status) return status;
+  }
+  if (t.q.heads % t.k.heads == 0) return {};
+  return fault_of(t.k, fmt::format("heads ({}) must divide those of --q {} ({})", t.k.heads,
+                                   t.q.path, t.q.heads));
+}
+
+/// What the options say, besides files.
+struct Request {
+  AttentionConfig config;
+  bool bhsd = false;
+  int threads = 0;  ///< 0: heed chooses
+};
+
+Status parse_request(const AttendOptions& o, Request& request) {
+  AttentionConfig& config = request.config;
+  if (o.layout != "bshd" && o.layout != "bhsd") {
+    return bad_value("--layout", o.layout, "bshd or bhsd");
+  }
+  request.bhsd = o.layout == "bhsd";
+  if (o.causal != "none" && o.causal != "end" && o.causal != "start") {
+    return bad_value("--causal", o.causal, "none, end or start");
+  }
+  config.causal = o.causal != "none";
+  if (o.causal == "start") config.alignment = Alignment::start;
+  Status status;
+  if (!o.window.empty()) {
+    status = parse_window("--window", o.window, config.window_left, config.window_right);
+  }
+  if (status.ok() && !o.scale.empty()) {
+    status = parse_scale("--scale", o.scale, config.scale.emplace());
+  }
+  if (status.ok() && !o.temperature.empty()) {
+    status = parse_temperature("--temperature", o.temperature, config.temperature);
+  }
+  if (status.ok() && !o.threads.empty()) {
+    status = parse_threads("--threads", o.threads, request.threads);
+  }
+  return status;
+}
+
+/// No output may take the place of an input or of the other output.
+Status check_paths(const AttendOptions& o) {
+  const std::pair<std::string_view, const std::string*> files[] = {
+      {"--q", &o.q}, {"--k", &o.k}, {"--v", &o.v}, {"--out", &o.out}, {"--lse", &o.lse}};
+  for (std::size_t output = 3; output < std::size(files); ++output) {
+    const auto& [option, path] = files[output];
+    if (path->empty()) continue;
+    for (std::size_t i = 0; i < output; ++i) {
+      if (same_file(*path, *files[i].second)) {
+        return bad_value(option, *path, fmt::format("another file than {}", files[i].first));
+      }
+    }
+    if (Status status = check_writable(option, *path); !status) return status;
+  }
+  return {};
+}
+
+Status read_tensors(const AttendOptions& o, bool bhsd, Tensors& tensors) {
+  const std::array<Axis, 4> axes = axes_of(bhsd);
+  if (Status status = read_tensor(o.q, axes, tensors.q); !status) return status;
+  if (Status status = read_tensor(o.k, axes, tensors.k); !status) return status;
+  if (Status status = read_tensor(o.v, axes, tensors.v); !status) return status;
+  return check_shapes(tensors);
+}
+
+Batch describe_batch(const Tensors& t, bool bhsd) {
+  Batch batch;
+  batch.sequences = t.q.batch;
+  batch.query.length = t.q.seq;
+  batch.key.length = t.k.seq;
+  if (bhsd) {
+    batch.q = Layout::bhsd(t.q.seq, t.q.heads, t.q.head_dim);
+    batch.k = Layout::bhsd(t.k.seq, t.k.heads, t.k.head_dim);
+    batch.v = Layout::bhsd(t.v.seq, t.v.heads, t.v.head_dim);
+    batch.out = Layout::bhsd(t.q.seq, t.q.heads, t.v.head_dim);
+  }
+  return batch;
+}
+
+Status make_plan(const Tensors& t, const Request& request, const std::string& isa, Plan& plan) {
+  AttentionConfig config = request.config;
+  config.query_heads = t.q.heads;
+  config.kv_heads = t.k.heads;
+  config.head_dim = t.q.head_dim;
+  config.value_head_dim = t.v.head_dim;
+  PlanOptions options;
+  options.isa = isa;
+  options.workers = request.threads;
+  return plan_attention(config, describe_batch(t, request.bhsd), options, plan);
+}
+
+Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
+  Executor executor;
+  if (threads > 0) {
+    if (Status status = Executor::create(threads, executor); !status) return status;
+  }
+  Workspace workspace;
+  if (Status status = workspace.reserve(plan); !status) return status;
+  show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
+  return run(plan, tensors, workspace, threads > 0 ? &executor : nullptr);
+}
+
+Status allocate(std::span<const std::int64_t> shape, std::vector<float>& data) {
+  std::int64_t count = 0;
+  if (Status status = count_elements(shape, count); !status) return status;
+  data.resize(static_cast<std::size_t>(count));
+  return {};
+}
+
+Status attend(const AttendOptions& o) {
+  Request request;
+  Tensors t;
+  if (Status status = parse_request(o, request); !status) return status;
+  if (Status status = check_paths(o); !status) return status;
+  if (Status status = read_tensors(o, request.bhsd, t); !status) return status;
+  Plan plan;
+  if (Status status = make_plan(t, request, o.isa, plan); !status) return status;
+
+  const std::array shape = out_shape(t, request.bhsd);
+  const std::array lse_shape{t.q.batch, t.q.heads, t.q.seq};
+  std::vector<float> out, lse;
+  if (Status status = allocate(shape, out); !status) return status;
+  if (!o.lse.empty()) {
+    if (Status status = allocate(lse_shape, lse); !status) return status;
+  }
+  AttentionTensors tensors{.q = t.q.array.data.data(),
+                           .k = t.k.array.data.data(),
+                           .v = t.v.array.data.data(),
+                           .out = out.data(),
+                           .lse = o.lse.empty() ? nullptr : lse.data()};
+  if (Status status = run_plan(plan, tensors, request.threads); !status) return status;
+
+  std::vector<OutputFile> files = {{o.out, npy_prologue(shape), out}};
+  if (!o.lse.empty()) files.push_back({o.lse, npy_prologue(lse_shape), lse});
+  show_progress("writing");
+  return write_together(files);
+}
+
+}  // namespace
+
+void add_attend(CLI::App& app, Action& action) {
+  CLI::App* const command = app.add_subcommand(
+      "attend",
+      "Compute attention on NumPy files: 4-D float32 arrays [batch, seq, heads, head_dim]");
+  const auto o = std::make_shared<AttendOptions>();
+  const auto option = [&](const char* name, std::string& value, const char* type,
+                          const char* description) {
+    return command->add_option(name, value, description)->type_name(type);
+  };
+  option("--q", o->q, "FILE", "Queries")->required();
+  option("--k", o->k, "FILE", "Keys; their heads must divide those of the queries")->required();
+  option("--v", o->v, "FILE", "Values; their head_dim may be another one")->required();
+  option("--out", o->out, "FILE", "Where to write the outputs")->required();
+  option("--lse", o->lse, "FILE", "Where to write the log-sum-exp, [batch, heads, seq]");
+  option("--layout", o->layout, "bshd|bhsd", "Order of the axes of q, k, v and out (bshd)");
+  option("--causal", o->causal, "none|end|start",
+         "Causal mask, whose diagonal ends at the last key or starts at the first (none)");
+  option("--window", o->window, "L,R",
+         "Keys visible before and after the diagonal, each an integer or inf (inf,inf)");
+  option("--scale", o->scale, "S", "What scores are multiplied with (1/sqrt(head_dim))");
+  option("--temperature", o->temperature, "T|inf",
+         "What scores are divided by: 0 is the argmax, inf the mean (1)");
+  option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
+  option("--threads", o->threads, "N", "Number of threads (one per CPU)");
+  command->callback([o, &action] {
+    action = [o] {
+      Outcome outcome{attend(*o)};
+      show_progress("");
+      return outcome;
+    };
+  });
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,56 @@
+// heed bench: the workloads of bench/, measured on this machine.
+#include <CLI/App.hpp>
+#include <memory>
+#include <string>
+
+#include "bench/runner.h"
+#include "tools/arguments.h"
+#include "tools/command.h"
+#include "tools/output_files.h"
+
+namespace heed::tools {
+namespace {
+
+/// The command line, as given.
+struct Options {
+  bench::BenchOptions bench;
+  std::string threads, seconds, json;
+};
+
+Outcome measure(Options& options) {
+  Status status;
+  if (!options.threads.empty()) {
+    status = parse_thread_list("--threads", options.threads, options.bench.threads);
+  }
+  if (status.ok() && !options.seconds.empty()) {
+    status = parse_seconds("--seconds", options.seconds, options.bench.seconds);
+  }
+  if (status.ok() && !options.json.empty()) status = check_writable("--json", options.json);
+  std::string json;
+  if (status.ok()) status = bench::run_bench(options.bench, &json);
+  if (status.ok() && !options.json.empty()) status = write_together({{options.json, json, {}}});
+  return {status};
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  CLI::App* const command =
+      app.add_subcommand("bench", "Measure workloads, and the machine's limits beside each");
+  const auto o = std::make_shared<Options>();
+  const auto option = [&](const char* name, std::string& value, const char* type,
+                          const char* description) {
+    command->add_option(name, value, description)->type_name(type);
+  };
+  option("--workload", o->bench.workload_regex, "REGEX",
+         "Only workloads with this in their name (all)");
+  option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
+  option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
+  option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
+  option("--json", o->json, "FILE", "Where to write the results as JSON");
+  command->add_flag("--warm", o->bench.warm,
+                    "Use the same keys and values every time, not rotating copies of them");
+  command->callback([o, &action] { action = [o] { return measure(*o); }; });
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,112 @@
+// heed check: proof of this build on this machine.
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <iterator>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "bench/limits.h"
+#include "heed/cpu.h"
+#include "tools/command.h"
+#include "tools/progress.h"
+#include "tools/subject.h"
+#include "tools/verdict.h"
+
+namespace heed::tools {
+namespace {
+
+constexpr int kNameWidth = 30, kColumnWidth = 11;
+
+/// The ISAs to check: the one that is named, or every one that this machine can run.
+Status choose_isas(const std::string& name, std::vector<std::string_view>& names) {
+  // The library's own sentence where a name, or HEED_ISA, does not exist or cannot run.
+  std::string_view chosen = name;
+  if (Status status = bench::resolve_isa(chosen); !status) return status;
+  if (!name.empty()) {
+    names = {chosen};
+    return {};
+  }
+  for (const IsaInfo& isa : isas()) {
+    if (isa.supported) names.push_back(isa.name);
+  }
+  return {};
+}
+
+void print_head(const std::vector<std::string_view>& isas) {
+  fmt::print("{}\n\n{:<{}}", cpu_info().model, "check", kNameWidth);
+  for (const std::string_view isa : isas) fmt::print("{:<{}}", isa, kColumnWidth);
+  fmt::print("rows\n");
+}
+
+std::string cell(const Verdict& verdict) {
+  if (!verdict.passed()) return "FAILED";
+  if (verdict.largest_share() == 0) return "ok";
+  return fmt::format("ok {:>4.0f}%", 100 * verdict.largest_share());
+}
+
+/// One line of the table and, where a check failed, the first fault on each ISA.
+void print_row(const Check& check, const std::vector<std::string_view>& isas,
+               const std::vector<Verdict>& verdicts) {
+  fmt::print("{:<{}}", check.name, kNameWidth);
+  for (const Verdict& verdict : verdicts) fmt::print("{:<{}}", cell(verdict), kColumnWidth);
+  fmt::print("{}\n", verdicts.front().rows());
+  for (std::size_t i = 0; i < isas.size(); ++i) {
+    if (!verdicts[i].passed()) fmt::print("  {}: {}\n", isas[i], verdicts[i].fault());
+  }
+  std::fflush(stdout);
+}
+
+void print_verdict(std::size_t failed, std::size_t total, double seconds) {
+  fmt::print(
+      "\nok: attention has the bits of the scalar oracle, and all results lie within derived "
+      "bounds "
+      "of\nfloat64; the largest error of a check is shown as a share of its bound.\n");
+  if (failed == 0) {
+    fmt::print("\n{} checks passed in {:.1f} s.\n", total, seconds);
+  } else {
+    fmt::print("\n{} of {} checks FAILED in {:.1f} s: do not rely on this build on this machine.\n",
+               failed, total, seconds);
+  }
+}
+
+Outcome check(const std::string& isa) {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::string_view> isas;
+  if (Status status = choose_isas(isa, isas); !status) return {status};
+  std::vector<Check> checks = attention_checks();
+  std::ranges::move(softmax_checks(), std::back_inserter(checks));
+  const Subject subject = heed_operators();
+  print_head(isas);
+  std::size_t failed = 0;
+  for (const Check& check : checks) {
+    show_progress(check.name);
+    std::vector<Verdict> verdicts(isas.size());
+    check.run(subject, isas, verdicts);
+    show_progress("");
+    print_row(check, isas, verdicts);
+    failed += static_cast<std::size_t>(
+        std::ranges::count_if(verdicts, [](const Verdict& verdict) { return !verdict.passed(); }));
+  }
+  const std::chrono::duration<double> elapsed = std::chrono::steady_clock::now() - start;
+  print_verdict(failed, checks.size() * isas.size(), elapsed.count());
+  return {{}, failed == 0};
+}
+
+}  // namespace
+
+void add_check(CLI::App& app, Action& action) {
+  CLI::App* const command =
+      app.add_subcommand("check", "Prove this build on this machine, in under a minute");
+  const auto isa = std::make_shared<std::string>();
+  command->add_option("--isa", *isa, "Only this instruction set (every one that can run)")
+      ->type_name("NAME");
+  command->callback([isa, &action] { action = [isa] { return check(*isa); }; });
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,372 @@
+// What `heed check` proves of softmax and its relatives, against float64.
+//
+// ε = 2^−24 is the rounding unit, z = x · scale / T, d_i = max z − z_i, y the exact softmax.
+//
+// Exponent. The factor scale / T, the difference from the maximum and their product are rounded
+// once
+//   each: z_i − max z is off by a_i = 3·ε·d_i.
+// Weight. The exponential is within 2 ULP, 4·ε or, among the denormals, 2^−148: w_i is off by the
+//   factor 1 + r_i, r_i ≤ (exp(a_i) − 1) + 4·ε·exp(a_i), and by 2^−148.
+// Sum. Each float sum of a chunk is off by at most 68·ε (kernels/lanes.inl.h, 4 lanes), those are
+//   added in double, and the whole is rounded to float once or twice: with the weights' own errors
+//   S = Σ y_i·r_i + n·2^−148 + 70·ε, relative to the sum, which is at least 1.
+// softmax      y_i·((1 + r_i)·(1 + 2·ε)/(1 − S) − 1) + 2^−147: a reciprocal and a product.
+// log-softmax  a_i − log(1 − S) + ε·|log sum| + ε·|log y_i|
+// LSE          ε·|max z| (the factor) − log(1 − S) + ε·|lse|
+// Gradients, given y and dy as they are; their sums run over terms rounded once more:
+//   softmax      |y_i·f|·(71·ε·Σ|y·dy| + 4·ε·|dy_i − Σ y·dy|)
+//   log-softmax  |f|·(exp(y_i)·(70·ε·Σ|dy| + 6·ε·|Σ dy|) + 3·ε·|dy_i − exp(y_i)·Σ dy|)
+// What the second order adds is below a hundredth of these.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "tests/proof/guarded_buffer.h"
+#include "tests/proof/inputs.h"
+#include "tools/verdict.h"
+
+namespace heed::tools {
+namespace {
+
+using proof::GuardedBuffer;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr double kEpsilon = 0x1p-24, kSecondOrder = 1.01;
+
+struct SoftmaxCase {
+  std::int64_t length = 0;
+  float scale = 1, temperature = 1;
+  double size = 1;      ///< of the inputs
+  bool masked = false;  ///< about half of the entries, and all of the last row
+  bool in_place = false;
+};
+
+constexpr std::int64_t kRows = 3;
+
+std::string describe(const SoftmaxCase& c) {
+  return fmt::format("length {}, scale {}, temperature {}, inputs of size {}{}{}", c.length,
+                     c.scale, c.temperature, c.size, c.masked ? ", masked" : "",
+                     c.in_place ? ", in place" : "");
+}
+
+/// A matrix with gaps between its rows, and guard pages around it.
+class Matrix {
+ public:
+  explicit Matrix(std::int64_t length)
+      : length_(length),
+        stride_(length + 5),
+        buffer_(static_cast<std::size_t>((kRows - 1) * stride_ + length)) {}
+
+  std::span<float> row(std::int64_t r) {
+    return {buffer_.data() + r * stride_, static_cast<std::size_t>(length_)};
+  }
+  ConstRows view() const { return {buffer_.data(), kRows, length_, stride_}; }
+  Rows output() { return {buffer_.data(), kRows, length_, stride_}; }
+  void fill_from(Matrix& other) {
+    for (std::int64_t r = 0; r < kRows; ++r) std::ranges::copy(other.row(r), row(r).begin());
+  }
+
+ private:
+  std::int64_t length_, stride_;
+  GuardedBuffer buffer_;
+};
+
+Matrix random_matrix(const SoftmaxCase& c, std::uint64_t seed) {
+  proof::Random random(seed);
+  Matrix x(c.length);
+  for (std::int64_t r = 0; r < kRows; ++r) {
+    for (float& entry : x.row(r)) {
+      entry = static_cast<float>(c.size * random.normal());
+      if (c.masked && (r == kRows - 1 || random.below(2) == 0)) entry = -kInfinity;
+    }
+  }
+  return x;
+}
+
+/// One row in float64, and how far heed may be from it.
+struct ExactRow {
+  std::vector<double> y, log_y;
+  double lse = -INFINITY;
+  std::vector<double> y_bounds, log_y_bounds;
+  double lse_bound = 0;
+};
+
+/// The logits z / T; where T is 0, 0 for the largest and −∞ for the others; where T is ∞, 0.
+std::vector<double> logits_of(std::span<const float> x, const SoftmaxCase& c) {
+  const double factor = c.temperature == 0 ? c.scale : static_cast<double>(c.scale) / c.temperature;
+  std::vector<double> z;
+  for (const float entry : x) z.push_back(entry == -kInfinity ? -INFINITY : entry * factor);
+  if (c.temperature == 0 && !z.empty()) {
+    const double largest = *std::ranges::max_element(z);
+    for (double& logit : z) logit = logit == largest && largest > -INFINITY ? 0 : -INFINITY;
+  }
+  return z;
+}
+
+ExactRow exact_row(std::span<const float> x, const SoftmaxCase& c) {
+  const std::vector<double> z = logits_of(x, c);
+  ExactRow row;
+  double top = -INFINITY, sum = 0, errors = 0;
+  for (const double logit : z) top = std::max(top, logit);
+  if (top == -INFINITY) {
+    row.y.resize(z.size());
+    row.log_y.resize(z.size(), -INFINITY);
+    row.y_bounds = row.log_y_bounds = row.y;
+    return row;
+  }
+  std::vector<double> exponent_errors, weight_errors;
+  for (const double logit : z) {
+    const double a = logit == -INFINITY ? 0 : 3 * kEpsilon * (top - logit);
+    exponent_errors.push_back(a);
+    weight_errors.push_back(std::expm1(a) + 4 * kEpsilon * std::exp(a));
+    row.y.push_back(std::exp(logit - top));
+    sum += row.y.back();
+    errors += row.y.back() * weight_errors.back() + 0x1p-148;
+  }
+  const double log_sum = std::log(sum), s = errors / sum + 70 * kEpsilon;
+  const double sum_of_log = -std::log1p(-s);
+  row.lse = top + log_sum;
+  row.lse_bound = kSecondOrder * (kEpsilon * (std::abs(top) + std::abs(row.lse)) + sum_of_log);
+  for (std::size_t i = 0; i < z.size(); ++i) {
+    row.y[i] /= sum;
+    row.log_y.push_back(z[i] - row.lse);
+    row.y_bounds.push_back(row.y[i] * ((1 + weight_errors[i]) * (1 + 2 * kEpsilon) / (1 - s) - 1) *
+                               kSecondOrder +
+                           0x1p-147);
+    row.log_y_bounds.push_back(kSecondOrder *
+                               (exponent_errors[i] + sum_of_log + kEpsilon * log_sum +
+                                kEpsilon * (z[i] == -INFINITY ? 0 : std::abs(row.log_y[i]))));
+  }
+  return row;
+}
+
+/// One case of the three softmax operators, and what it must give.
+class MapProof {
+ public:
+  MapProof(const SoftmaxCase& c, std::uint64_t seed) : case_(c), x_(random_matrix(c, seed)) {
+    for (std::int64_t r = 0; r < kRows; ++r) exact_.push_back(exact_row(x_.row(r), c));
+  }
+
+  void check(const Subject& subject, std::string_view isa, Verdict& verdict) {
+    SoftmaxOptions options;
+    options.scale = case_.scale;
+    options.temperature = case_.temperature;
+    options.isa = isa;
+    check_map(subject.softmax, options, "softmax", &ExactRow::y, &ExactRow::y_bounds, verdict);
+    check_map(subject.log_softmax, options, "log-softmax", &ExactRow::log_y,
+              &ExactRow::log_y_bounds, verdict);
+    check_lse(subject, options, verdict);
+  }
+
+ private:
+  void check_map(const Subject::Map& map, const SoftmaxOptions& options, std::string_view name,
+                 std::vector<double> ExactRow::*values, std::vector<double> ExactRow::*bounds,
+                 Verdict& verdict) {
+    Matrix y(case_.length);
+    y.fill_from(x_);
+    const Status status = map(case_.in_place ? y.view() : x_.view(), y.output(), options);
+    if (!status) return verdict.fail(where(name) + ": " + status.message());
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      const ExactRow& exact = exact_[static_cast<std::size_t>(r)];
+      verdict.count_row();
+      for (std::size_t i = 0; i < y.row(r).size(); ++i) {
+        verdict.expect_within(y.row(r)[i], (exact.*values)[i], (exact.*bounds)[i], [&] {
+          return fmt::format("{}: row {}, element {}", where(name), r, i);
+        });
+      }
+    }
+  }
+
+  void check_lse(const Subject& subject, const SoftmaxOptions& options, Verdict& verdict) {
+    GuardedBuffer lse(kRows);
+    const Status status = subject.log_sum_exp(x_.view(), lse.data(), options);
+    if (!status) return verdict.fail(where("log-sum-exp") + ": " + status.message());
+    for (std::size_t r = 0; r < kRows; ++r) {
+      const bool undefined = case_.temperature == 0 && exact_[r].lse > -INFINITY;
+      const auto at = [&] { return fmt::format("{}: row {}", where("log-sum-exp"), r); };
+      verdict.count_row();
+      if (undefined) {
+        verdict.expect_bits(lse.data()[r], std::numeric_limits<float>::quiet_NaN(), at);
+      } else {
+        verdict.expect_within(lse.data()[r], exact_[r].lse, exact_[r].lse_bound, at);
+      }
+    }
+  }
+
+  std::string where(std::string_view name) const {
+    return fmt::format("{}: {}", name, describe(case_));
+  }
+
+  SoftmaxCase case_;
+  Matrix x_;
+  std::vector<ExactRow> exact_;
+};
+
+/// One case of the two gradients.
+class GradientProof {
+ public:
+  GradientProof(const SoftmaxCase& c, std::uint64_t seed)
+      : case_(c),
+        y_(c.length),
+        log_y_(c.length),
+        dy_(random_matrix({.length = c.length}, seed + 1)) {
+    Matrix x = random_matrix(c, seed);
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      const ExactRow exact = exact_row(x.row(r), c);
+      const auto to_float = [](double value) { return static_cast<float>(value); };
+      std::ranges::transform(exact.y, y_.row(r).begin(), to_float);
+      std::ranges::transform(exact.log_y, log_y_.row(r).begin(), to_float);
+    }
+  }
+
+  void check(const Subject& subject, std::string_view isa, Verdict& verdict) {
+    check_one(subject.softmax_gradient, isa, false, verdict);
+    check_one(subject.log_softmax_gradient, isa, true, verdict);
+  }
+
+ private:
+  void check_one(const Subject::Gradient& gradient, std::string_view isa, bool logarithmic,
+                 Verdict& verdict) {
+    SoftmaxOptions options;
+    options.scale = case_.scale;
+    options.temperature = case_.temperature;
+    options.isa = isa;
+    Matrix& y = logarithmic ? log_y_ : y_;
+    Matrix dx(case_.length);
+    dx.fill_from(dy_);
+    const ConstRows dy = case_.in_place ? dx.view() : dy_.view();
+    const std::string name =
+        fmt::format("gradient of {}softmax: {}", logarithmic ? "log-" : "", describe(case_));
+    const Status status = gradient(y.view(), dy, dx.output(), options);
+    if (!status) return verdict.fail(name + ": " + status.message());
+    for (std::int64_t r = 0; r < kRows; ++r) {
+      verdict.count_row();
+      compare_row(y.row(r), dy_.row(r), dx.row(r), logarithmic, verdict,
+                  [&] { return fmt::format("{}: row {}", name, r); });
+    }
+  }
+
+  void compare_row(std::span<const float> y, std::span<const float> dy, std::span<const float> dx,
+                   bool logarithmic, Verdict& verdict, const Verdict::Where& where) const {
+    const double factor = static_cast<double>(case_.scale) / case_.temperature;
+    double sum = 0, absolute = 0;
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const double term = logarithmic ? dy[i] : static_cast<double>(y[i]) * dy[i];
+      sum += term;
+      absolute += std::abs(term);
+    }
+    for (std::size_t i = 0; i < y.size(); ++i) {
+      const double weight = logarithmic ? std::exp(static_cast<double>(y[i])) : y[i];
+      const double inner = logarithmic ? dy[i] - weight * sum : dy[i] - sum;
+      const double exact = factor * (logarithmic ? inner : weight * inner);
+      const double bound = logarithmic
+                               ? weight * (70 * absolute + 6 * std::abs(sum)) + 3 * std::abs(inner)
+                               : weight * (71 * absolute + 4 * std::abs(inner));
+      verdict.expect_within(dx[i], exact,
+                            kSecondOrder * kEpsilon * std::abs(factor) * bound + 0x1p-147, where);
+    }
+  }
+
+  SoftmaxCase case_;
+  Matrix y_, log_y_, dy_;
+};
+
+template <class Proof>
+Check make_check(std::string name, std::vector<SoftmaxCase> cases) {
+  return {std::move(name),
+          [cases = std::move(cases)](const Subject& subject, std::span<const std::string_view> isas,
+                                     std::span<Verdict> verdicts) {
+            std::uint64_t seed = 0;
+            for (const SoftmaxCase& c : cases) {
+              Proof proof(c, ++seed);
+              for (std::size_t i = 0; i < isas.size(); ++i) {
+                proof.check(subject, isas[i], verdicts[i]);
+              }
+            }
+          }};
+}
+
+constexpr std::array<std::int64_t, 12> kLengths = {0,  1,  3,   7,    16,   17,
+                                                   33, 64, 100, 1000, 5001, 70001};
+
+std::vector<SoftmaxCase> cases_of_lengths() {
+  std::vector<SoftmaxCase> cases;
+  for (const std::int64_t length : kLengths) {
+    for (const double size : {1.0, 30.0}) {
+      cases.push_back({.length = length, .size = size});
+      cases.push_back({.length = length,
+                       .scale = -0.7F,
+                       .temperature = 1.3F,
+                       .size = size,
+                       .masked = true,
+                       .in_place = true});
+    }
+  }
+  return cases;
+}
+
+Check softmax_lengths() { return make_check<MapProof>("softmax", cases_of_lengths()); }
+
+Check softmax_temperatures() {
+  std::vector<SoftmaxCase> cases;
+  for (const float temperature : {0.0F, 0.01F, 4.0F, kInfinity}) {
+    for (const std::int64_t length : {std::int64_t{1}, std::int64_t{37}, std::int64_t{1500}}) {
+      cases.push_back({.length = length, .scale = 1.5F, .temperature = temperature});
+      cases.push_back(
+          {.length = length, .temperature = temperature, .masked = true, .in_place = true});
+    }
+  }
+  return make_check<MapProof>("softmax, temperature", std::move(cases));
+}
+
+Check gradients() { return make_check<GradientProof>("softmax gradients", cases_of_lengths()); }
+
+/// Every exponential comes out of the gradient of log-softmax where dy is 0 but for a last −1:
+/// dx_i = 0 − exp(y_i)·(−1), without another rounding.
+Check exponential() {
+  const auto run = [](const Subject& subject, std::span<const std::string_view> isas,
+                      std::span<Verdict> verdicts) {
+    constexpr std::size_t kSteps = std::size_t{1} << 20;
+    constexpr double kLowest = -104, kHighest = 88.7;
+    GuardedBuffer y(kSteps + 1), dy(kSteps + 1), dx(kSteps + 1);
+    for (std::size_t i = 0; i <= kSteps; ++i) {
+      const double position = static_cast<double>(i) / static_cast<double>(kSteps);
+      y.data()[i] = static_cast<float>(kLowest + (kHighest - kLowest) * position);
+      dy.data()[i] = i == kSteps ? -1.0F : 0.0F;
+    }
+    const std::int64_t length = kSteps + 1;
+    for (std::size_t n = 0; n < isas.size(); ++n) {
+      SoftmaxOptions options;
+      options.isa = isas[n];
+      const Status status = subject.log_softmax_gradient({y.data(), 1, length, length},
+                                                         {dy.data(), 1, length, length},
+                                                         {dx.data(), 1, length, length}, options);
+      if (!status) verdicts[n].fail("exp: " + status.message());
+      verdicts[n].count_row();
+      for (std::size_t i = 0; status.ok() && i < kSteps; ++i) {
+        const double exact = std::exp(static_cast<double>(y.data()[i]));
+        const double ulp = std::ldexp(1.0, std::max(std::ilogb(exact), -126) - 23);
+        verdicts[n].expect_within(dx.data()[i], exact, 2 * ulp,
+                                  [&] { return fmt::format("exp({:a})", y.data()[i]); });
+      }
+    }
+  };
+  return {"exponential, 2 ULP", run};
+}
+
+}  // namespace
+
+std::vector<Check> softmax_checks() {
+  return {softmax_lengths(), softmax_temperatures(), gradients(), exponential()};
+}
+
+}  // namespace heed::tools

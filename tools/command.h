@@ -1,0 +1,25 @@
+// The subcommands of `heed`: one file each, registered by one function each.
+#pragma once
+
+#include <CLI/App.hpp>
+#include <functional>
+
+#include "heed/status.h"
+
+namespace heed::tools {
+
+/// How a subcommand ended: a fault of usage or input, or else whether all checks passed.
+struct Outcome {
+  Status status;
+  bool passed = true;
+};
+
+/// What the command line asks for; set while it is parsed.
+using Action = std::function<Outcome()>;
+
+void add_info(CLI::App& app, Action& action);
+void add_attend(CLI::App& app, Action& action);
+void add_check(CLI::App& app, Action& action);
+void add_bench(CLI::App& app, Action& action);
+
+}  // namespace heed::tools

@@ -1,0 +1,159 @@
+// heed: attention on NumPy files, and proof and figures of this build on this machine.
+//
+// Ends with 0 where all is well, 1 where a check failed, and 2 with one line on standard error
+// where usage or input is wrong.
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <CLI/Config.hpp>
+#include <CLI/Formatter.hpp>
+#include <algorithm>
+#include <cerrno>
+#include <csignal>
+#include <cstdio>
+#include <cstring>
+#include <exception>
+#include <iostream>
+#include <new>
+#include <string>
+#include <string_view>
+
+#include "tools/command.h"
+#include "tools/progress.h"
+
+namespace heed::tools {
+namespace {
+
+constexpr int kFine = 0, kCheckFailed = 1, kBadUsage = 2;
+constexpr std::string_view kSubcommands = "a subcommand: info, attend, check or bench";
+
+/// The text without control characters, so that a message is one line whatever a file is called.
+std::string one_line(std::string_view text) {
+  std::string line;
+  for (const char c : text) {
+    const auto code = static_cast<unsigned char>(c);
+    if (c == '\n') {
+      line += "\\n";
+    } else if (code < 0x20 || code == 0x7F) {
+      line += fmt::format("\\x{:02x}", code);
+    } else {
+      line += c;
+    }
+  }
+  return line;
+}
+
+int fail(std::string_view who, std::string_view message, int code = kBadUsage) {
+  show_progress("");
+  std::fflush(stdout);
+  std::fputs(fmt::format("{}: {}\n", who, one_line(message)).c_str(), stderr);
+  return code;
+}
+
+int fail_to_print(std::string_view who) {
+  return fail(who, fmt::format("standard output cannot be written: {}", std::strerror(errno)));
+}
+
+/// The subcommand that the command line names, or null.
+CLI::App* subcommand_of(CLI::App& app) {
+  const auto given = app.get_subcommands();
+  return given.empty() ? nullptr : given.front();
+}
+
+std::string name_of(const CLI::App* subcommand) {
+  return subcommand == nullptr ? "heed" : "heed " + subcommand->get_name();
+}
+
+/// A sentence of the library begins with a field; where that is an option here, it is called so.
+std::string with_option_name(const CLI::App& subcommand, const std::string& message) {
+  const std::string option = "--" + message.substr(0, message.find(' '));
+  return subcommand.get_option_no_throw(option) == nullptr ? message : "--" + message;
+}
+
+/// What the parser found, in a sentence with a rule.
+std::string sentence_of(const CLI::ParseError& error, bool has_subcommand) {
+  const auto code = static_cast<CLI::ExitCodes>(error.get_exit_code());
+  std::string text = error.what();
+  const std::string subject = text.substr(0, text.find(':'));
+  if (code == CLI::ExitCodes::ArgumentMismatch) {
+    return subject + " must be given once, with one value";
+  }
+  // All options take text, so that only a flag's value can fail to convert.
+  if (code == CLI::ExitCodes::ConversionError) return text + ": a flag must have no value";
+  if (code != CLI::ExitCodes::ExtrasError) return text;
+  const std::string arguments = text.substr(std::min(text.find(':') + 2, text.size()));
+  return fmt::format("argument (\"{}\") must be {}", arguments,
+                     has_subcommand ? "one that this subcommand knows" : kSubcommands);
+}
+
+int fail_to_parse(CLI::App& app, const CLI::ParseError& error) {
+  const CLI::App* const subcommand = subcommand_of(app);
+  const std::string who = name_of(subcommand);
+  return fail(who,
+              fmt::format("{} (see {} --help)", sentence_of(error, subcommand != nullptr), who));
+}
+
+/// An option with an empty value, or an empty string.
+std::string empty_option(const CLI::App& subcommand) {
+  for (const CLI::Option* option : subcommand.get_options()) {
+    const auto& values = option->results();
+    if (std::ranges::find(values, std::string()) != values.end()) return option->get_name();
+  }
+  return {};
+}
+
+int end(const CLI::App& subcommand, const Outcome& outcome) {
+  const std::string who = name_of(&subcommand);
+  if (!outcome.status) {
+    // An internal fault is one of heed's own: a result that proved wrong, not a wrong wish.
+    const bool internal = outcome.status.code() == StatusCode::internal;
+    return fail(who, with_option_name(subcommand, outcome.status.message()),
+                internal ? kCheckFailed : kBadUsage);
+  }
+  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return fail_to_print(who);
+  return outcome.passed ? kFine : kCheckFailed;
+}
+
+int run(int argc, char** argv) {
+  CLI::App app("Multi-head attention for CPUs.", "heed");
+  app.set_version_flag("--version", "heed " HEED_VERSION);
+  app.require_subcommand(0, 1);
+  Action action;
+  add_info(app, action);
+  add_attend(app, action);
+  add_check(app, action);
+  add_bench(app, action);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::Success)) {
+      return fail_to_parse(app, error);
+    }
+    app.exit(error);  // prints what --help and --version ask for
+    return std::cout.flush() ? kFine : fail_to_print("heed");
+  }
+  const CLI::App* const subcommand = subcommand_of(app);
+  if (subcommand == nullptr) {
+    return fail("heed",
+                fmt::format("the first argument must be {} (see heed --help)", kSubcommands));
+  }
+  if (const std::string option = empty_option(*subcommand); !option.empty()) {
+    return fail(name_of(subcommand), option + " (\"\") must not be empty");
+  }
+  try {
+    return end(*subcommand, action());
+  } catch (const std::bad_alloc&) {
+    return fail(name_of(subcommand), "there is too little memory");
+  } catch (const std::exception& error) {
+    return fail(name_of(subcommand), error.what());
+  }
+}
+
+}  // namespace
+}  // namespace heed::tools
+
+int main(int argc, char** argv) {
+  // A file that grows beyond the limit is a write error like others, not the end of the program.
+  std::signal(SIGXFSZ, SIG_IGN);
+  return heed::tools::run(argc, argv);
+}

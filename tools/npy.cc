@@ -1,0 +1,172 @@
+#include "tools/npy.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstdio>
+#include <cstring>
+#include <filesystem>
+#include <memory>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "tools/npy_header.h"
+
+namespace heed::tools {
+namespace {
+
+static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
+
+constexpr std::string_view kMagic("\x93NUMPY", 6);
+
+/// Longer than the header of any float32 array: NumPy allows 64 dimensions.
+constexpr std::size_t kLongestHeader = std::size_t{1} << 20;
+
+struct Close {
+  void operator()(std::FILE* file) const { std::fclose(file); }
+};
+
+Status fault(std::string sentence) { return {StatusCode::invalid_argument, std::move(sentence)}; }
+
+class NpyReader {
+ public:
+  Status open(const std::string& path) {
+    std::error_code error;
+    if (std::filesystem::is_directory(path, error))
+      return fault("is a directory, not an .npy file");
+    file_.reset(std::fopen(path.c_str(), "rb"));
+    if (file_ == nullptr) return cannot_read();
+    const auto bytes = std::filesystem::file_size(path, error);
+    if (!error) file_bytes_ = bytes;
+    return {};
+  }
+
+  Status read(Array& array) {
+    NpyHeader header;
+    if (Status status = read_header(header); !status) return status;
+    std::int64_t count = 0;
+    if (Status status = count_elements(header.shape, count); !status) return status;
+    std::vector<float> data;
+    if (Status status = read_data(header, static_cast<std::size_t>(count), data); !status) {
+      return status;
+    }
+    if (header.big_endian) swap_bytes(data);
+    if (header.fortran_order) data = to_c_order(header.shape, data);
+    array = {std::move(header.shape), std::move(data)};
+    return {};
+  }
+
+ private:
+  static Status cannot_read() {
+    return fault(fmt::format("cannot be read: {}", std::strerror(errno)));
+  }
+
+  std::size_t get(void* bytes, std::size_t count) {
+    return std::fread(bytes, 1, count, file_.get());
+  }
+
+  Status read_header(NpyHeader& header) {
+    std::array<unsigned char, 8> start{};
+    const std::size_t got = get(start.data(), start.size());
+    if (std::ferror(file_.get()) != 0) return cannot_read();
+    const std::string_view magic(reinterpret_cast<const char*>(start.data()),
+                                 std::min(got, kMagic.size()));
+    if (magic.starts_with("PK\x03\x04")) {
+      return fault("must be a single array, not an .npz archive: save it with numpy.save");
+    }
+    if (magic != kMagic) return fault("must be an .npy file, but does not begin as one");
+    if (got < start.size()) return fault("ends within its header");
+    const int major = start[6], minor = start[7];
+    if (major < 1 || major > 3 || minor != 0) {
+      return fault(
+          fmt::format("version {}.{} of the .npy format must be 1.0, 2.0 or 3.0", major, minor));
+    }
+    std::string text;
+    if (Status status = read_header_text(major == 1 ? 2 : 4, text); !status) return status;
+    return parse_npy_header(text, header);
+  }
+
+  Status read_header_text(std::size_t length_bytes, std::string& text) {
+    std::array<unsigned char, 4> bytes{};
+    if (get(bytes.data(), length_bytes) < length_bytes) return fault("ends within its header");
+    std::size_t length = 0;
+    for (std::size_t i = length_bytes; i-- > 0;) length = length << 8 | bytes[i];
+    if (length > kLongestHeader) {
+      return fault(
+          fmt::format("the length of its header ({}) must be at most {}", length, kLongestHeader));
+    }
+    text.resize(length);
+    if (get(text.data(), length) < length) return fault("ends within its header");
+    return {};
+  }
+
+  /// Memory grows with what the file holds, whatever its header promises.
+  Status read_data(const NpyHeader& header, std::size_t count, std::vector<float>& data) {
+    constexpr std::size_t kStep = std::size_t{1} << 22;
+    data.reserve(std::min<std::size_t>(count, file_bytes_ / sizeof(float)));
+    while (data.size() < count) {
+      const std::size_t begin = data.size(), step = std::min(kStep, count - begin);
+      data.resize(begin + step);
+      const std::size_t got = get(data.data() + begin, step * sizeof(float));
+      if (std::ferror(file_.get()) != 0) return cannot_read();
+      if (got < step * sizeof(float)) {
+        return fault(fmt::format("has {} bytes of data; shape {} needs {}",
+                                 begin * sizeof(float) + got, to_string(header.shape),
+                                 count * sizeof(float)));
+      }
+    }
+    if (std::fgetc(file_.get()) == EOF) return {};
+    return fault(
+        fmt::format("goes on after the {} bytes of data of shape {}: it must hold one array",
+                    count * sizeof(float), to_string(header.shape)));
+  }
+
+  static void swap_bytes(std::vector<float>& data) {
+    for (float& x : data) {
+      x = std::bit_cast<float>(__builtin_bswap32(std::bit_cast<std::uint32_t>(x)));
+    }
+  }
+
+  /// The same array with the last index contiguous instead of the first.
+  static std::vector<float> to_c_order(const std::vector<std::int64_t>& shape,
+                                       const std::vector<float>& fortran) {
+    std::vector<float> data(fortran.size());
+    std::vector<std::int64_t> index(shape.size(), 0);
+    std::vector<std::size_t> strides;
+    std::size_t stride = 1;
+    for (const std::int64_t extent : shape) {
+      strides.push_back(stride);
+      stride *= static_cast<std::size_t>(extent);
+    }
+    std::size_t from = 0;
+    for (float& x : data) {
+      x = fortran[from];
+      for (std::size_t d = shape.size(); d-- > 0;) {
+        from += strides[d];
+        if (++index[d] < shape[d]) break;
+        from -= strides[d] * static_cast<std::size_t>(shape[d]);
+        index[d] = 0;
+      }
+    }
+    return data;
+  }
+
+  std::unique_ptr<std::FILE, Close> file_;
+  std::uintmax_t file_bytes_ = 0;
+};
+
+}  // namespace
+
+Status read_npy(const std::string& path, Array& array) {
+  NpyReader reader;
+  Status status = reader.open(path);
+  if (status.ok()) status = reader.read(array);
+  if (status.ok()) return {};
+  return {status.code(), fmt::format("{}: {}", path, status.message())};
+}
+
+}  // namespace heed::tools

@@ -1,0 +1,33 @@
+// Files that appear together, whole, or not at all.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heed/status.h"
+
+namespace heed::tools {
+
+/// What is to be written: the bytes of `head`, then those of `data`.
+struct OutputFile {
+  std::string path;
+  std::string head;
+  std::span<const float> data;
+};
+
+/// Whether write_together has a chance with the path that `option` names: known before the work
+/// whose result it writes.
+Status check_writable(std::string_view option, const std::string& path);
+
+/// Whether both paths lead to one file. Devices and pipes may be shared.
+bool same_file(const std::string& a, const std::string& b);
+
+/// Writes each file under a temporary name beside its path and, when all are complete, gives them
+/// their names; devices and pipes are written to as they are. On failure, and where SIGINT, SIGTERM
+/// or SIGHUP comes between, nothing is left behind, and files that were there before are as they
+/// were. Messages begin with the path.
+Status write_together(const std::vector<OutputFile>& files);
+
+}  // namespace heed::tools

@@ -1,0 +1,50 @@
+# Sourced by tools/test and tools/bench: installs what is missing, and builds presets.
+
+# A Debian machine needs these to build heed, its tests and its benchmarks.
+heed_packages=(
+  g++ cmake ninja-build pkg-config
+  libtbb-dev libxsimd-dev libopenblas-dev
+  libgtest-dev libbenchmark-dev
+  libcli11-dev libfmt-dev nlohmann-json3-dev
+)
+
+install_packages() {
+  local package missing=() as_root=()
+  [[ "${CXX:-}" == *clang* ]] && heed_packages+=(clang)
+  if ! command -v dpkg-query >/dev/null; then
+    echo "no dpkg here: heed needs what Debian calls ${heed_packages[*]}" >&2
+    return
+  fi
+  for package in "${heed_packages[@]}"; do
+    if [[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" != installed ]]; then
+      missing+=("$package")
+    fi
+  done
+  if ((${#missing[@]} == 0)); then return; fi
+  if ((EUID != 0)); then
+    if ! command -v sudo >/dev/null; then
+      echo "missing packages; as root: apt-get install ${missing[*]}" >&2
+      exit 1
+    fi
+    as_root=(sudo)
+  fi
+  "${as_root[@]}" apt-get update -qq
+  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "${missing[@]}"
+}
+
+# build_preset PRESET TARGET...: configures and builds; afresh where CXX now names another compiler.
+build_preset() {
+  local preset=$1 cache="build/$1/CMakeCache.txt" fresh=() compiler cached
+  shift
+  compiler=$(command -v "${CXX:-c++}" || true)
+  if [[ -f $cache ]]; then
+    cached=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$cache")
+    [[ -z $compiler || $cached == "$compiler" ]] || fresh=(--fresh)
+  fi
+  cmake --preset "$preset" "${fresh[@]}" --log-level=WARNING
+  cmake --build --preset "$preset" --parallel "$(nproc)" --target "$@"
+}
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+install_packages
