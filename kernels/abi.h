@@ -93,10 +93,6 @@ struct KernelTable {
   /// Keys (or value dimensions) of the register tile.
   std::int32_t tile_rows;
 
-  /// Items of at most this many rows go to the kernel for few rows, which reads keys and values
-  /// once for all of them; more fill the lanes of the other one well enough.
-  std::int32_t few_rows;
-
   /// One item, start to end. `scratch` has attention_scratch_floats(shape, *this) floats.
   void (*attend)(const AttentionShape& shape, const AttentionItem& item, float* scratch);
   /// Merges the states of `partitions` consecutive partitions left to right and writes out and lse
@@ -119,7 +115,7 @@ struct KernelTable {
 /// Query rows of the largest item. More rows share each tile of keys and values, fewer spread over
 /// more workers; at 384 (eight blocks of 48) fetching a tile from the last cache costs under half a
 /// byte per cycle of multiply-adds, and the item's own state (O twice, Q) still fits beside it in
-/// an L2 of 1 MiB.
+/// an L2 of 1 MiB for head sizes up to 192.
 inline constexpr std::int32_t kMaxItemRows = 384;
 
 /// The next multiple of a vector's lanes.
@@ -127,11 +123,17 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
 }
 
-/// Floats of one partition's state of `rows` rows: maximum, sum, and O, its rows or its columns
-/// whole vectors.
+/// Rows up to which the kernel for few rows is the faster one: with as many rows as half a vector
+/// has lanes, the other kernel's lanes are half full, and it needs no transposes.
+[[maybe_unused]] static constexpr std::int32_t few_rows(std::int32_t lanes) { return lanes / 2; }
+
+/// Floats of one partition's state of `rows` rows: maximum, sum, and O, as rows of whole vectors
+/// where there are few, else as columns.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
                                                            std::int32_t rows, std::int32_t lanes) {
-  return (padded(value_head_dim, lanes) + 2) * padded(rows, lanes);
+  const std::size_t width = padded(rows, lanes);
+  if (rows > few_rows(lanes)) return (static_cast<std::size_t>(value_head_dim) + 2) * width;
+  return static_cast<std::size_t>(rows) * padded(value_head_dim, lanes) + 2 * width;
 }
 
 /// Distance of the rows of a tile that was copied: whole lines plus one more, so that equal columns
@@ -150,10 +152,10 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   const auto tile = static_cast<std::size_t>(shape.tile_keys);
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
-      (tile + static_cast<std::size_t>(lanes)) * static_cast<std::size_t>(table.few_rows);
-  return rows * padded(shape.head_dim, lanes) +
-         2 * state_floats(shape.value_head_dim, shape.item_rows, lanes) + 2 * rows +
-         (block > few ? block : few) +
+      (tile + static_cast<std::size_t>(lanes)) * static_cast<std::size_t>(few_rows(lanes));
+  // Room for a state of item_rows rows, or of fewer in either form.
+  const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
+  return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +
          tile * static_cast<std::size_t>(tile_copy_stride(shape.head_dim) +
                                          tile_copy_stride(shape.value_head_dim));
 }

@@ -1,19 +1,17 @@
 // Attention for few query rows against many keys: decoding, where reading keys and values is the
 // work.
 //
-// Every row of keys and of values is read once for all query rows of the item. For the scores,
-// lanes are keys: lanes × lanes floats of K are transposed in registers, and each query row takes
-// lanes multiply-adds from them. For P·V lanes are the values' dimensions. The order of operations
-// of every single row is that of kernels/attention.inl.h, so its bits are the same.
+// Every row of keys and of values is read once for all query rows of the item
+// (kernels/decode_products.inl.h). The order of operations of every single row is that of
+// kernels/attention.inl.h, so its bits are the same.
 //
-// Per cache line of 16 floats: a load and 4 shuffles for K, a load for V, and rows multiply-adds
-// each; a line from memory takes longer than that up to about eight rows. The next tile's lines are
-// fetched into L2 in address order while this one is scored.
+// Per cache line of 16 floats: two loads and 4 shuffles for K, two loads for V, and rows
+// multiply-adds each; a line from memory takes longer than that up to about eight rows.
 #pragma once
 
 #include "kernels/abi.h"
+#include "kernels/decode_products.inl.h"
 #include "kernels/lanes.inl.h"
-#include "kernels/microkernel.inl.h"
 #include "kernels/rows.inl.h"
 #include "kernels/tile.inl.h"
 #include "kernels/weights.inl.h"
@@ -21,14 +19,9 @@
 namespace heed::kernels {
 namespace {
 
-/// Rows up to which this kernel is the faster one: with as many rows as half a vector has lanes,
-/// the other kernel's lanes are half full, and it needs no transposes.
-template <class T>
-inline constexpr int kFewRows = kLanes<typename T::Arch> / 2;
-
-/// Keys whose scores are summed side by side, in vectors: two chains of dependent multiply-adds
-/// hide each other's latency behind the shuffles.
-inline constexpr int kKeyVectors = 2;
+/// Keys whose logits are all known before their values are added. Values then wait in L1 or L2, and
+/// what is done once for each row and tile is little beside 64 keys.
+inline constexpr std::int32_t kFewRowsTileKeys = 64;
 
 template <class T, WeightRule Rule>
 class FewRows {
@@ -36,6 +29,7 @@ class FewRows {
   using Arch = typename T::Arch;
   using W = Weights<Arch, Rule>;
   static constexpr int kWidth = kLanes<Arch>;
+  static constexpr int kMostRows = few_rows(kWidth);
 
   FewRows(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
@@ -55,7 +49,8 @@ class FewRows {
   void attend() {
     pack();
     std::int32_t partition = -1;
-    const std::int32_t step = shape_.tile_keys;
+    const std::int32_t step =
+        shape_.tile_keys < kFewRowsTileKeys ? shape_.tile_keys : kFewRowsTileKeys;
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
       const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
       if (tile / kPartitionKeys != partition) {
@@ -177,56 +172,26 @@ class FewRows {
   }
 
   /// weights_[row][key] = the logits of all rows.
-  __attribute__((noinline)) void score_tile(const TileView& tile) {
-    constexpr int keys = kKeyVectors * kWidth;
-    const std::int32_t count = tile.end - tile.begin;
-    Prefetch next_k = next_tile(tile, item_.k, item_.k_stride, shape_.head_dim);
-    Prefetch next_v = next_tile(tile, item_.v, item_.v_stride, shape_.value_head_dim);
-    for (std::int32_t j = 0; j < count; j += keys) {
-      for (std::int32_t x = 0; x < shape_.head_dim; x += kWidth) {
-        next_k.next();
-        next_v.next();
-        for (std::int32_t b = j; b < j + keys && b < count; b += kWidth) {
-          score_block(tile.k + b * tile.k_stride, tile.k_stride, count - b, x, weights_ + b);
-        }
-      }
+  void score_tile(const TileView& tile) const {
+    for (std::int32_t j = tile.begin; j < tile.end; j += kBlockKeys) {
+      score_rows<kMostRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_},
+                            block(tile, j, {tile.k, tile.k_stride, shape_.head_dim}));
     }
   }
 
-  /// The rows of the next tile, a slice with each step of score_tile.
-  Prefetch next_tile(const TileView& tile, const float* base, std::ptrdiff_t stride,
-                     std::int32_t dims) const {
-    const std::int32_t left = item_.key_end - tile.end;
-    const std::int32_t count = left < shape_.tile_keys ? left : shape_.tile_keys;
-    const std::int32_t blocks =
-        (tile.end - tile.begin + kKeyVectors * kWidth - 1) / (kKeyVectors * kWidth);
-    const std::int32_t steps = blocks * (head_dim_ / kWidth);
-    return {base + tile.end * stride, stride, count, dims, (count + steps - 1) / steps};
+  /// The block of keys or values that begins at key j of the tile.
+  KeyBlock block(const TileView& tile, std::int32_t j, Rows rows) const {
+    const std::int32_t left = tile.end - j, count = left < kBlockKeys ? left : kBlockKeys;
+    rows.data += (j - tile.begin) * rows.stride;
+    return {rows, count, item_.key_end - j - count};
   }
 
-  /// Adds the products of dimensions x … x + lanes − 1 to the logits of one vector of keys.
-  HEED_INLINE void score_block(const float* k, std::ptrdiff_t stride, std::int32_t count,
-                               std::int32_t x, float* logits) const {
-    Vec<Arch> columns[kWidth];
-    if (count >= kWidth && x + kWidth <= shape_.head_dim) {
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) columns[i] = load<Arch>(k + i * stride + x);
-    } else {
-      const std::int32_t dims = shape_.head_dim - x;
-      const Part<Arch> part(dims < kWidth ? dims : kWidth);
-      for (int i = 0; i < kWidth; ++i) {
-        columns[i] = i < count ? part.load(k + i * stride + x, 0.0F) : splat<Arch>(0.0F);
-      }
+  template <int Queries>
+  void score_rows(const FewQueries& queries, const KeyBlock& k) const {
+    if constexpr (Queries > 1) {
+      if (item_.rows < Queries) return score_rows<Queries - 1>(queries, k);
     }
-    transpose(columns);
-    for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const float* q = q_ + r * head_dim_ + x;
-      float* t = logits + r * weights_stride_;
-      Vec<Arch> sum = x == 0 ? splat<Arch>(0.0F) : load<Arch>(t);
-#pragma GCC unroll 16
-      for (int i = 0; i < kWidth; ++i) sum = Ops<Arch>::fma(splat<Arch>(q[i]), columns[i], sum);
-      store<Arch>(t, sum);
-    }
+    score_block<Arch, Queries>(queries, k);
   }
 
   /// Rows [row, end), which see exactly `keys`, the first of them at weights_[row][offset].
@@ -239,9 +204,19 @@ class FewRows {
     std::int32_t r = row;
     for (; r + 4 <= end; r += 4) sum_rows<4>(weights + (r - row) * weights_stride_, count, r);
     for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r);
-    accumulate<T::kVectors>({weights, weights_stride_, keys.v, keys.v_stride, count,
-                             part_.o + row * dims_, dims_, end - row, false},
-                            dims_ / kWidth);
+    for (std::int32_t j = keys.begin; j < keys.end; j += kBlockKeys) {
+      add_rows<kMostRows>(
+          end - row, {weights + (j - keys.begin), weights_stride_, part_.o + row * dims_, dims_},
+          block(keys, j, {keys.v, keys.v_stride, dims_}));
+    }
+  }
+
+  template <int Queries>
+  static void add_rows(std::int32_t queries, const FewOutputs& out, const KeyBlock& v) {
+    if constexpr (Queries > 1) {
+      if (queries < Queries) return add_rows<Queries - 1>(queries, out, v);
+    }
+    add_values<Arch, Queries>(out, v);
   }
 
   /// Turns a row's logits into weights, after m and, where it moves, l and O.
@@ -281,29 +256,15 @@ class FewRows {
     for (int r = 0; r < Rows; ++r) part_.l[row + r] = l[r];
   }
 
-  /// O += P·V, as many vectors of dimensions at a time as the register tile has.
-  template <int Vectors>
-  __attribute__((noinline)) void accumulate(Product p, std::int32_t vectors) {
-    Prefetch none;
-    for (; vectors >= Vectors; vectors -= Vectors) {
-      multiply_rows<Arch, Broadcast::along_steps, T::kRows, Vectors>(p, none);
-      p.b += Vectors * kWidth;
-      p.c += Vectors * kWidth;
-    }
-    if constexpr (Vectors > 1) {
-      if (vectors > 0) accumulate<Vectors - 1>(p, vectors);
-    }
-  }
-
   void finish() {
     if (!any_) clear(total_);
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       const float* o = total_.o + r * dims_;
       float* out = item_.out + map.offset(item_.row_begin + r);
-      const Vec<Arch> l = splat<Arch>(total_.l[r]), zero = splat<Arch>(0.0F);
+      const Vec<Arch> l = splat<Arch>(total_.l[r]);
       for (std::int32_t x = 0; x < shape_.value_head_dim; x += kWidth) {
-        const Vec<Arch> row = Ops<Arch>::select(l == zero, zero, load<Arch>(o + x) / l);
+        const Vec<Arch> row = normalised<Arch>(load<Arch>(o + x), l);
         const std::int32_t left = shape_.value_head_dim - x;
         Part<Arch>(left < kWidth ? left : kWidth).store(out + x, row);
       }

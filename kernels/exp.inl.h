@@ -20,7 +20,8 @@
 namespace heed::kernels {
 namespace {
 
-/// 2^f for f in [0, 1), in [1, 2]; NaN gives NaN.
+/// 2^f for f in [0, 1], in [1, 2]; NaN gives NaN. t − floor(t) is 1 where it rounds up to it, for t
+/// just below 0.
 template <class Arch>
 HEED_INLINE Vec<Arch> exp2_mantissa(Vec<Arch> f) {
   Vec<Arch> p = splat<Arch>(kExp2Coefficients[5]);

@@ -175,8 +175,9 @@ HEED_INLINE float reduce(const Vec<Arch> (&part)[Count]) {
 }
 
 /// Σ term(access, i) over the vectors of a row. The sums of kSumChunk elements are taken in float
-/// and added in double: with L lanes the relative error is below (kSumChunk / 4L + log2 4L) · 2⁻²⁴
-/// of Σ |term| for rows of any length: (64 + 4), (32 + 5) and (16 + 6) · 2⁻²⁴ for 4, 8 and 16
+/// and added in double: the vectors of a remainder all go to the first accumulator, up to 4 more
+/// than to the others, so with L lanes the relative error is below (kSumChunk / 4L + 3 + log2 4L) ·
+/// 2⁻²⁴ of Σ |term| for rows of any length: (64 + 7), (32 + 8) and (16 + 9) · 2⁻²⁴ for 4, 8 and 16
 /// lanes.
 inline constexpr std::int64_t kSumChunk = 1024;
 

@@ -4,8 +4,7 @@
 //
 // `a` is the broadcast operand, read in place from keys (rows i apart by the key stride, steps
 // along head_dim) or values (rows along head_dim, steps apart by the value stride); `b` is Qᵀ or
-// Pᵀ, its lanes query rows. For few query rows it is O += P·V: `a` is P, and b's lanes are the
-// values'.
+// Pᵀ, its lanes query rows.
 //
 // Registers: rows · vectors accumulators + vectors of b + one broadcast must not exceed the
 // register file, and at least 2 · 4 accumulators must be in flight to cover two FMA pipes of
@@ -51,21 +50,27 @@ HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, co
   }
 }
 
-/// Rows that a later product will read, fetched into L2 while this one runs: the hardware
-/// prefetchers follow the many short streams of a tile badly. A slice is fetched with each register
-/// tile, so that the fetches spread over the work.
+/// Where a prefetched line goes, in __builtin_prefetch's terms.
+enum class Cache { l2 = 2, l1 = 3 };
+
+/// Rows that a later product will read, fetched while this one runs: the hardware prefetchers
+/// follow the many short streams of a tile badly. They are fetched in slices, so that the fetches
+/// spread over the work.
+template <Cache Into>
 struct Prefetch {
   const float* rows = nullptr;
   std::ptrdiff_t stride = 0;
   std::int32_t count = 0;  ///< rows left
   std::int32_t dims = 0;
-  std::int32_t slice = 0;  ///< rows per register tile
+  std::int32_t slice = 0;  ///< rows of a slice
 
   HEED_INLINE void next() {
     constexpr std::int32_t line = kAlignment / sizeof(float);
     const std::int32_t now = count < slice ? count : slice;
     for (std::int32_t j = 0; j < now; ++j, rows += stride) {
-      for (std::int32_t x = 0; x < dims; x += line) __builtin_prefetch(rows + x, 0, 2);
+      for (std::int32_t x = 0; x < dims; x += line) {
+        __builtin_prefetch(rows + x, 0, static_cast<int>(Into));
+      }
     }
     count -= now;
   }
@@ -88,7 +93,7 @@ struct Product {
 /// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
 /// halves, so that a remainder does not fall back to single rows at once.
 template <class Arch, Broadcast Order, int Rows, int Vectors>
-HEED_INLINE void multiply_rows(Product p, Prefetch& ahead) {
+HEED_INLINE void multiply_rows(Product p, Prefetch<Cache::l2>& ahead) {
   constexpr int lanes = kLanes<Arch>;
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {

@@ -48,23 +48,26 @@ void pack_queries(const float* q, RowMap map, std::int32_t first_row, int rows, 
   }
 }
 
-/// out = Oᵀ / l for `rows` (at most a vector of) rows; rows without weight give 0.
+/// O / l, and 0 for rows without weight. A zero is +0: whether it was −0 (a product that
+/// underflows) would else depend on how many weights of 0 were added to it.
+template <class Arch>
+HEED_INLINE Vec<Arch> normalised(Vec<Arch> o, Vec<Arch> l) {
+  const Vec<Arch> zero = splat<Arch>(0.0F);
+  return Ops<Arch>::select(l == zero, zero, o / l + zero);
+}
+
+/// out = Oᵀ / l for `rows` (at most a vector of) rows.
 template <class Arch>
 void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdiff_t dims,
                    float* out, RowMap map, std::int32_t first_row, int rows) {
   constexpr int lanes = kLanes<Arch>;
   float* row[lanes];
   for (int lane = 0; lane < rows; ++lane) row[lane] = out + map.offset(first_row + lane);
-  const Vec<Arch> zero = splat<Arch>(0.0F);
-  const Mask<Arch> weightless = l == zero;
-  const auto normalised = [&](std::ptrdiff_t x) {
-    return Ops<Arch>::select(weightless, zero, load<Arch>(o + x * width) / l);
-  };
   std::ptrdiff_t x = 0;
   for (; x + lanes <= dims; x += lanes) {
     Vec<Arch> r[lanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) r[i] = normalised(x + i);
+    for (int i = 0; i < lanes; ++i) r[i] = normalised<Arch>(load<Arch>(o + (x + i) * width), l);
     transpose(r);
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) {
@@ -73,7 +76,7 @@ void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdi
   }
   for (; x < dims; ++x) {
     alignas(kAlignment) float column[lanes];
-    store<Arch>(column, normalised(x));
+    store<Arch>(column, normalised<Arch>(load<Arch>(o + x * width), l));
     for (int lane = 0; lane < rows; ++lane) row[lane][x] = column[lane];
   }
 }

@@ -14,7 +14,7 @@ namespace {
 
 template <class T, WeightRule Rule>
 void attend_by(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (item.rows <= kFewRows<T>) {
+  if (item.rows <= few_rows(kLanes<typename T::Arch>)) {
     FewRows<T, Rule>(shape, item, scratch).attend();
   } else {
     Stream<T, Rule>(shape, item, scratch).attend();
@@ -30,7 +30,7 @@ void attend_item(const AttentionShape& shape, const AttentionItem& item, float* 
 template <class T, WeightRule Rule>
 void merge_by(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
               float* scratch) {
-  if (item.rows <= kFewRows<T>) {
+  if (item.rows <= few_rows(kLanes<typename T::Arch>)) {
     FewRows<T, Rule>(shape, item, scratch).merge(partitions);
   } else {
     Stream<T, Rule>(shape, item, scratch).merge(partitions);
@@ -53,7 +53,6 @@ constexpr KernelTable make_table(const char* name) {
       .lanes = kLanes<Arch>,
       .block_vectors = T::kVectors,
       .tile_rows = T::kRows,
-      .few_rows = kFewRows<T>,
       .attend = attend_item<T>,
       .merge = merge_item<T>,
       .softmax = softmax_rows<Arch>,

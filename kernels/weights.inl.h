@@ -23,7 +23,8 @@ inline constexpr float kNoMaximum = -3.402823466e38F;
 /// normal, so that neither rescaling rounds nor denormal operands slow the pipes.
 inline constexpr float kLowestExponent = -110.0F;
 
-/// m follows only a logit that is this far above it. Weights stay below 2^(kLag + 1); a row of n
+/// m follows only a logit that is more than this above it; integers of any size that differ by more
+/// also do so as floats. Weights stay below 2^(kLag + 1); a row of n
 /// keys has |O| < n · 2^(kLag + 1) · max|v|, finite for |v| up to 2^(127 − 9) / n: 2⁹⁴ ≈ 2e28 at n
 /// = 2²⁴.
 inline constexpr float kLag = 8.0F;
@@ -36,7 +37,7 @@ struct Weights<Arch, WeightRule::exponential> {
   using V = Vec<Arch>;
   static HEED_INLINE V candidate(V top) { return Ops<Arch>::floor(top); }
   static HEED_INLINE Mask<Arch> moves(V candidate, V m) {
-    return candidate > m + splat<Arch>(kLag);
+    return candidate - m > splat<Arch>(kLag);
   }
   static HEED_INLINE V weight(V t, V m) {
     const V whole = Ops<Arch>::floor(t);

@@ -40,14 +40,16 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"
                                                  : "softmax, temperature ");
   if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
-  const auto few = std::count_if(p.items.begin(), p.items.end(),
-                                 [&](const auto& item) { return item.rows <= k.few_rows; });
+  const std::int32_t few = kernels::few_rows(k.lanes);
+  const auto few_items = std::count_if(p.items.begin(), p.items.end(),
+                                       [&](const auto& item) { return item.rows <= few; });
   std::size_t parts = 0;
   for (const detail::PlannedSplit& split : p.splits) parts += static_cast<std::size_t>(split.parts);
   text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.visible_scores << "\n"
-       << "items: " << p.items.size() << ", longest first, " << few << " of them with at most "
-       << k.few_rows << " rows, by the kernel for few rows\nsplits: " << p.splits.size() << " into "
-       << parts << " parts\n"
+       << "items: " << p.items.size() << ", longest first, " << few_items
+       << " of them with at most " << few
+       << " rows, by the kernel for few rows\nsplits: " << p.splits.size() << " into " << parts
+       << " parts\n"
        << "workers: " << p.workers << ", started: " << p.shares << "\n"
        << "workspace: " << p.workspace.total << " bytes\n";
 }

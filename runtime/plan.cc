@@ -32,6 +32,10 @@ constexpr int kItemsPerWorker = 8;
 /// of half that size.
 constexpr double kLargestShare = 0.5;
 
+/// The states of split items take at most this part of the memory of all keys and values: those of
+/// a few rows take a hundredth of it, those of many rows could take more than all of it.
+constexpr double kStateShare = 0.25;
+
 /// Multiply-adds (of one lane) that take about as long as waking a sleeping worker does, 20 µs at
 /// 50 of them per ns: less work than that runs on the calling thread alone.
 constexpr double kInlineCost = 1e6;
@@ -167,7 +171,7 @@ class Planner {
       item.rows = static_cast<std::int32_t>(std::min(rows, vectors * (i + 1) / count * lanes()) -
                                             item.row_begin);
       const std::int64_t visible = measure(s, item);
-      plan_.visible_scores += visible * d_.config.kv_heads;
+      count_scores(visible);
       plan_.shape.item_rows = std::max(plan_.shape.item_rows, item.rows);
       for (std::int32_t head = 0; head < d_.config.kv_heads; ++head) {
         item.kv_head = head;
@@ -177,11 +181,20 @@ class Planner {
     }
   }
 
+  /// Counts an item's scores for every KV head, up to the largest number that there is.
+  void count_scores(std::int64_t visible) {
+    std::int64_t scores = 0;
+    if (__builtin_mul_overflow(visible, d_.config.kv_heads, &scores) ||
+        __builtin_add_overflow(plan_.visible_scores, scores, &plan_.visible_scores)) {
+      plan_.visible_scores = std::numeric_limits<std::int64_t>::max();
+    }
+  }
+
   /// Rows that cost as much as `rows` do: lanes without a row cost as much as others; the kernel
   /// for few rows has none, but transposes keys, 4 shuffles on one port for each vector of them,
   /// where a row takes one multiply-add, two a cycle, for each vector of keys and of values.
   double filled_rows(std::int32_t rows) const {
-    if (rows <= plan_.kernels->few_rows) return rows + 4.0;
+    if (rows <= kernels::few_rows(plan_.kernels->lanes)) return rows + 4.0;
     return static_cast<double>(kernels::padded(rows, plan_.kernels->lanes));
   }
 
@@ -207,37 +220,55 @@ class Planner {
   /// Splits the keys of items that one worker would still be busy with when all others are done.
   /// Returns the floats that their states need.
   std::size_t split_long_items() {
-    if (plan_.workers == 1) return 0;
+    if (plan_.workers == 1 || plan_.total_cost < kInlineCost) return 0;
     const double largest = kLargestShare * plan_.total_cost / plan_.workers;
+    const double most_states = kStateShare * key_and_value_floats();
     const std::size_t whole = plan_.items.size();
     std::size_t states = 0;
-    for (std::size_t i = 0; i < whole; ++i) {
-      const PlannedItem item = plan_.items[i];
+    for (std::size_t i = 0; i < whole && plan_.splits.size() < kMaxSplits; ++i) {
+      const PlannedItem& item = plan_.items[i];
       const std::int32_t first = item.key_begin / kPartitionKeys;
-      const std::int32_t partitions = (item.key_end + kPartitionKeys - 1) / kPartitionKeys - first;
-      if (item.cost <= largest || partitions < 2 || plan_.splits.size() == kMaxSplits) continue;
-      const auto parts = static_cast<std::int32_t>(
-          std::min<double>(partitions, std::ceil(2 * item.cost / largest)));
-      for (std::int32_t p = 0; p < parts; ++p) {
-        PlannedItem part = item;
-        const auto bound = [&](std::int64_t n) {
-          return static_cast<std::int32_t>((first + partitions * n / parts) * kPartitionKeys);
-        };
-        part.key_begin = std::max(item.key_begin, bound(p));
-        part.key_end = std::min(item.key_end, bound(p + 1));
-        part.split = static_cast<std::int32_t>(plan_.splits.size());
-        part.cost = item.cost * (part.key_end - part.key_begin) / (item.key_end - item.key_begin);
-        if (p == 0) {
-          plan_.items[i] = part;
-        } else {
-          plan_.items.push_back(part);
-        }
-      }
-      plan_.splits.push_back({states, parts, first, partitions});
-      states += static_cast<std::size_t>(partitions) *
-                kernels::state_floats(plan_.shape.value_head_dim, item.rows, plan_.kernels->lanes);
+      const std::int32_t partitions =
+          (item.key_end - 1) / kPartitionKeys + 1 - first;  // none reach 2³¹ keys
+      if (item.cost <= largest || partitions < 2) continue;
+      const std::size_t more =
+          static_cast<std::size_t>(partitions) *
+          kernels::state_floats(plan_.shape.value_head_dim, item.rows, plan_.kernels->lanes);
+      if (static_cast<double>(states + more) > most_states) continue;
+      const double parts = std::min<double>(partitions, std::ceil(2 * item.cost / largest));
+      split(i, {states, static_cast<std::int32_t>(parts), first, partitions});
+      states += more;
     }
     return states;
+  }
+
+  double key_and_value_floats() const {
+    double keys = 0;
+    for (const PlannedSequence& s : plan_.sequences) keys += s.keys;
+    const AttentionConfig& c = d_.config;
+    return keys * static_cast<double>(c.kv_heads * (c.head_dim + c.value_head_dim));
+  }
+
+  /// Replaces item i by its parts.
+  void split(std::size_t i, const PlannedSplit& split) {
+    const PlannedItem item = plan_.items[i];
+    const auto bound = [&](std::int64_t part) {
+      const std::int64_t partition = split.first_partition + split.partitions * part / split.parts;
+      return std::clamp<std::int64_t>(partition * kPartitionKeys, item.key_begin, item.key_end);
+    };
+    for (std::int32_t p = 0; p < split.parts; ++p) {
+      PlannedItem part = item;
+      part.key_begin = static_cast<std::int32_t>(bound(p));
+      part.key_end = static_cast<std::int32_t>(bound(p + 1));
+      part.split = static_cast<std::int32_t>(plan_.splits.size());
+      part.cost = item.cost * (part.key_end - part.key_begin) / (item.key_end - item.key_begin);
+      if (p == 0) {
+        plan_.items[i] = part;
+      } else {
+        plan_.items.push_back(part);
+      }
+    }
+    plan_.splits.push_back(split);
   }
 
   void lay_out_workspace(std::size_t states) {

@@ -225,6 +225,34 @@ TEST(AttentionEdges, ValuesUpToTheLimitDoNotOverflow) {
   }
 }
 
+// A product that underflows is −0, and so would be an output whose every other term is 0, where no
+// weight of 0 is added after it; how many of these are is not part of the definition.
+TEST(AttentionEdges, ZerosArePositive) {
+  for (const std::int32_t queries : {1, 40}) {
+    CaseSpec spec = small_case(queries, 40);
+    spec.config.scale = 0.69314718F;
+    spec.config.causal = true;
+    spec.config.alignment = Alignment::start;
+    Case c(spec);
+    for (const Row& row : c.geometry().rows()) {
+      for (std::int64_t x = 0; x < 20; ++x) c.q()[c.geometry().q(row) + x] = x == 0 ? 1.0F : 0.0F;
+      for (std::int64_t j = 0; j < 40; ++j) {
+        c.k()[c.geometry().k(row, j)] = j == 0 ? 0.0F : -99.0F;
+        for (std::int64_t x = 0; x < 12; ++x) {
+          c.v()[c.geometry().v(row, j) + x] = j == 0 ? 0.0F : -0x1p-60F;
+        }
+      }
+    }
+    for (const std::string_view isa : supported_isas()) {
+      SCOPED_TRACE(std::string(isa) + " queries " + std::to_string(queries));
+      const Outputs outputs = run_case(c, on(isa));
+      for (const float x : outputs.out.span()) ASSERT_TRUE(same_bits(x, 0.0F)) << x;
+      expect_oracle_rows(c.geometry(), c.inputs(), outputs, c.geometry().rows(),
+                         proof::arithmetic_of(isa));
+    }
+  }
+}
+
 /// Small integers everywhere: logits are exact multiples of one number, so ties are exact.
 void fill_with_integers(Case& c) {
   proof::Random random(c.spec().seed);

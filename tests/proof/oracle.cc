@@ -131,7 +131,8 @@ class OracleOf {
 
   OracleRow finish(const State& total) const {
     OracleRow result;
-    for (const float o : total.o) result.out.push_back(total.l == 0.0F ? 0.0F : o / total.l);
+    // Adding +0 turns −0 into it: see oracle.h.
+    for (const float o : total.o) result.out.push_back(total.l == 0.0F ? 0.0F : o / total.l + 0.0F);
     if (total.l == 0.0F) {
       result.lse = -kInfinity;
     } else if (argmax_ || !std::isfinite(total.l)) {
