@@ -1,6 +1,9 @@
 # What every target of ours is compiled with: link heed_options.
 add_library(heed_options INTERFACE)
 target_compile_features(heed_options INTERFACE cxx_std_20)
+# What a number means includes NaN, infinity and the order of operations, whatever a project that
+# embeds heed compiles itself with.
+target_compile_options(heed_options INTERFACE -fno-fast-math)
 target_compile_options(heed_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
                        -Wno-sign-conversion -Wno-ignored-attributes)
 if(HEED_WERROR)

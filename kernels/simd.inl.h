@@ -10,6 +10,11 @@
 #include <cstdint>
 #include <xsimd/xsimd.hpp>
 
+#ifdef __FAST_MATH__
+#error \
+    "the order of operations is part of a result: heed's kernels must not be built with fast-math"
+#endif
+
 #define HEED_INLINE inline __attribute__((always_inline))
 
 namespace heed::kernels {

@@ -6,6 +6,7 @@
 #include <oneapi/tbb/parallel_for.h>
 #include <oneapi/tbb/partitioner.h>
 #include <oneapi/tbb/task_arena.h>
+#include <oneapi/tbb/task_group.h>
 
 #include <algorithm>
 #include <memory>
@@ -57,7 +58,14 @@ Status run_shares(int shares, Executor* executor, ShareFunction share, void* con
       share(context, ith);
       happens_before(context);
     };
-    const auto spread = [&] { tbb::parallel_for(0, shares, work, tbb::simple_partitioner()); };
+    // A run is its own: it is not cancelled with the caller's tasks, which would leave rows
+    // unwritten without a word; and while its threads wait for each other they take up no other
+    // task, which could come back to the workspace, or to a lock, that this run holds.
+    tbb::task_group_context context_of_run(tbb::task_group_context::isolated);
+    const auto spread = [&] {
+      tbb::this_task_arena::isolate(
+          [&] { tbb::parallel_for(0, shares, work, tbb::simple_partitioner(), context_of_run); });
+    };
     happens_before(context);
     if (executor != nullptr && executor->arena() != nullptr) {
       executor->arena()->arena.execute(spread);

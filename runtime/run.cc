@@ -18,6 +18,10 @@ class Run {
 
   RunControl& control() const noexcept { return *reinterpret_cast<RunControl*>(memory_); }
 
+  /// Forgets what an unfinished run has left in the workspace: a host may stop in the middle of its
+  /// shares, and memory may run out while they are started.
+  void begin() const noexcept { control().clear(plan_.splits.size()); }
+
   /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
   void share(int ith, int nth) const noexcept {
     const FloatEnvironment environment;
@@ -59,8 +63,10 @@ class Run {
     const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
     kernels::AttentionItem item;
     item.q = tensors_.q + s.q + query_head * plan_.q.head_stride;
-    item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
-    item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+    if (p.key_begin < p.key_end) {  // else both may be null
+      item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
+      item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+    }
     item.out = tensors_.out + s.out + query_head * plan_.out.head_stride;
     if (tensors_.lse != nullptr) {
       item.lse = tensors_.lse + s.lse + query_head * plan_.lse.head_stride;
@@ -121,6 +127,7 @@ Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspa
       const Context& c = *static_cast<const Context*>(pointer);
       c.run.share(ith, c.shares);
     };
+    context.run.begin();
     return detail::run_shares(data->shares, executor, share, &context);
   });
 }

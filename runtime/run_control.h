@@ -2,20 +2,28 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 
 namespace heed::detail {
 
-/// Splits of a plan at most. Only as many items as half the workers' number can be long enough to
-/// be split, so this is reached with thousands of workers; items then stay whole.
+/// Splits of a plan at most. An item is split where it is more than half of a worker's fair share,
+/// so there are at most twice as many as workers: this is reached with thousands of workers, and
+/// items then stay whole.
 inline constexpr std::size_t kMaxSplits = 4096;
 
 /// Lies at the start of every workspace, whatever the plan. All zero between runs.
 struct alignas(64) RunControl {
-  std::atomic<std::uint32_t> next_item;
+  std::atomic<std::uint64_t> next_item;
   std::atomic<std::uint32_t> finished_shares;
   /// Parts of each split that are done; whoever completes the number merges.
   std::atomic<std::uint32_t> finished_parts[kMaxSplits];
+
+  void clear(std::size_t splits) noexcept {
+    next_item.store(0, std::memory_order_relaxed);
+    finished_shares.store(0, std::memory_order_relaxed);
+    for (std::size_t i = 0; i < splits; ++i) finished_parts[i].store(0, std::memory_order_relaxed);
+  }
 };
 
 }  // namespace heed::detail

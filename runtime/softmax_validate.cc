@@ -25,17 +25,18 @@ Status check_matrix(const NamedRows& matrix) {
   if (m.rows > 0 && m.length > 0 && m.data == nullptr) {
     return invalid(name, ".data must not be null for ", m.rows, " rows of ", m.length, " elements");
   }
+  const auto beyond = [&] {
+    return invalid(name, ": ", m.rows, " rows of ", m.length, " elements with a stride of ",
+                   m.stride, " do not fit the address space");
+  };
+  if (m.length > kMaxElements) return beyond();
   if (m.rows < 2) return {};
   if (m.stride < 0 ? m.stride > -m.length : m.stride < m.length) {
     return invalid(name, ".stride (", m.stride, ") must be at least ", name, ".length (", m.length,
                    "), forwards or backwards");
   }
   const std::int64_t room = kMaxElements - m.length;
-  if (m.length > kMaxElements || m.stride > room / m.rows || m.stride < -(room / m.rows)) {
-    return invalid(name, ": ", m.rows, " rows with a stride of ", m.stride,
-                   " do not fit the address space");
-  }
-  return {};
+  return m.stride > room / m.rows || m.stride < -(room / m.rows) ? beyond() : Status();
 }
 
 /// The rows of a matrix from the lowest address up.

@@ -77,6 +77,9 @@ Status check_lengths(const char* name, const Lengths& l, std::int64_t sequences)
     }
   }
   if (!l.offsets.empty()) {
+    if (l.length != 0) {
+      return invalid(name, ".length (", l.length, ") must be 0 where ", name, ".offsets is given");
+    }
     if (l.offsets.size() != count + 1) {
       return invalid(name, ".offsets has ", l.offsets.size(), " entries; it must have ", count + 1,
                      ", one more than sequences");
@@ -113,8 +116,8 @@ Status check_extent(const char* name, const Layout& layout, const Extent& e) {
                                                          {e.heads - 1, layout.head_stride}};
   for (const auto& [count, stride] : terms) {
     std::int64_t term = 0;
-    if (__builtin_mul_overflow(count, stride, &term) ||
-        term == std::numeric_limits<std::int64_t>::min() ||
+    constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
+    if (stride == lowest || __builtin_mul_overflow(count, stride, &term) || term == lowest ||
         __builtin_add_overflow(reach, std::abs(term), &reach) || reach > limit) {
       return invalid("the layout of ", name, " (sequence_stride ", layout.sequence_stride,
                      ", token_stride ", layout.token_stride, ", head_stride ", layout.head_stride,
@@ -147,7 +150,23 @@ Status check_disjoint(const char* name, const Layout& layout, const Extent& e) {
   return {};
 }
 
-Layout contiguous(const Extent& e) { return Layout::bshd(e.tokens, e.heads, e.dims); }
+/// Whether a contiguous tensor of this extent fits the address space; the default layouts are
+/// products of its sides.
+Status check_size(const char* name, const Extent& e) {
+  if (e.empty()) return {};
+  std::int64_t size = e.dims;
+  if (__builtin_mul_overflow(size, e.heads, &size) ||
+      __builtin_mul_overflow(size, e.tokens, &size) ||
+      __builtin_mul_overflow(size, e.sequences, &size)) {
+    return invalid(name, " (", e.sequences, " sequences of ", e.tokens, " tokens of ", e.heads,
+                   " heads of ", e.dims, ") reaches beyond the address space");
+  }
+  return {};
+}
+
+Layout contiguous(const Extent& e) {
+  return e.empty() ? Layout() : Layout::bshd(e.tokens, e.heads, e.dims);
+}
 
 Status complete_layouts(const Batch& batch, Description& d) {
   const AttentionConfig& c = d.config;
@@ -156,11 +175,15 @@ Status complete_layouts(const Batch& batch, Description& d) {
   const Extent v = extent_of(d.key, d.sequences, c.kv_heads, c.value_head_dim);
   const Extent out = extent_of(d.query, d.sequences, c.query_heads, c.value_head_dim);
   const Extent lse = extent_of(d.query, d.sequences, c.query_heads, 1);
+  HEED_RETURN_IF_ERROR(check_size("q", q));
+  HEED_RETURN_IF_ERROR(check_size("k", k));
+  HEED_RETURN_IF_ERROR(check_size("v", v));
+  HEED_RETURN_IF_ERROR(check_size("out", out));
   d.q = batch.q.value_or(contiguous(q));
   d.k = batch.k.value_or(contiguous(k));
   d.v = batch.v.value_or(contiguous(v));
   d.out = batch.out.value_or(contiguous(out));
-  d.lse = batch.lse.value_or(Layout::bhsd(lse.tokens, lse.heads, 1));
+  d.lse = batch.lse.value_or(lse.empty() ? Layout() : Layout::bhsd(lse.tokens, lse.heads, 1));
   HEED_RETURN_IF_ERROR(check_extent("q", d.q, q));
   HEED_RETURN_IF_ERROR(check_extent("k", d.k, k));
   HEED_RETURN_IF_ERROR(check_extent("v", d.v, v));
@@ -173,9 +196,11 @@ Status complete_layouts(const Batch& batch, Description& d) {
 Status check_row_counts(const Description& d) {
   const std::int64_t group = d.config.query_heads / d.config.kv_heads;
   const bool dense = d.query.lengths.empty() && d.query.offsets.empty();
+  // Row numbers are rounded up to whole items and to whole tokens.
+  const std::int64_t most = kMaxCount - kernels::kMaxItemRows - group;
   const std::int64_t distinct = dense ? std::min<std::int64_t>(d.sequences, 1) : d.sequences;
   for (std::int64_t b = 0; b < distinct; ++b) {
-    if (tokens_of(d.query, b) > kMaxCount / group - kernels::kMaxItemRows) {
+    if (tokens_of(d.query, b) * group > most) {
       return invalid("sequence ", b, " has ", tokens_of(d.query, b), " queries of ", group,
                      " heads per KV head: more rows than fit 31 bits");
     }

@@ -21,7 +21,10 @@ Workspace& Workspace::operator=(Workspace&& other) noexcept {
 
 Status Workspace::reserve(const Plan& plan) noexcept {
   const std::size_t bytes = plan.workspace_bytes();
-  if (bytes <= bytes_) return {};
+  if (bytes <= bytes_) {
+    if (data_ != nullptr) static_cast<detail::RunControl*>(data_)->clear(detail::kMaxSplits);
+    return {};
+  }
   void* data = std::aligned_alloc(kernels::kAlignment, bytes);
   if (data == nullptr) return {StatusCode::out_of_memory, "out of memory"};
   new (data) detail::RunControl{};

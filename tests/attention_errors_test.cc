@@ -145,11 +145,13 @@ TEST(AttentionErrors, Lengths) {
        {"query.lengths[2]", "(6)", "(5)"}},
       {"too few offsets",
        [](auto& d) {
+         d.batch.key.length = 0;
          d.batch.key.offsets = d.list({0, 1, 2});
        },
        {"key.offsets", "3", "4"}},
       {"offsets not from 0",
        [](auto& d) {
+         d.batch.key.length = 0;
          d.batch.key.offsets = d.list({1, 2, 3, 4});
        },
        {"key.offsets[0]", "(1)"}},
@@ -159,6 +161,11 @@ TEST(AttentionErrors, Lengths) {
          d.batch.query.offsets = d.list({0, 4, 3, 5});
        },
        {"query.offsets[2]", "(3)", "(4)"}},
+      {"a length beside offsets",
+       [](auto& d) {
+         d.batch.key.offsets = d.list({0, 1, 2, 3});
+       },
+       {"key.length (40)", "key.offsets"}},
       {"both forms",
        [](auto& d) {
          d.batch.query.lengths = d.list({0, 1, 2, 3});
@@ -182,6 +189,17 @@ TEST(AttentionErrors, SizesBeyond64Bits) {
          d.batch.key.length = 2'000'000'000;
        },
        {"k"}},
+      {"default layout",
+       [](auto& d) {
+         d.config.query_heads = d.config.kv_heads = d.batch.query.length = 0x7FFFFFFF;
+       },
+       {"q (", "2147483647 tokens"}},
+      {"lowest stride of one sequence",
+       [](auto& d) {
+         d.batch.sequences = 1;
+         d.batch.out = Layout{-kLargest - 1, 128, 16};
+       },
+       {"of out"}},
       {"q stride",
        [](auto& d) {
          d.batch.q = Layout{kLargest / 2, 128, 16};
@@ -219,6 +237,22 @@ TEST(AttentionErrors, RowsBeyond31Bits) {
                     d.batch.query.length = 1 << 20;
                   },
                   {"queries", "1048576"}});
+}
+
+// Many heads or many keys are no fault while their rows fit; strides of 0 need no memory.
+TEST(AttentionErrors, NumbersJustBelow31Bits) {
+  Description d;
+  d.config.kv_heads = 1;
+  d.config.query_heads = 10'000'000;
+  d.batch.sequences = 1;
+  d.batch.query.length = 1;
+  d.batch.key.length = 0x7FFFFFFF;
+  d.batch.k = d.batch.v = Layout{0, 0, 0};
+  d.options.workers = 8;
+  Plan plan;
+  const Status status = d.plan(plan);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(plan.visible_scores(), std::int64_t{10'000'000} * 0x7FFFFFFF);
 }
 
 TEST(AttentionErrors, OutputsThatOverlapThemselves) {

@@ -2,6 +2,9 @@
 // blocks and partitions have, and over random samples of everything at once.
 #include <algorithm>
 #include <array>
+#include <cstdlib>
+#include <random>
+#include <string>
 #include <vector>
 
 #include "tests/attention_run.h"
@@ -267,6 +270,18 @@ TEST_P(AttentionOracleSamples, OfTheWholeSpace) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Seeds, AttentionOracleSamples, testing::Values(1, 2, 3, 4));
+
+// Others each time; HEED_TEST_SEED repeats those of a failure, which names it.
+TEST(AttentionOracle, SamplesOfChance) {
+  const char* const given = std::getenv("HEED_TEST_SEED");
+  const std::uint64_t seed = given != nullptr ? std::strtoull(given, nullptr, 10)
+                                              : std::uint64_t{std::random_device()()} << 16;
+  SCOPED_TRACE("HEED_TEST_SEED=" + std::to_string(seed));
+  for (std::uint64_t i = 0; i < (thorough() ? 100 : 10); ++i) {
+    check(random_spec(seed + i));
+    if (HasFailure()) return;
+  }
+}
 
 }  // namespace
 }  // namespace heed::tests

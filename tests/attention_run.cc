@@ -88,6 +88,8 @@ Plan plan_case(const proof::Case& c, const PlanOptions& options) {
   Plan plan;
   const Status status = plan_attention(c.config(), c.batch(), options, plan);
   EXPECT_TRUE(status.ok()) << status.message();
+  // ISAs of the same arithmetic have the same bits: nothing else would tell that another one ran.
+  EXPECT_TRUE(options.isa.empty() || plan.isa() == options.isa) << plan.isa();
   return plan;
 }
 

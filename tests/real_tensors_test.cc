@@ -107,9 +107,9 @@ float largest_visible(const Layer& layer, std::int64_t token, std::int64_t head)
   return largest;
 }
 
-/// The outputs on file are float32, too, and were summed in another order. Worst-case bounds of both
-/// (proof/bounds.h) would allow 2e−5; roundings that do not conspire, √N of N = 88 of them, stay
-/// within 2e−6 of the largest visible value.
+/// The outputs on file are float32, too, and were summed in another order. Worst-case bounds of
+/// both (proof/bounds.h) would allow 2e−5; roundings that do not conspire, √N of N = 88 of them,
+/// stay within 2e−6 of the largest visible value.
 void expect_reproduced(const Layer& layer, const Result& result) {
   for (std::int64_t i = 0; i < layer.tokens(); ++i) {
     for (std::int64_t h = 0; h < layer.heads(); ++h) {

@@ -64,12 +64,16 @@ TEST_F(SoftmaxErrors, SizesBeyondTheAddressSpace) {
   const std::string sizes[][2] = {
       {"3", "9223372036854775807"}, {"3", "-9223372036854775808"}, {"4611686018427387904", "8"}};
   for (const auto& [rows, stride] : sizes) {
-    expect_refused(
-        {x_.data(), std::stoll(rows), 8, std::stoll(stride)}, y(),
-        "x: " + rows + " rows with a stride of " + stride + " do not fit the address space");
+    expect_refused({x_.data(), std::stoll(rows), 8, std::stoll(stride)}, y(),
+                   "x: " + rows + " rows of 8 elements with a stride of " + stride +
+                       " do not fit the address space");
   }
-  expect_refused({x_.data(), 2, kHuge, kHuge}, y(),
-                 "x: 2 rows with a stride of 9223372036854775807 do not fit the address space");
+  const std::string huge = "9223372036854775807";
+  for (const std::int64_t rows : {1, 2}) {
+    expect_refused({x_.data(), rows, kHuge, kHuge}, {y_.data(), rows, kHuge, kHuge},
+                   "x: " + std::to_string(rows) + " rows of " + huge +
+                       " elements with a stride of " + huge + " do not fit the address space");
+  }
 }
 
 TEST_F(SoftmaxErrors, Overlap) {

@@ -54,9 +54,9 @@ struct AttentionConfig {
 };
 
 /// The lengths, in tokens, of one side (queries or keys) of a batch. Exactly one of three forms:
-/// dense (`length`), padded (`lengths`: sequence b uses the first lengths[b] tokens of its slot),
-/// or ragged (`offsets`: all sequences lie one after the other; b's tokens are offsets[b] …
-/// offsets[b + 1] − 1). The arrays are read while planning only.
+/// dense (`length`), padded (`lengths`: sequence b uses the first lengths[b] tokens of its slot of
+/// `length`), or ragged (`offsets`, and no `length`: all sequences lie one after the other; b's
+/// tokens are offsets[b] … offsets[b + 1] − 1). The arrays are read while planning only.
 struct Lengths {
   std::int64_t length = 0;  ///< of every sequence; of the slot, where lengths is given
   std::span<const std::int32_t> lengths = {};  ///< one per sequence, each 0 … length; or empty
@@ -108,7 +108,8 @@ struct AttentionTensors {
   const float* k = nullptr;
   const float* v = nullptr;
   float* out = nullptr;
-  /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible.
+  /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible, NaN
+  /// where a visible logit is NaN or +∞.
   float* lse = nullptr;
 };
 
@@ -133,7 +134,8 @@ class HEED_API Plan {
   int workers() const noexcept;
   /// What a Workspace must hold for this plan.
   std::size_t workspace_bytes() const noexcept;
-  /// Scores that the mask leaves visible, over all heads: what GFLOP figures count.
+  /// Scores that the mask leaves visible, over all heads (at most the largest int64): what GFLOP
+  /// figures count.
   std::int64_t visible_scores() const noexcept;
 
   /// For heed itself.
@@ -159,7 +161,8 @@ class HEED_API Workspace {
   Workspace(Workspace&& other) noexcept;
   Workspace& operator=(Workspace&& other) noexcept;
 
-  /// Makes room for `plan`; allocates only where there is too little.
+  /// Makes room for `plan`; allocates only where there is too little. Not during a run: what a host
+  /// has left of an unfinished one is forgotten.
   Status reserve(const Plan& plan) noexcept;
   std::size_t bytes() const noexcept { return bytes_; }
   void* data() noexcept { return data_; }
@@ -177,7 +180,8 @@ HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace
 /// One worker's share of a run, for hosts with a thread pool of their own: call it nth times, with
 /// ith = 0 … nth − 1, from any threads, concurrently or not; when all have returned the run is
 /// done. Shares take items from a common queue, so a slow worker does less. nth must not exceed
-/// plan.workers(), and the next run of the same workspace may begin only after all have returned.
+/// plan.workers(), and the next run of the same workspace may begin only after all have returned;
+/// where not all were called, only after Workspace::reserve.
 HEED_API Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                           int ith, int nth) noexcept;
 

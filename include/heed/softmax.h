@@ -5,7 +5,7 @@
 //
 // Entries of −∞ are masked: they weigh nothing. A row that is masked throughout, or empty, has
 // softmax 0, log-softmax −∞ and LSE −∞. NaN in a row spreads over that row and no further. Results
-// do not depend on the number of threads.
+// do not depend on the number of threads. An entry of +∞ makes its row NaN, as ∞ − ∞ is.
 #pragma once
 
 #include <cstdint>
