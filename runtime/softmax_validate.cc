@@ -19,7 +19,8 @@ constexpr std::int64_t kMaxElements =
     std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
 Status check_matrix(const NamedRows& matrix) {
-  const auto& [name, m] = matrix;
+  const char* const name = matrix.name;
+  const ConstRows& m = matrix.rows;
   if (m.rows < 0) return invalid(name, ".rows (", m.rows, ") must be 0 or more");
   if (m.length < 0) return invalid(name, ".length (", m.length, ") must be 0 or more");
   if (m.rows > 0 && m.length > 0 && m.data == nullptr) {
