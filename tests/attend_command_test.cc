@@ -1,5 +1,6 @@
 // heed attend: results, messages, and which files are there afterwards.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -310,12 +311,13 @@ TEST_F(Attend, OutputsThatCannotBeWritten) {
 
 TEST_F(Attend, FullDisk) {
   write_npy(q_, {{1, 1000, 2, 2}, std::vector<float>(4000)});
-  expect_fault(run_heed_with_file_limit(all(), 5000), "o.npy: cannot be written: File too large");
+  expect_fault(run_heed_with_limit(RLIMIT_FSIZE, 5000, all()),
+               "o.npy: cannot be written: File too large");
   expect_inputs_only();
   // What was there before stays, also where only the second file fails.
   write_bytes(out_, "former out");
   write_bytes(lse_, "former lse");
-  expect_fault(run_heed_with_file_limit(all(), 5000), "o.npy: cannot be written");
+  expect_fault(run_heed_with_limit(RLIMIT_FSIZE, 5000, all()), "o.npy: cannot be written");
   EXPECT_EQ(read_bytes(out_), "former out");
   const Arguments swapped = inputs() + Arguments{"--out", out_, "--lse", "/dev/full"};
   if (std::filesystem::exists("/dev/full")) {

@@ -1,5 +1,6 @@
 // The `heed` command as a person or a script meets it: exit status, messages, reports.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <nlohmann/json.hpp>
 #include <string>
@@ -71,7 +72,7 @@ TEST(Heed, ForcedIsaThatDoesNotExist) {
 }
 
 TEST(Heed, StandardOutputThatCannotBeWritten) {
-  EXPECT_EQ(run_heed_with_file_limit({"info"}, 10).exit, 2);
+  EXPECT_EQ(run_heed_with_limit(RLIMIT_FSIZE, 10, {"info"}).exit, 2);
 }
 
 TEST(Info, Text) {
@@ -118,6 +119,14 @@ TEST(CheckCommand, ProvesOneIsa) {
   EXPECT_NE(result.out.find("checks passed"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("FAILED"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("avx2"), std::string::npos) << result.out;
+}
+
+TEST(CheckCommand, EndsWithOneWhereChecksFail) {
+  const CommandResult result = run_faulty_heed({"check", "--isa", "generic"});
+  EXPECT_EQ(result.exit, 1) << result.err;
+  EXPECT_EQ(result.err, "");
+  EXPECT_NE(result.out.find("a planted fault"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("do not rely on this build"), std::string::npos) << result.out;
 }
 
 TEST(CheckCommand, RefusesAForcedIsaThatDoesNotExist) {
