@@ -23,6 +23,18 @@ using tools::Array;
 using Arguments = std::vector<std::string>;
 using Shape = std::vector<std::int64_t>;
 
+#if defined(__has_feature)
+#define HEED_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HEED_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    HEED_HAS_FEATURE(address_sanitizer) || HEED_HAS_FEATURE(thread_sanitizer)
+constexpr bool kCanLimitMemory = false;
+#else
+constexpr bool kCanLimitMemory = true;
+#endif
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 Arguments operator+(Arguments a, const Arguments& b) {
@@ -340,6 +352,15 @@ TEST_F(Attend, ReplacesFormerOutputs) {
   EXPECT_TRUE(std::filesystem::is_symlink(link));
   EXPECT_EQ(folder_.names(),
             (std::vector<std::string>{"k.npy", "l.npy", "link.npy", "o.npy", "q.npy", "v.npy"}));
+}
+
+TEST_F(Attend, MemoryThatIsExhausted) {
+  if (!kCanLimitMemory) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
+  // No numbers at all, but a plan of some gigabytes.
+  for (const std::string& path : {q_, k_, v_}) write_npy(path, {{100'000'000, 0, 1, 1}, {}});
+  const CommandResult result = run_heed_with_limit(RLIMIT_AS, std::uint64_t{1} << 30, all());
+  expect_fault(result, "heed attend: out of memory");
+  expect_inputs_only();
 }
 
 TEST_F(Attend, WritesToStandardOutput) {
