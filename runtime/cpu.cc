@@ -1,23 +1,24 @@
-#include "heed/cpu.h"
+#include "runtime/cpu.h"
 
 #include <cpuid.h>
+#include <fcntl.h>
 #include <sched.h>
+#include <unistd.h>
 
+#include <charconv>
 #include <cstddef>
 #include <cstring>
 #include <new>
+#include <string>
 
 #include "runtime/features.h"
 
 namespace heed {
 namespace {
 
-struct Registers {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-};
+using Registers = detail::CpuidRegisters;
 
-/// False where the processor does not have the leaf.
-bool read_leaf(unsigned leaf, unsigned subleaf, Registers& r) {
+bool read_leaf(std::uint32_t leaf, std::uint32_t subleaf, Registers& r) {
   return __get_cpuid_count(leaf, subleaf, &r.eax, &r.ebx, &r.ecx, &r.edx) != 0;
 }
 
@@ -56,13 +57,13 @@ std::string read_model() {
 
 /// The caches of "deterministic cache parameters", which Intel keeps in leaf 4 and AMD, in the same
 /// form, in 0x8000001D. True where `leaf` lists any.
-bool read_caches(unsigned leaf, CpuInfo& info) {
+bool read_cache_list(detail::ReadLeaf read, std::uint32_t leaf, CpuInfo& info) {
   constexpr unsigned kNone = 0;
   constexpr unsigned kInstructions = 2;
   constexpr unsigned kMostCaches = 16;
   Registers r;
   unsigned index = 0;
-  for (; index < kMostCaches && read_leaf(leaf, index, r); ++index) {
+  for (; index < kMostCaches && read(leaf, index, r); ++index) {
     const unsigned type = r.eax & 0x1FU;
     if (type == kNone) break;
     if (type == kInstructions) continue;
@@ -88,19 +89,64 @@ bool read_caches(unsigned leaf, CpuInfo& info) {
   return index > 0;
 }
 
-int count_cpus() {
-  // More than any kernel is configured for: a smaller set would make the call fail there.
-  constexpr std::size_t kMostCpus = 65536;
-  cpu_set_t set[kMostCpus / 8 / sizeof(cpu_set_t)];
-  if (sched_getaffinity(0, sizeof set, set) != 0) return 1;
-  return CPU_COUNT_S(sizeof set, set);
+/// The older leaves of AMD (Architecture Programmer's Manual, volume 3, appendix E.4), which
+/// hypervisors offer more often than the list; Intel leaves these fields empty, but for the L2.
+void read_cache_sizes(detail::ReadLeaf read, CpuInfo& info) {
+  constexpr std::int64_t kKibibyte = 1 << 10, kL3Unit = 512 * kKibibyte;
+  Registers r;
+  if (read(0x80000005U, 0, r)) info.l1d_bytes = (r.ecx >> 24) * kKibibyte;
+  if (!read(0x80000006U, 0, r)) return;
+  info.l2_bytes = (r.ecx >> 16) * kKibibyte;
+  info.l3_bytes = (r.edx >> 18) * kL3Unit;
 }
+
+/// The lowest of the CPUs that share a core with `cpu`, which stands for the core; −1 where the
+/// system does not tell.
+int first_of_core(const std::string& folder, int cpu) {
+  const std::string path = folder + "/cpu" + std::to_string(cpu) + "/topology/thread_siblings_list";
+  const int file = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  if (file < 0) return -1;
+  char text[32];  // "0,64" or "0-1": what counts is the number that comes first
+  const ssize_t length = read(file, text, sizeof text);
+  close(file);
+  int first = -1;
+  if (length > 0) std::from_chars(text, text + length, first);
+  return first < detail::CpuSet::kMostCpus ? first : -1;
+}
+
+}  // namespace
+
+namespace detail {
+
+void read_caches(ReadLeaf read_leaf, CpuInfo& info) noexcept {
+  const bool listed =
+      read_cache_list(read_leaf, 4, info) || read_cache_list(read_leaf, 0x8000001DU, info);
+  if (!listed) read_cache_sizes(read_leaf, info);
+}
+
+int count_cores(const CpuSet& cpus, const std::string& folder) {
+  CpuSet firsts;
+  for (int cpu = 0; cpu < CpuSet::kMostCpus; ++cpu) {
+    if (!cpus.has(cpu)) continue;
+    const int first = first_of_core(folder, cpu);
+    if (first < 0) return 0;
+    firsts.add(first);
+  }
+  return firsts.count();
+}
+
+}  // namespace detail
+
+namespace {
 
 CpuInfo read_cpu_info() noexcept {
   CpuInfo info;
-  info.logical_cpus = count_cpus();
-  if (!read_caches(4, info)) read_caches(0x8000001DU, info);
+  detail::CpuSet usable_cpus;
+  const bool known = sched_getaffinity(0, sizeof usable_cpus.words, usable_cpus.words) == 0;
+  info.logical_cpus = known ? usable_cpus.count() : 1;
+  detail::read_caches(read_leaf, info);
   try {
+    info.physical_cores = detail::count_cores(usable_cpus, "/sys/devices/system/cpu");
     info.vendor = read_vendor();
     info.model = read_model();
     const detail::FeatureSet usable = detail::machine_features();
@@ -109,7 +155,7 @@ CpuInfo read_cpu_info() noexcept {
       if (usable.has(feature)) info.features.push_back(detail::feature_name(feature));
     }
   } catch (const std::bad_alloc&) {
-    // Without memory the texts stay as far as they came; the numbers above are right.
+    // Without memory the rest stays as far as it came; the numbers above are right.
   }
   return info;
 }

@@ -1,9 +1,14 @@
 // heed attend: results, messages, and which files are there afterwards.
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/poll.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -21,6 +26,18 @@ namespace {
 using tools::Array;
 using Arguments = std::vector<std::string>;
 using Shape = std::vector<std::int64_t>;
+
+#if defined(__has_feature)
+#define HEED_HAS_FEATURE(feature) __has_feature(feature)
+#else
+#define HEED_HAS_FEATURE(feature) 0
+#endif
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
+    HEED_HAS_FEATURE(address_sanitizer) || HEED_HAS_FEATURE(thread_sanitizer)
+constexpr bool kCanLimitMemory = false;
+#else
+constexpr bool kCanLimitMemory = true;
+#endif
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -310,12 +327,13 @@ TEST_F(Attend, OutputsThatCannotBeWritten) {
 
 TEST_F(Attend, FullDisk) {
   write_npy(q_, {{1, 1000, 2, 2}, std::vector<float>(4000)});
-  expect_fault(run_heed_with_file_limit(all(), 5000), "o.npy: cannot be written: File too large");
+  expect_fault(run_heed_with_limit(RLIMIT_FSIZE, 5000, all()),
+               "o.npy: cannot be written: File too large");
   expect_inputs_only();
   // What was there before stays, also where only the second file fails.
   write_bytes(out_, "former out");
   write_bytes(lse_, "former lse");
-  expect_fault(run_heed_with_file_limit(all(), 5000), "o.npy: cannot be written");
+  expect_fault(run_heed_with_limit(RLIMIT_FSIZE, 5000, all()), "o.npy: cannot be written");
   EXPECT_EQ(read_bytes(out_), "former out");
   const Arguments swapped = inputs() + Arguments{"--out", out_, "--lse", "/dev/full"};
   if (std::filesystem::exists("/dev/full")) {
@@ -338,6 +356,124 @@ TEST_F(Attend, ReplacesFormerOutputs) {
   EXPECT_TRUE(std::filesystem::is_symlink(link));
   EXPECT_EQ(folder_.names(),
             (std::vector<std::string>{"k.npy", "l.npy", "link.npy", "o.npy", "q.npy", "v.npy"}));
+}
+
+/// Permission bits of a file.
+unsigned mode_of(const std::string& path) {
+  struct stat status {};
+  EXPECT_EQ(stat(path.c_str(), &status), 0) << path;
+  return status.st_mode & 07777U;
+}
+
+TEST_F(Attend, PermissionsAreThoseOfTheFormerFileOrTheUmask) {
+  const mode_t former = umask(0027);
+  for (const unsigned mode : {0600U, 0666U, 0755U}) {
+    write_bytes(out_, "former out");
+    ASSERT_EQ(chmod(out_.c_str(), mode), 0);
+    std::filesystem::remove(lse_);
+    expect_fine(run_heed(all()));
+    EXPECT_EQ(mode_of(out_), mode);
+    EXPECT_EQ(mode_of(lse_), 0640U);
+  }
+  umask(former);
+}
+
+TEST_F(Attend, LinksThatLeadNowhereYet) {
+  const std::string link = folder_.path("link.npy"), detour = folder_.path("detour.npy");
+  ASSERT_EQ(symlink("o.npy", link.c_str()), 0);
+  ASSERT_EQ(symlink(link.c_str(), detour.c_str()), 0);
+  const std::string fault = "--lse (\"" + detour + "\") must be another file than --out";
+  expect_fault(run_heed(inputs() + Arguments{"--out", out_, "--lse", detour}), fault);
+  expect_fine(run_heed(inputs() + Arguments{"--out", detour}));
+  EXPECT_TRUE(std::filesystem::is_symlink(link));
+  EXPECT_TRUE(std::filesystem::is_symlink(detour));
+  EXPECT_FALSE(std::filesystem::is_symlink(out_));
+  EXPECT_EQ(read_array(out_).shape, (Shape{1, 2, 2, 1}));
+}
+
+TEST_F(Attend, LinksThatCannotBeFollowed) {
+  const std::string link = folder_.path("link.npy"), lost = folder_.path("lost.npy");
+  ASSERT_EQ(symlink("link.npy", link.c_str()), 0);
+  ASSERT_EQ(symlink("none/o.npy", lost.c_str()), 0);
+  expect_fault(run_heed(inputs() + Arguments{"--out", link}),
+               "--out " + link + ": cannot be written: Too many levels of symbolic links");
+  expect_fault(
+      run_heed(inputs() + Arguments{"--out", lost}),
+      "--out " + lost + ": cannot be written: " + folder_.path("none") + " is not a folder");
+  EXPECT_EQ(folder_.names(),
+            (std::vector<std::string>{"k.npy", "link.npy", "lost.npy", "q.npy", "v.npy"}));
+}
+
+TEST_F(Attend, MemoryThatIsExhausted) {
+  if (!kCanLimitMemory) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
+  // No numbers at all, but a plan of some gigabytes.
+  for (const std::string& path : {q_, k_, v_}) write_npy(path, {{100'000'000, 0, 1, 1}, {}});
+  const CommandResult result = run_heed_with_limit(RLIMIT_AS, std::uint64_t{1} << 30, all());
+  expect_fault(result, "heed attend: out of memory");
+  expect_inputs_only();
+}
+
+/// A pipe with a name, and a reader that is there but does not read, if wanted.
+class NamedPipe {
+ public:
+  NamedPipe(std::string path, bool has_reader) : path_(std::move(path)) {
+    EXPECT_EQ(mkfifo(path_.c_str(), 0600), 0);
+    if (has_reader) reader_ = open(path_.c_str(), O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+  }
+  ~NamedPipe() {
+    if (reader_ >= 0) close(reader_);
+    unlink(path_.c_str());
+  }
+  NamedPipe(const NamedPipe&) = delete;
+  NamedPipe& operator=(const NamedPipe&) = delete;
+
+  bool has_data() const {
+    pollfd events{reader_, POLLIN, 0};
+    return poll(&events, 1, 0) == 1;
+  }
+
+ private:
+  std::string path_;
+  int reader_ = -1;
+};
+
+TEST_F(Attend, SignalsEndItWhileItWaitsForAReader) {
+  const std::string path = folder_.path("pipe");
+  const std::size_t others = folder_.names().size() + 1;
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) {
+    for (const bool lse_is_pipe : {false, true}) {
+      SCOPED_TRACE(signal);
+      const NamedPipe pipe(path, false);
+      const Arguments outputs = lse_is_pipe ? Arguments{"--out", out_, "--lse", path}
+                                            : Arguments{"--out", path, "--lse", lse_};
+      // Another file is there from when it writes until it ends.
+      const auto ready = [&] { return folder_.names().size() > others; };
+      EXPECT_EQ(interrupt_heed(inputs() + outputs, signal, ready).exit, 128 + signal);
+      unlink(path.c_str());
+      expect_inputs_only();
+    }
+  }
+}
+
+TEST_F(Attend, SignalsEndItWhileAReaderIsSlow) {
+  const std::string path = folder_.path("pipe");
+  write_npy(q_, {{1, 100'000, 2, 2}, std::vector<float>(400'000)});
+  const NamedPipe pipe(path, true);
+  const CommandResult result = interrupt_heed(inputs() + Arguments{"--out", path, "--lse", lse_},
+                                              SIGTERM, [&] { return pipe.has_data(); });
+  EXPECT_EQ(result.exit, 128 + SIGTERM);
+  unlink(path.c_str());
+  expect_inputs_only();
+}
+
+TEST_F(Attend, APipeThatIsClosed) {
+  int ends[2];
+  ASSERT_EQ(pipe(ends), 0);
+  close(ends[0]);
+  const std::string path = "/dev/fd/" + std::to_string(ends[1]);
+  expect_attend_fault(inputs() + Arguments{"--out", path, "--lse", lse_},
+                      path + ": cannot be written: Broken pipe");
+  close(ends[1]);
 }
 
 TEST_F(Attend, WritesToStandardOutput) {

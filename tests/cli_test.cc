@@ -1,6 +1,8 @@
 // The `heed` command as a person or a script meets it: exit status, messages, reports.
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -71,7 +73,7 @@ TEST(Heed, ForcedIsaThatDoesNotExist) {
 }
 
 TEST(Heed, StandardOutputThatCannotBeWritten) {
-  EXPECT_EQ(run_heed_with_file_limit({"info"}, 10).exit, 2);
+  EXPECT_EQ(run_heed_with_limit(RLIMIT_FSIZE, 10, {"info"}).exit, 2);
 }
 
 TEST(Info, Text) {
@@ -83,12 +85,26 @@ TEST(Info, Text) {
   }
 }
 
+TEST(Info, TextNamesTheCores) {
+  const int cores = cpu_info().physical_cores;
+  const std::string line = "\ncores      " + (cores > 0 ? std::to_string(cores) : "unknown") + "\n";
+  const CommandResult result = run_heed({"info"});
+  EXPECT_NE(result.out.find(line), std::string::npos) << result.out;
+}
+
 TEST(Info, Json) {
   const CommandResult result = run_heed({"info", "--json"});
   expect_fine(result);
   const auto json = nlohmann::json::parse(result.out);
   EXPECT_EQ(json["cpu"]["vendor"], cpu_info().vendor);
+  EXPECT_EQ(json["cpu"]["model"], cpu_info().model);
   EXPECT_EQ(json["cpu"]["logical_cpus"], cpu_info().logical_cpus);
+  EXPECT_EQ(json["cpu"]["cores"], cpu_info().physical_cores);
+  EXPECT_EQ(json["cpu"]["l1d_bytes"], cpu_info().l1d_bytes);
+  EXPECT_EQ(json["cpu"]["l2_bytes"], cpu_info().l2_bytes);
+  EXPECT_EQ(json["cpu"]["l3_bytes"], cpu_info().l3_bytes);
+  const std::vector<std::string> features = json["cpu"]["features"];
+  EXPECT_TRUE(std::ranges::equal(features, cpu_info().features));
   EXPECT_FALSE(json.contains("limits"));
   std::vector<std::string> supported, chosen, all;
   for (const auto& isa : json["isas"]) {
@@ -101,6 +117,25 @@ TEST(Info, Json) {
   EXPECT_EQ(all, (std::vector<std::string>{"avx512", "avx2", "generic"}));
   EXPECT_EQ(supported, supported_command_isas());
   EXPECT_EQ(chosen, std::vector<std::string>{supported.front()});
+}
+
+TEST(Info, JsonOfWhatIsMeasured) {
+  const CommandResult result = run_heed({"info", "--measure", "--json"});
+  expect_fine(result);
+  const auto limits = nlohmann::json::parse(result.out)["limits"];
+  std::vector<int> threads;
+  for (const auto& limit : limits) {
+    EXPECT_EQ(limit.size(), 4U);
+    threads.push_back(limit["threads"]);
+    EXPECT_GT(limit["read_gbps"].get<double>(), 0);
+    EXPECT_GT(limit["copy_gbps"].get<double>(), 0);
+    EXPECT_EQ(limit["fma_gflops"].size(), supported_command_isas().size());
+    for (const std::string& isa : supported_command_isas()) {
+      EXPECT_GT(limit["fma_gflops"][isa].get<double>(), 0) << isa;
+    }
+  }
+  const int cpus = cpu_info().logical_cpus;
+  EXPECT_EQ(threads, cpus > 1 ? (std::vector<int>{1, cpus}) : std::vector<int>{1});
 }
 
 TEST(Info, JsonSaysWhichIsaIsForced) {
@@ -118,6 +153,14 @@ TEST(CheckCommand, ProvesOneIsa) {
   EXPECT_NE(result.out.find("checks passed"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("FAILED"), std::string::npos) << result.out;
   EXPECT_EQ(result.out.find("avx2"), std::string::npos) << result.out;
+}
+
+TEST(CheckCommand, EndsWithOneWhereChecksFail) {
+  const CommandResult result = run_faulty_heed({"check", "--isa", "generic"});
+  EXPECT_EQ(result.exit, 1) << result.err;
+  EXPECT_EQ(result.err, "");
+  EXPECT_NE(result.out.find("a planted fault"), std::string::npos) << result.out;
+  EXPECT_NE(result.out.find("do not rely on this build"), std::string::npos) << result.out;
 }
 
 TEST(CheckCommand, RefusesAForcedIsaThatDoesNotExist) {

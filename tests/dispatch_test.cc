@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
+#include <iterator>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -16,6 +18,7 @@
 #include <vector>
 
 #include "heed/cpu.h"
+#include "runtime/cpu.h"
 #include "runtime/features.h"
 
 namespace heed {
@@ -340,6 +343,8 @@ TEST(CpuInformation, IsFilledIn) {
   EXPECT_FALSE(info.model.empty());
   EXPECT_GE(info.logical_cpus, 1);
   EXPECT_LE(info.logical_cpus, sysconf(_SC_NPROCESSORS_CONF));
+  EXPECT_GE(info.physical_cores, 0);
+  EXPECT_LE(info.physical_cores, info.logical_cpus);
   EXPECT_EQ(&info, &cpu_info());
 }
 
@@ -377,6 +382,104 @@ TEST(CpuInformation, CachesAgreeWithTheKernel) {
   EXPECT_EQ(cpu_info().l1d_bytes, l1d);
   EXPECT_EQ(cpu_info().l2_bytes, cache_in_sysfs(2, "Unified"));
   EXPECT_EQ(cpu_info().l3_bytes, cache_in_sysfs(3, "Unified"));
+}
+
+using detail::CpuidRegisters;
+
+CpuInfo caches_of(detail::ReadLeaf read_leaf) {
+  CpuInfo info;
+  detail::read_caches(read_leaf, info);
+  return info;
+}
+
+// What a Zen 5 answers, with all its leaves and without its list of caches.
+bool older_leaves(std::uint32_t leaf, std::uint32_t, CpuidRegisters& registers) {
+  if (leaf == 4) registers = {};
+  if (leaf == 0x80000005U) registers = {0xff60ff40U, 0xff60ff40U, 0x300c0140U, 0x20080140U};
+  if (leaf == 0x80000006U) registers = {0x40802040U, 0x60804040U, 0x04008140U, 0x0c009140U};
+  return leaf == 4 || leaf == 0x80000005U || leaf == 0x80000006U;
+}
+
+bool all_leaves(std::uint32_t leaf, std::uint32_t subleaf, CpuidRegisters& registers) {
+  if (leaf != 0x8000001DU) return older_leaves(leaf, subleaf, registers);
+  constexpr CpuidRegisters kCaches[] = {{0x0121U, 0x02c0003fU, 0x003fU, 0},
+                                        {0x0122U, 0x01c0003fU, 0x003fU, 0},
+                                        {0x0143U, 0x03c0003fU, 0x03ffU, 2},
+                                        {0x4163U, 0x03c0003fU, 0x7fffU, 1}};
+  registers = subleaf < std::size(kCaches) ? kCaches[subleaf] : CpuidRegisters();
+  return true;
+}
+
+TEST(Caches, AreThoseOfTheList) {
+  const CpuInfo info = caches_of(all_leaves);
+  EXPECT_EQ(info.l1d_bytes, 48 << 10);
+  EXPECT_EQ(info.l2_bytes, 1 << 20);
+  EXPECT_EQ(info.l3_bytes, 32 << 20);
+}
+
+TEST(Caches, AreThoseOfTheOlderLeavesWithoutAList) {
+  const CpuInfo info = caches_of(older_leaves);
+  EXPECT_EQ(info.l1d_bytes, 48 << 10);
+  EXPECT_EQ(info.l2_bytes, 1 << 20);
+  EXPECT_EQ(info.l3_bytes, 384 << 20);  // 12 of them
+}
+
+TEST(Caches, AreUnknownWithoutLeaves) {
+  const CpuInfo info = caches_of([](auto, auto, auto&) { return false; });
+  EXPECT_EQ(info.l1d_bytes, 0);
+  EXPECT_EQ(info.l2_bytes, 0);
+  EXPECT_EQ(info.l3_bytes, 0);
+}
+
+/// The CPUs of a machine, each with the list of those on its core, as Linux describes them.
+class Cores : public testing::Test {
+ protected:
+  Cores() {
+    std::string name = testing::TempDir() + "/heed-XXXXXX";
+    const char* const made = mkdtemp(name.data());
+    if (made != nullptr) folder_ = made;
+  }
+  ~Cores() override { std::filesystem::remove_all(folder_); }
+
+  void add(int cpu, const std::string& siblings) const {
+    const std::string folder = folder_ + "/cpu" + std::to_string(cpu) + "/topology";
+    std::filesystem::create_directories(folder);
+    std::ofstream(folder + "/thread_siblings_list") << siblings << "\n";
+  }
+
+  int count(const std::vector<int>& cpus) const {
+    detail::CpuSet set;
+    for (const int cpu : cpus) set.add(cpu);
+    return detail::count_cores(set, folder_);
+  }
+
+ private:
+  std::string folder_;
+};
+
+TEST_F(Cores, AreCountedOnceForAllTheirThreads) {
+  for (const int cpu : {0, 1, 64, 65}) {
+    add(cpu, std::to_string(cpu % 64) + "," + std::to_string(cpu % 64 + 64));
+  }
+  add(100, "100-101");
+  add(101, "100-101");
+  add(200, "200");
+  EXPECT_EQ(count({0, 1, 64, 65, 100, 101, 200}), 4);
+  EXPECT_EQ(count({0, 1}), 2);
+  EXPECT_EQ(count({64, 65}), 2);
+  EXPECT_EQ(count({1, 65, 101}), 2);
+}
+
+TEST_F(Cores, AreUnknownWhereOneCpuIs) {
+  EXPECT_EQ(count({}), 0);
+  EXPECT_EQ(count({0}), 0);
+  add(0, "0");
+  EXPECT_EQ(count({0}), 1);
+  EXPECT_EQ(count({0, 1}), 0);
+  for (const char* const strange : {"", "x", "-1", "65536", "99999999999"}) {
+    add(1, strange);
+    EXPECT_EQ(count({0, 1}), 0) << strange;
+  }
 }
 
 }  // namespace

@@ -7,58 +7,113 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <thread>
 
 #include "heed/cpu.h"
 
 namespace heed::tests {
 namespace {
 
+/// What to run, and how.
+struct Launch {
+  std::vector<std::string> arguments;
+  Environment environment = {};
+  const char* program = HEED_COMMAND;
+  int resource = RLIMIT_CORE;  ///< which has a limit: signals need leave no dump
+  std::uint64_t limit = 0;
+};
+
 /// Replaces the calling process; only after fork.
-[[noreturn]] void become_heed(const std::vector<std::string>& arguments,
-                              const Environment& environment, const std::string& out,
+[[noreturn]] void become_heed(const Launch& launch, const std::string& out,
                               const std::string& err) {
   const int flags = O_WRONLY | O_CREAT | O_TRUNC;
   dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
   dup2(open(out.c_str(), flags, 0600), STDOUT_FILENO);
   dup2(open(err.c_str(), flags, 0600), STDERR_FILENO);
   unsetenv("HEED_ISA");
-  for (const auto& [name, value] : environment) setenv(name.c_str(), value.c_str(), 1);
-  std::vector<char*> argv = {const_cast<char*>(HEED_COMMAND)};
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
+  for (const auto& [name, value] : launch.environment) setenv(name.c_str(), value.c_str(), 1);
+  std::vector<char*> argv = {const_cast<char*>(launch.program)};
+  for (const std::string& argument : launch.arguments) {
+    argv.push_back(const_cast<char*>(argument.c_str()));
+  }
   argv.push_back(nullptr);
-  execv(HEED_COMMAND, argv.data());
+  const auto resource = static_cast<__rlimit_resource>(launch.resource);
+  rlimit limit{};
+  getrlimit(resource, &limit);
+  limit.rlim_cur = launch.limit;
+  setrlimit(resource, &limit);
+  execv(launch.program, argv.data());
   _exit(127);
 }
+
+/// A program that runs.
+class Process {
+ public:
+  explicit Process(const Launch& launch) {
+    child_ = fork();
+    if (child_ == 0) become_heed(launch, out_, err_);
+  }
+
+  void send(int signal) const { kill(child_, signal); }
+
+  bool has_ended() const {
+    siginfo_t info{};
+    waitid(P_PID, static_cast<id_t>(child_), &info, WEXITED | WNOHANG | WNOWAIT);
+    return info.si_pid != 0;
+  }
+
+  CommandResult wait() const {
+    int status = 0;
+    EXPECT_EQ(waitpid(child_, &status, 0), child_);
+    CommandResult result;
+    result.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    result.out = read_bytes(out_);
+    result.err = read_bytes(err_);
+    return result;
+  }
+
+ private:
+  const Folder folder_;
+  const std::string out_ = folder_.path("out"), err_ = folder_.path("err");
+  pid_t child_ = -1;
+};
+
+CommandResult run_program(const Launch& launch) { return Process(launch).wait(); }
 
 }  // namespace
 
 CommandResult run_heed(const std::vector<std::string>& arguments, const Environment& environment) {
-  const Folder folder;
-  const std::string out = folder.path("out"), err = folder.path("err");
-  const pid_t child = fork();
-  if (child == 0) become_heed(arguments, environment, out, err);
-  int status = 0;
-  EXPECT_EQ(waitpid(child, &status, 0), child);
-  CommandResult result;
-  result.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  result.out = read_bytes(out);
-  result.err = read_bytes(err);
-  return result;
+  return run_program({.arguments = arguments, .environment = environment});
 }
 
-CommandResult run_heed_with_file_limit(const std::vector<std::string>& arguments,
-                                       std::uint64_t bytes) {
-  rlimit former{};
-  EXPECT_EQ(getrlimit(RLIMIT_FSIZE, &former), 0);
-  rlimit limit = former;
-  limit.rlim_cur = bytes;
-  EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &limit), 0);
-  CommandResult result = run_heed(arguments);
-  EXPECT_EQ(setrlimit(RLIMIT_FSIZE, &former), 0);
-  return result;
+CommandResult run_faulty_heed(const std::vector<std::string>& arguments) {
+  return run_program({.arguments = arguments, .program = HEED_FAULTY_COMMAND});
+}
+
+CommandResult run_heed_with_limit(int resource, std::uint64_t limit,
+                                  const std::vector<std::string>& arguments) {
+  return run_program({.arguments = arguments, .resource = resource, .limit = limit});
+}
+
+CommandResult interrupt_heed(const std::vector<std::string>& arguments, int signal,
+                             const std::function<bool()>& ready) {
+  constexpr int kMostPolls = 1000;
+  constexpr std::chrono::milliseconds kPoll{10};
+  const Process process({.arguments = arguments});
+  for (int i = 0; i < kMostPolls && !process.has_ended(); ++i) {
+    if (ready()) process.send(signal);
+    std::this_thread::sleep_for(kPoll);
+  }
+  if (!process.has_ended()) {
+    ADD_FAILURE() << "signal " << signal << " does not end the program";
+    process.send(SIGKILL);
+  }
+  return process.wait();
 }
 
 void expect_fault(const CommandResult& result, const std::string& part) {

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <utility>
@@ -21,9 +22,18 @@ using Environment = std::vector<std::pair<std::string, std::string>>;
 CommandResult run_heed(const std::vector<std::string>& arguments,
                        const Environment& environment = {});
 
-/// Runs with a limit on the size of files, which stands for a full disk.
-CommandResult run_heed_with_file_limit(const std::vector<std::string>& arguments,
-                                       std::uint64_t bytes);
+/// Runs a heed whose checks fail.
+CommandResult run_faulty_heed(const std::vector<std::string>& arguments);
+
+/// Runs with a limit on a resource: RLIMIT_FSIZE stands for a full disk, RLIMIT_AS for a full
+/// memory.
+CommandResult run_heed_with_limit(int resource, std::uint64_t limit,
+                                  const std::vector<std::string>& arguments);
+
+/// Starts a heed and, when `ready` says so, sends it the signal until it ends: one may come just
+/// before it waits. One that does not end is a failure, and is killed.
+CommandResult interrupt_heed(const std::vector<std::string>& arguments, int signal,
+                             const std::function<bool()>& ready);
 
 /// Expects exit 0, and nothing on standard error.
 void expect_fine(const CommandResult& result);

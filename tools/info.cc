@@ -104,6 +104,7 @@ void print_json(const std::vector<Limits>& limits) {
                 {{"vendor", cpu.vendor},
                  {"model", cpu.model},
                  {"logical_cpus", cpu.logical_cpus},
+                 {"cores", cpu.physical_cores},
                  {"l1d_bytes", cpu.l1d_bytes},
                  {"l2_bytes", cpu.l2_bytes},
                  {"l3_bytes", cpu.l3_bytes},
@@ -148,6 +149,8 @@ void print_text(const std::vector<Limits>& limits) {
   fmt::print("heed       {}\n", HEED_VERSION);
   fmt::print("processor  {} ({})\n", cpu.model, cpu.vendor);
   fmt::print("CPUs       {} for this process\n", cpu.logical_cpus);
+  fmt::print("cores      {}\n",
+             cpu.physical_cores > 0 ? std::to_string(cpu.physical_cores) : "unknown");
   fmt::print("caches     L1d {}, L2 {}, L3 {}\n", size_text(cpu.l1d_bytes), size_text(cpu.l2_bytes),
              size_text(cpu.l3_bytes));
   fmt::print("features   {}\n", fmt::join(cpu.features, " "));

@@ -64,9 +64,10 @@ std::string name_of(const CLI::App* subcommand) {
   return subcommand == nullptr ? "heed" : "heed " + subcommand->get_name();
 }
 
-/// A sentence of the library begins with a field; where that is an option here, it is called so.
+/// A sentence of the library about a field begins with it, "field (value)"; where the field is an
+/// option here, it is called so. Other messages may begin with the same word: "out of memory".
 std::string with_option_name(const CLI::App& subcommand, const std::string& message) {
-  const std::string option = "--" + message.substr(0, message.find(' '));
+  const std::string option = "--" + message.substr(0, message.find(" ("));
   return subcommand.get_option_no_throw(option) == nullptr ? message : "--" + message;
 }
 

@@ -21,13 +21,15 @@ struct OutputFile {
 /// whose result it writes.
 Status check_writable(std::string_view option, const std::string& path);
 
-/// Whether both paths lead to one file. Devices and pipes may be shared.
+/// Whether both paths lead to one file, which need not be there yet. Devices and pipes may be
+/// shared.
 bool same_file(const std::string& a, const std::string& b);
 
 /// Writes each file under a temporary name beside its path and, when all are complete, gives them
-/// their names; devices and pipes are written to as they are. On failure, and where SIGINT, SIGTERM
-/// or SIGHUP comes between, nothing is left behind, and files that were there before are as they
-/// were. Messages begin with the path.
+/// their names; devices and pipes are written to as they are. Links are followed, and a file that
+/// takes the place of another has its permissions. On failure, a closed pipe included, and where
+/// SIGINT, SIGTERM, SIGHUP or SIGQUIT comes between, no file is left behind, and files that were
+/// there before are as they were. Messages begin with the path.
 Status write_together(const std::vector<OutputFile>& files);
 
 }  // namespace heed::tools

@@ -28,11 +28,14 @@ HEED_API std::vector<IsaInfo> isas() noexcept;
 HEED_API Status chosen_isa(std::string_view& name) noexcept;
 
 /// What CPUID and the operating system tell about this machine. Sizes are in bytes, per instance of
-/// the cache, and 0 where unknown.
+/// the cache, and 0 where unknown; some virtual AMD machines only tell the sum of all L3 caches.
 struct CpuInfo {
   std::string vendor;    ///< "GenuineIntel"
   std::string model;     ///< the processor's brand string
   int logical_cpus = 0;  ///< that this process may run on
+  /// That these CPUs belong to: fewer than logical_cpus where a core runs several threads. 0 where
+  /// unknown.
+  int physical_cores = 0;
   std::int64_t l1d_bytes = 0;
   std::int64_t l2_bytes = 0;
   std::int64_t l3_bytes = 0;

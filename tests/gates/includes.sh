@@ -32,7 +32,7 @@ allowed() {
     # The oracle is defined by the same coefficients; they hold no code.
     tests/proof/oracle.cc) echo "$(allowed tests/proof/any)|\"kernels/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
-    tests/dispatch_test.cc) echo "$(allowed tests/any)|\"runtime/features\.h\"" ;;
+    tests/dispatch_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu|features)\.h\"" ;;
     tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;

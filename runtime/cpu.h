@@ -1,0 +1,44 @@
+// What cpu_info() is made of, with its sources as arguments.
+#pragma once
+
+#include <sched.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "heed/cpu.h"
+
+namespace heed::detail {
+
+/// The answer of CPUID.
+struct CpuidRegisters {
+  std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
+};
+
+/// Asks CPUID; false where the processor does not have the leaf.
+using ReadLeaf = bool (*)(std::uint32_t leaf, std::uint32_t subleaf, CpuidRegisters& registers);
+
+/// Fills in the sizes of caches that CPUID tells.
+void read_caches(ReadLeaf read_leaf, CpuInfo& info) noexcept;
+
+/// CPUs by the numbers that Linux gives them.
+struct CpuSet {
+  /// More than any kernel is configured for: the system refuses to fill a smaller set than its own.
+  static constexpr int kMostCpus = 65536;
+  cpu_set_t words[kMostCpus / 8 / sizeof(cpu_set_t)] = {};
+
+  /// The number must be from 0 to kMostCpus − 1.
+  void add(int cpu) { CPU_SET_S(static_cast<std::size_t>(cpu), sizeof words, words); }
+  bool has(int cpu) const {
+    return CPU_ISSET_S(static_cast<std::size_t>(cpu), sizeof words, words) != 0;
+  }
+  int count() const { return CPU_COUNT_S(sizeof words, words); }
+};
+
+/// The number of cores that these CPUs belong to, or 0 where `folder`, Linux's
+/// /sys/devices/system/cpu, does not tell. CPUID tells it of the core that runs it only, and the
+/// cores of one machine may differ in their threads.
+int count_cores(const CpuSet& cpus, const std::string& folder);
+
+}  // namespace heed::detail
