@@ -70,6 +70,19 @@ std::string AttentionCase::layout() const {
   return workload_.cached() ? "q " + queries + ", kv bhsd" : queries;
 }
 
+Inputs AttentionCase::inputs(std::uint64_t seed) const {
+  if (!workload_.sharp) return {.seed = seed};
+  return {.seed = seed,
+          .distribution = proof::Distribution::sharp,
+          .vector_length = workload_.head_dim};
+}
+
+std::size_t AttentionCase::value_offset() const {
+  constexpr std::size_t kLine = 16;
+  const std::size_t lines = (key_floats_ + kLine - 1) / kLine * kLine;
+  return lines % repetition(kv_inputs().vector_length) == 0 ? lines + kLine : lines;
+}
+
 double AttentionCase::needed_bytes() const {
   const std::vector<std::int32_t>& each = workload_.kv_lengths;
   const double keys = std::accumulate(each.begin(), each.end(), 0.0);
