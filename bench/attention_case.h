@@ -14,9 +14,10 @@
 namespace heed::bench {
 
 /// The description, and the sizes and contents of the tensors. Dense where all sequences are of one
-/// length, ragged where not; queries, and keys and values that belong to the same tokens, lie as
-/// projections write them ([sequence, token, head, head_dim]), those of a cache as caches hold them
-/// ([sequence, kv_head, token, head_dim], each slot as long as the longest sequence).
+/// length, ragged where not. Unless the workload names a layout, queries, and keys and values that
+/// belong to the same tokens, lie as projections write them ([sequence, token, head, head_dim]),
+/// those of a cache as caches hold them ([sequence, kv_head, token, head_dim], each slot as long as
+/// the longest sequence).
 class AttentionCase {
  public:
   explicit AttentionCase(const AttentionWorkload& workload);
@@ -27,6 +28,7 @@ class AttentionCase {
   /// Refers to arrays in this object.
   const Batch& batch() const { return batch_; }
   proof::Geometry geometry() const { return {config_, batch_}; }
+  /// In words: that of all tensors, or those of queries and of keys and values.
   std::string layout() const;
 
   Inputs query_inputs() const { return inputs(1); }
@@ -43,6 +45,9 @@ class AttentionCase {
  private:
   Lengths describe_queries();
   Lengths describe_keys();
+  void lay_out();
+  bool queries_by_head() const { return workload_.layout == TensorLayout::bhsd; }
+  bool keys_by_head() const;
   Inputs inputs(std::uint64_t seed) const;
 
   const AttentionWorkload& workload_;
