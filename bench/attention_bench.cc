@@ -1,6 +1,5 @@
 #include <algorithm>
 #include <limits>
-#include <vector>
 
 #include "bench/attention_case.h"
 #include "bench/bench.h"
@@ -12,9 +11,7 @@ namespace {
 class AttentionBench : public Bench {
  public:
   AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
-      : setting_(setting), case_(workload), pool_(pool) {
-    if (workload.sharp) inputs_ = {proof::Distribution::sharp, workload.head_dim};
-  }
+      : setting_(setting), case_(workload), pool_(pool) {}
 
   Status measure(int threads, Result& result) override;
 
@@ -31,12 +28,10 @@ class AttentionBench : public Bench {
   const Setting& setting_;
   const AttentionCase case_;
   Pool& pool_;
-  Inputs inputs_;
   Plan plan_;
   Workspace workspace_;
   Executor executor_;
-  Pool query_;
-  std::vector<float> out_;
+  Pool query_, out_;
   std::span<const float> keys_and_values_, limit_memory_;
   std::size_t copies_ = 1;
 };
@@ -48,12 +43,12 @@ Status AttentionBench::prepare(int threads) {
     return status;
   }
   if (Status status = workspace_.reserve(plan_); !status) return status;
-  if (query_.size() == 0) {
-    if (Status status = Pool::create(case_.query_floats(), setting_.pages(), query_); !status)
+  for (Pool* const pool : {&query_, &out_}) {
+    if (pool->size() > 0) continue;
+    if (Status status = Pool::create(case_.query_floats(), setting_.pages(), *pool); !status)
       return status;
   }
-  out_.assign(case_.query_floats(), 0.0F);
-  keys_and_values_ = pool_.inputs(inputs_);
+  keys_and_values_ = pool_.inputs(case_.kv_inputs());
   const std::size_t copy = case_.kv_copy_floats();
   const std::size_t room = keys_and_values_.size();
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
@@ -62,18 +57,17 @@ Status AttentionBench::prepare(int threads) {
 }
 
 AttentionTensors AttentionBench::tensors(std::int64_t run) {
-  const std::size_t size = case_.kv_copy_floats();
   const std::size_t copy = static_cast<std::size_t>(run) % copies_;
   AttentionTensors tensors;
-  tensors.q = query_.inputs(inputs_).data();
-  tensors.k = keys_and_values_.data() + copy * size;
-  tensors.v = tensors.k + size / 2;
-  tensors.out = out_.data();
+  tensors.q = query_.inputs(case_.query_inputs()).data();
+  tensors.k = keys_and_values_.data() + copy * case_.kv_copy_floats();
+  tensors.v = tensors.k + case_.value_offset();
+  tensors.out = out_.scratch().data();
   return tensors;
 }
 
 Status AttentionBench::check(Result& result) {
-  std::fill(out_.begin(), out_.end(), std::numeric_limits<float>::quiet_NaN());
+  std::ranges::fill(out_.scratch(), std::numeric_limits<float>::quiet_NaN());
   if (Status status = attend(0); !status) return status;
   result.accuracy = check_attention(case_.geometry(), tensors(0));
   return {};

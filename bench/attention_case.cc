@@ -27,9 +27,7 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(work
   batch_.sequences = workload.sequences();
   batch_.query = describe_queries();
   batch_.key = describe_keys();
-  if (workload.cached()) {
-    batch_.k = batch_.v = Layout::bhsd(batch_.key.length, workload.kv_heads, workload.head_dim);
-  }
+  lay_out();
   const proof::Geometry shape = geometry();
   const auto floats = [&](const proof::Tokens& tokens, const Layout& layout, std::int64_t heads) {
     return static_cast<std::size_t>(
@@ -65,9 +63,40 @@ Lengths AttentionCase::describe_keys() {
   return lengths;
 }
 
+bool AttentionCase::keys_by_head() const {
+  return queries_by_head() || (workload_.layout == TensorLayout::usual && workload_.cached());
+}
+
+void AttentionCase::lay_out() {
+  const auto by_head = [&](const Lengths& lengths, std::int64_t heads) {
+    const std::int64_t tokens = lengths.offsets.empty() ? lengths.length : lengths.offsets.back();
+    return Layout::bhsd(tokens, heads, workload_.head_dim);
+  };
+  if (queries_by_head()) batch_.q = batch_.out = by_head(batch_.query, workload_.query_heads);
+  if (keys_by_head()) batch_.k = batch_.v = by_head(batch_.key, workload_.kv_heads);
+}
+
 std::string AttentionCase::layout() const {
-  const std::string queries = batch_.query.offsets.empty() ? "bshd" : "ragged shd";
-  return workload_.cached() ? "q " + queries + ", kv bhsd" : queries;
+  const auto name = [](const Lengths& lengths, bool by_head) -> std::string {
+    if (lengths.offsets.empty()) return by_head ? "bhsd" : "bshd";
+    return by_head ? "ragged hsd" : "ragged shd";
+  };
+  const std::string queries = name(batch_.query, queries_by_head());
+  const std::string keys = name(batch_.key, keys_by_head());
+  return queries == keys ? queries : "q " + queries + ", kv " + keys;
+}
+
+Inputs AttentionCase::inputs(std::uint64_t seed) const {
+  if (!workload_.sharp) return {.seed = seed};
+  return {.seed = seed,
+          .distribution = proof::Distribution::sharp,
+          .vector_length = workload_.head_dim};
+}
+
+std::size_t AttentionCase::value_offset() const {
+  constexpr std::size_t kLine = 16;
+  const std::size_t lines = (key_floats_ + kLine - 1) / kLine * kLine;
+  return lines % repetition(kv_inputs().vector_length) == 0 ? lines + kLine : lines;
 }
 
 double AttentionCase::needed_bytes() const {

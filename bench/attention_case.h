@@ -6,16 +6,18 @@
 #include <string>
 #include <vector>
 
+#include "bench/memory.h"
 #include "bench/workloads.h"
 #include "heed/attention.h"
 #include "tests/proof/geometry.h"
 
 namespace heed::bench {
 
-/// The description, and the sizes of the tensors. Dense where all sequences are of one length,
-/// ragged where not; queries, and keys and values that belong to the same tokens, lie as
-/// projections write them ([sequence, token, head, head_dim]), those of a cache as caches hold them
-/// ([sequence, kv_head, token, head_dim], each slot as long as the longest sequence).
+/// The description, and the sizes and contents of the tensors. Dense where all sequences are of one
+/// length, ragged where not. Unless the workload names a layout, queries, and keys and values that
+/// belong to the same tokens, lie as projections write them ([sequence, token, head, head_dim]),
+/// those of a cache as caches hold them ([sequence, kv_head, token, head_dim], each slot as long as
+/// the longest sequence).
 class AttentionCase {
  public:
   explicit AttentionCase(const AttentionWorkload& workload);
@@ -26,18 +28,27 @@ class AttentionCase {
   /// Refers to arrays in this object.
   const Batch& batch() const { return batch_; }
   proof::Geometry geometry() const { return {config_, batch_}; }
+  /// In words: that of all tensors, or those of queries and of keys and values.
   std::string layout() const;
 
+  Inputs query_inputs() const { return inputs(1); }
+  Inputs kv_inputs() const { return inputs(2); }
   std::size_t query_floats() const { return query_floats_; }  ///< of q, and of out
   std::size_t key_floats() const { return key_floats_; }      ///< of k, and of v
-  /// From one copy of keys and values to the next: k, then v at half of it.
-  std::size_t kv_copy_floats() const { return 2 * ((key_floats_ + 15) / 16 * 16); }
+  /// From the keys of a copy to its values: at a cache line, and where its inputs are others.
+  std::size_t value_offset() const;
+  /// From one copy of keys and values to the next.
+  std::size_t kv_copy_floats() const { return 2 * value_offset(); }
   /// Bytes of the keys and values that some query sees, each once.
   double needed_bytes() const;
 
  private:
   Lengths describe_queries();
   Lengths describe_keys();
+  void lay_out();
+  bool queries_by_head() const { return workload_.layout == TensorLayout::bhsd; }
+  bool keys_by_head() const;
+  Inputs inputs(std::uint64_t seed) const;
 
   const AttentionWorkload& workload_;
   AttentionConfig config_;

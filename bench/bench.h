@@ -19,7 +19,7 @@ namespace heed::bench {
 
 /// What holds for every measurement of a run.
 struct Setting {
-  std::string_view isa;  ///< resolved
+  std::string_view isa = {};  ///< resolved
   double seconds = 0;
   bool warm = false;
   std::size_t stream_floats = 0;  ///< what a rotation of copies covers at least

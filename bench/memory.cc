@@ -16,8 +16,7 @@ namespace {
 
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 
-// Random numbers are made once and repeated after 8191 (a prime) times 512 of them: where rows of
-// keys recur, they do so at other positions and heads.
+// 8191 is a prime: where rows of keys recur, they do so at other positions and heads.
 constexpr std::size_t kFreshFloats = std::size_t{8191} * 512;
 
 // What a system without a word about its caches is taken to have.
@@ -60,6 +59,11 @@ StreamSize stream_size() {
   return size;
 }
 
+std::size_t repetition(std::int64_t vector_length) {
+  const auto length = static_cast<std::size_t>(vector_length);
+  return kFreshFloats / length * length;
+}
+
 void Pool::Free::operator()(float* p) const { std::free(p); }
 
 Status Pool::create(std::size_t floats, Pages kind, Pool& pool) {
@@ -81,8 +85,8 @@ std::span<const float> Pool::inputs(const Inputs& inputs) {
   const std::span<float> all(data_.get(), size_);
   if (filled_ && filled_with_ == inputs) return all;
   const auto length = static_cast<std::size_t>(inputs.vector_length);
-  const std::size_t fresh = std::min(kFreshFloats / length * length, size_);
-  proof::Random random(1);
+  const std::size_t fresh = std::min(repetition(inputs.vector_length), size_);
+  proof::Random random(inputs.seed);
   for (std::size_t i = 0; i < fresh; i += length) {
     proof::fill_vector(random, inputs.distribution, all.subspan(i, std::min(length, fresh - i)));
   }

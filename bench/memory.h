@@ -20,13 +20,18 @@ struct StreamSize {
 };
 StreamSize stream_size();
 
-/// What a pool is filled with.
+/// What a pool is filled with. Pools that must not hold the same numbers need different seeds.
 struct Inputs {
+  std::uint64_t seed = 1;
   proof::Distribution distribution = proof::Distribution::normal;
   std::int64_t vector_length = 1;  ///< what the distribution calls a vector
 
   bool operator==(const Inputs&) const = default;
 };
+
+/// Random numbers are made once and repeated after so many floats, whole vectors of this length:
+/// tensors of one pool that lie a multiple of it apart hold the same numbers.
+std::size_t repetition(std::int64_t vector_length);
 
 /// Huge pages (where the system grants them), so that what is measured is the memory and not the
 /// look-up of addresses; or whatever every program gets, as other libraries are measured.

@@ -59,11 +59,27 @@ class Line {
     return lengths;
   }
 
-  /// Whether the word is `yes`; `no` or its absence says otherwise, and anything else is a fault.
+  /// Whether the word is `yes`; `no` says otherwise, and anything else is a fault.
   bool choice(std::string_view field, const std::string& word, std::string_view yes,
               std::string_view no) {
     if (word != yes && word != no) fail("{} ({}) must be {} or {}", field, word, no, yes);
     return word == yes;
+  }
+
+  /// Whether the next word is `name`; none says otherwise, and anything else is a fault.
+  bool flag(std::string_view name) {
+    const std::string word = optional_word();
+    if (!word.empty() && word != name) fail("'{}' must be {} or nothing", word, name);
+    return word == name;
+  }
+
+  /// That of an optional word.
+  TensorLayout layout(const std::string& word) {
+    if (word.empty()) return TensorLayout::usual;
+    if (word != "bshd" && word != "bhsd") {
+      fail("'{}' must be normal or sharp, for inputs, or bshd or bhsd, for the layout", word);
+    }
+    return word == "bshd" ? TensorLayout::bshd : TensorLayout::bhsd;
   }
 
   Status finish() {
@@ -88,7 +104,7 @@ SoftmaxWorkload parse_softmax(Line& line) {
   SoftmaxWorkload softmax;
   softmax.rows = line.number("rows");
   softmax.length = line.number("length");
-  softmax.resident = line.choice("residence", line.optional_word(), "resident", "");
+  softmax.resident = line.flag("resident");
   return softmax;
 }
 
@@ -102,10 +118,15 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   attention.kv_lengths = line.lengths("kv_len", kv_len == "=" ? query_len : kv_len, sequences);
   attention.head_dim = line.number("head_dim");
   attention.causal = line.choice("mask", line.word("mask"), "causal", "none");
-  const std::string inputs = line.optional_word();
-  attention.sharp = line.choice("inputs", inputs.empty() ? "normal" : inputs, "sharp", "normal");
+  std::string option = line.optional_word();
+  if (option == "normal" || option == "sharp") {
+    attention.sharp = option == "sharp";
+    option = line.optional_word();
+  }
+  attention.layout = line.layout(option);
   return attention;
 }
+
 Workload parse_workload(Line& line) {
   Workload workload;
   workload.name = line.word("name");

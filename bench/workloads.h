@@ -11,11 +11,20 @@
 
 namespace heed::bench {
 
+/// How the tensors of a workload lie. `usual`: as a projection writes them, but those of a cache as
+/// caches hold them.
+enum class TensorLayout {
+  usual,
+  bshd,  ///< [sequence, token, head, head_dim]
+  bhsd,  ///< [sequence, head, token, head_dim]
+};
+
 struct AttentionWorkload {
   std::int64_t query_heads = 0, kv_heads = 0, head_dim = 0;
   std::vector<std::int32_t> query_lengths, kv_lengths;  ///< one per sequence
   bool causal = false;
   bool sharp = false;  ///< inputs with outliers
+  TensorLayout layout = TensorLayout::usual;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.

@@ -5,7 +5,7 @@
 #   kernels/            itself, xsimd, intrinsics, and headers of the standard library without code
 #   runtime/            include/, itself, kernels/abi.h; one file oneTBB
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
-#                       kernels/abi.h and what selects a table
+#                       kernels/abi.h and what selects a table; one micro-benchmark OpenBLAS
 set -euo pipefail
 root=$1
 cd "$root"
@@ -34,11 +34,12 @@ allowed() {
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/dispatch_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu|features)\.h\"" ;;
     tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
-    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools)/[a-z_0-9]+\.h\"" ;;
+    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
+    bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
     bench/micro_*) echo "$(allowed bench/any)|<benchmark/benchmark\.h>|$doors" ;;
-    bench/*) echo "$standard|$system|$tools|<cblas\.h>|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
+    bench/*) echo "$standard|$system|$tools|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tools/*) echo "$standard|$system|$tools|\"(heed|tools|bench|tests/proof)/[a-z_0-9]+\.h\"" ;;
   esac
 }

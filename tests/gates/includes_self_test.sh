@@ -28,4 +28,11 @@ runtime/features.cc "tests/proof/oracle.h"
 tests/proof/reference.cc "kernels/simd.inl.h"
 tests/proof/reference.cc "kernels/abi.h"
 tests/dispatch_test.cc "kernels/table.inl.h"
+bench/runner.cc <cblas.h>
+bench/runner.cc "runtime/dispatch.h"
+bench/limits.cc <immintrin.h>
+bench/micro_softmax.cc <cblas.h>
+bench/micro_openblas.cc "kernels/abi.h"
+tools/info.cc "runtime/features.h"
+tools/info.cc <benchmark/benchmark.h>
 PLANTED
