@@ -45,8 +45,9 @@ Status AttentionBench::prepare(int threads) {
   if (Status status = workspace_.reserve(plan_); !status) return status;
   for (Pool* const pool : {&query_, &out_}) {
     if (pool->size() > 0) continue;
-    if (Status status = Pool::create(case_.query_floats(), setting_.pages(), *pool); !status)
+    if (Status status = Pool::create(case_.query_floats(), setting_.pages(), *pool); !status) {
       return status;
+    }
   }
   keys_and_values_ = pool_.inputs(case_.kv_inputs());
   const std::size_t copy = case_.kv_copy_floats();

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
+#include <exception>
 #include <limits>
 #include <string>
 #include <vector>
@@ -132,7 +133,7 @@ Status OpenblasBench::multiply(const Head& head) {
 Status OpenblasBench::attend(const Head& head) {
   score(head);
   float* const scores = scores_.scratch().data();
-  const Status status =
+  Status status =
       softmax({scores, queries_, keys_, keys_}, {scores, queries_, keys_, keys_}, {.workers = 1});
   weigh(head);
   return status;
@@ -140,20 +141,23 @@ Status OpenblasBench::attend(const Head& head) {
 
 using Work = Status (OpenblasBench::*)();
 
+/// Fails the benchmark where a call failed.
+bool check(const Status& status, benchmark::State& state) {
+  if (!status) state.SkipWithError(status.message().c_str());
+  return status.ok();
+}
+
 void measure(benchmark::State& state, const AttentionWorkload& workload, Work work, bool checked) {
   OpenblasBench bench(workload);
-  Status status = bench.prepare();
-  if (status.ok()) status = (bench.*work)();
-  if (!status.ok()) return state.SkipWithError(status.message().c_str());
+  if (!check(bench.prepare(), state) || !check((bench.*work)(), state)) return;
   // The bound is derived for heed's order of additions; that of OpenBLAS is as good on average.
   if (const Accuracy accuracy = bench.check(); checked && !accuracy.fault.empty()) {
     return state.SkipWithError(accuracy.fault.c_str());
   }
   for (auto _ : state) {
-    status = (bench.*work)();
+    if (!check((bench.*work)(), state)) return;
     benchmark::ClobberMemory();
   }
-  if (!status.ok()) return state.SkipWithError(status.message().c_str());
   state.counters["FLOP/s"] =
       benchmark::Counter(bench.operations(), benchmark::Counter::kIsIterationInvariantRate);
 }
@@ -179,18 +183,28 @@ Status register_workloads() {
   return {};
 }
 
-}  // namespace
-}  // namespace heed::bench
-
-int main(int argc, char** argv) {
+int run_benchmarks(int argc, char** argv) {
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
   openblas_set_num_threads(1);
   benchmark::AddCustomContext("OpenBLAS", openblas_get_config());
-  if (const heed::Status status = heed::bench::register_workloads(); !status) {
+  if (const Status status = register_workloads(); !status) {
     std::fprintf(stderr, "%s\n", status.message().c_str());
     return 1;
   }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();
+  return 0;
+}
+
+}  // namespace
+}  // namespace heed::bench
+
+int main(int argc, char** argv) {
+  try {
+    return heed::bench::run_benchmarks(argc, argv);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
