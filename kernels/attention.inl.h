@@ -151,8 +151,7 @@ class Stream {
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
       const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
       const TileView keys = load_tile(tile > item_.key_begin ? tile : item_.key_begin, next);
-      leader_ = nullptr;
-      tile_end_ = next;
+      prefetch_after(keys);
       for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], keys);
       tile = next;
     }
@@ -182,7 +181,6 @@ class Stream {
     const std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
     const std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
     if (begin >= end) return;
-    if (leader_ == nullptr) leader_ = &b;
     open_partition(b, begin / kPartitionKeys);
     attend_keys<Careful, kWidest>(b, tile.part(begin, end));
   }
@@ -209,33 +207,39 @@ class Stream {
   /// Sᵀ = K·Qᵀ, while the next tile's keys come nearer.
   template <int Vectors>
   __attribute__((noinline)) void scores(const Block& b, const TileView& keys) {
-    const std::int32_t count = keys.end - keys.begin;
-    Prefetch<Cache::l2> next = next_tile(b, item_.k, item_.k_stride, shape_.head_dim, count);
     multiply_rows<Arch, Broadcast::along_steps, T::kRows, Vectors>(
-        {keys.k, keys.k_stride, b.q, b.width, shape_.head_dim, weights_, b.width, count, true},
-        next);
+        {keys.k, keys.k_stride, b.q, b.width, shape_.head_dim, weights_, b.width,
+         keys.end - keys.begin, true},
+        next_k_);
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
   template <int Vectors>
   __attribute__((noinline)) void accumulate(const Block& b, const TileView& keys) {
     const std::int32_t dims = shape_.value_head_dim;
-    Prefetch<Cache::l2> next = next_tile(b, item_.v, item_.v_stride, dims, dims);
     multiply_rows<Arch, Broadcast::along_rows, T::kRows, Vectors>(
         {keys.v, keys.v_stride, weights_, b.width, keys.end - keys.begin, b.part.o, b.width, dims,
          b.fresh},
-        next);
+        next_v_);
   }
 
-  /// The rows of the next tile, to be fetched during a product of `product_rows` rows; the first
-  /// block that sees this tile does it for all.
-  Prefetch<Cache::l2> next_tile(const Block& b, const float* base, std::ptrdiff_t stride,
-                                std::int32_t dims, std::int32_t product_rows) const {
-    const std::int32_t left = item_.key_end - tile_end_;
+  /// Has the tile after this one fetched, spread over the register tiles of all blocks that see this
+  /// one: prefetches are dropped where too many are under way.
+  void prefetch_after(const TileView& tile) {
+    std::int32_t readers = 0;
+    for (int b = 0; b < blocks_; ++b) {
+      readers += block_[b].key_begin < tile.end && block_[b].key_end > tile.begin;
+    }
+    const std::int32_t left = item_.key_end - tile.end;
     const std::int32_t count = left < shape_.tile_keys ? left : shape_.tile_keys;
-    const std::int32_t tiles = (product_rows + T::kRows - 1) / T::kRows;
-    return {base + tile_end_ * stride, stride, &b == leader_ ? count : 0, dims,
-            (count + tiles - 1) / tiles};
+    const auto rows = [&](const float* base, std::ptrdiff_t stride, std::int32_t dims,
+                          std::int32_t product_rows) {
+      const std::int32_t slices = readers * ((product_rows + T::kRows - 1) / T::kRows);
+      return Prefetch<Cache::l2>{base + tile.end * stride, stride, count, dims,
+                                 slices > 0 ? (count + slices - 1) / slices : 0};
+    };
+    next_k_ = rows(item_.k, item_.k_stride, shape_.head_dim, tile.end - tile.begin);
+    next_v_ = rows(item_.v, item_.v_stride, shape_.value_head_dim, shape_.value_head_dim);
   }
 
   /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
@@ -355,8 +359,7 @@ class Stream {
   const AttentionItem& item_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
-  const Block* leader_ = nullptr;  ///< the first block that sees the current tile
-  std::int32_t tile_end_ = 0;
+  Prefetch<Cache::l2> next_k_, next_v_;
   bool finite_ = true;
   float* weights_ = nullptr;  ///< the tile of logits, then weights: tile_keys × width
   float* k_copy_ = nullptr;
