@@ -33,6 +33,22 @@ struct Block {
   State part, total;
 };
 
+/// Neighbouring vectors of a block's rows.
+struct Vectors {
+  std::int32_t first, count;
+  bool operator==(const Vectors&) const = default;
+};
+
+/// Rows of a block that meet some keys together: all of them, or some of its vectors.
+struct Lanes {
+  const float* q;
+  const std::int32_t* first_key;
+  const std::int32_t* last_key;
+  State state;
+  std::ptrdiff_t stride;  ///< of the rows of q and of the state's O
+  bool fresh;             ///< O has not been written yet
+};
+
 template <class T, WeightRule Rule>
 class Stream {
  public:
@@ -182,49 +198,97 @@ class Stream {
     const std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
     if (begin >= end) return;
     open_partition(b, begin / kPartitionKeys);
-    attend_keys<Careful, kWidest>(b, tile.part(begin, end));
+    if (begin >= b.full_begin && end <= b.full_end) {
+      return attend_keys<Careful, kWidest>(b, {0, b.vectors}, tile.part(begin, end));
+    }
+    attend_edge<Careful>(b, tile.part(begin, end));
   }
 
-  template <bool Careful, int Vectors>
-  void attend_keys(Block& b, const TileView& keys) {
-    if constexpr (Vectors > 1) {
-      if (b.vectors < Vectors) return attend_keys<Careful, Vectors - 1>(b, keys);
+  /// Keys that a mask hides from some of the rows: each stretch of them meets just the vectors of
+  /// rows that see any.
+  template <bool Careful>
+  void attend_edge(Block& b, const TileView& keys) {
+    for (std::int32_t begin = keys.begin; begin < keys.end;) {
+      std::int32_t end = step_from(begin, keys.end);
+      const Vectors seeing = vectors_that_see(b, begin, end);
+      while (end < keys.end && vectors_that_see(b, end, step_from(end, keys.end)) == seeing) {
+        end = step_from(end, keys.end);
+      }
+      if (seeing.count > 0) attend_keys<Careful, kWidest>(b, seeing, keys.part(begin, end));
+      begin = end;
+    }
+  }
+
+  /// Stretches end where a register tile does.
+  static std::int32_t step_from(std::int32_t key, std::int32_t end) {
+    return end - key > T::kRows ? key + T::kRows : end;
+  }
+
+  /// Both ends of the rows' intervals move up with the row, so these are neighbours.
+  static Vectors vectors_that_see(const Block& b, std::int32_t begin, std::int32_t end) {
+    constexpr int lanes = kLanes<Arch>;
+    Vectors seeing{0, 0};
+    for (std::int32_t v = 0; v < b.vectors; ++v) {
+      const bool sees = b.first_key[v * lanes] < end && b.last_key[(v + 1) * lanes - 1] > begin;
+      if (sees && seeing.count++ == 0) seeing.first = v;
+    }
+    return seeing;
+  }
+
+  template <bool Careful, int Count>
+  void attend_keys(Block& b, Vectors vectors, const TileView& keys) {
+    if constexpr (Count > 1) {
+      if (vectors.count < Count) return attend_keys<Careful, Count - 1>(b, vectors, keys);
     }
     const std::int32_t count = keys.end - keys.begin;
-    const bool partly = keys.begin < b.full_begin || keys.end > b.full_end;
-    scores<Vectors>(b, keys);
-    if (partly) mask<Vectors>(b, keys.begin, count);
-    exponentiate<Arch, Rule, Vectors>(weights_, count, b.part, shape_.value_head_dim, b.fresh);
+    const std::int32_t first = vectors.first * kLanes<Arch>;
+    if (b.fresh && Count < b.vectors) {  // what the others will see comes later, or never
+      clear_output(b.part, b.width);
+      b.fresh = false;
+    }
+    const Lanes lanes{
+        b.q + first, b.first_key + first, b.last_key + first, b.part.from(first), b.width, b.fresh};
+    const bool partly =
+        keys.begin < lanes.first_key[Count * kLanes<Arch> - 1] || keys.end > lanes.last_key[0];
+    scores<Count>(lanes, keys);
+    if (partly) mask<Count>(lanes, keys.begin, count);
+    exponentiate<Arch, Rule, Count>(weights_, count, lanes.state, shape_.value_head_dim,
+                                    lanes.stride, lanes.fresh);
     if (Careful && partly) {
-      accumulate_visible<Vectors>(b, keys);
+      accumulate_visible<Count>(lanes, keys);
     } else {
-      accumulate<Vectors>(b, keys);
+      accumulate<Count>(lanes, keys);
     }
     b.fresh = false;
     b.masked |= partly;
   }
 
+  void clear_output(State state, std::ptrdiff_t width) const {
+    for (std::ptrdiff_t x = 0; x < width * shape_.value_head_dim; x += kLanes<Arch>) {
+      store<Arch>(state.o + x, splat<Arch>(0.0F));
+    }
+  }
+
   /// Sᵀ = K·Qᵀ, while the next tile's keys come nearer.
-  template <int Vectors>
-  __attribute__((noinline)) void scores(const Block& b, const TileView& keys) {
-    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Vectors>(
-        {keys.k, keys.k_stride, b.q, b.width, shape_.head_dim, weights_, b.width,
-         keys.end - keys.begin, true},
+  template <int Count>
+  __attribute__((noinline)) void scores(const Lanes& lanes, const TileView& keys) {
+    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Count>(
+        {keys.k, keys.k_stride, lanes.q, lanes.stride, shape_.head_dim, weights_,
+         Count * kLanes<Arch>, keys.end - keys.begin, true},
         next_k_);
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
-  template <int Vectors>
-  __attribute__((noinline)) void accumulate(const Block& b, const TileView& keys) {
-    const std::int32_t dims = shape_.value_head_dim;
-    multiply_rows<Arch, Broadcast::along_rows, T::kRows, Vectors>(
-        {keys.v, keys.v_stride, weights_, b.width, keys.end - keys.begin, b.part.o, b.width, dims,
-         b.fresh},
+  template <int Count>
+  __attribute__((noinline)) void accumulate(const Lanes& lanes, const TileView& keys) {
+    multiply_rows<Arch, Broadcast::along_rows, T::kRows, Count>(
+        {keys.v, keys.v_stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
+         lanes.state.o, lanes.stride, shape_.value_head_dim, lanes.fresh},
         next_v_);
   }
 
-  /// Has the tile after this one fetched, spread over the register tiles of all blocks that see this
-  /// one: prefetches are dropped where too many are under way.
+  /// Has the tile after this one fetched, spread over the register tiles of all blocks that see
+  /// this one: prefetches are dropped where too many are under way.
   void prefetch_after(const TileView& tile) {
     std::int32_t readers = 0;
     for (int b = 0; b < blocks_; ++b) {
@@ -243,13 +307,13 @@ class Stream {
   }
 
   /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
-  template <int Vectors>
-  __attribute__((noinline)) void mask(const Block& b, std::int32_t begin, std::int32_t count) {
+  template <int Count>
+  __attribute__((noinline)) void mask(const Lanes& rows, std::int32_t begin, std::int32_t count) {
     constexpr int lanes = kLanes<Arch>;
-    for (int v = 0; v < Vectors; ++v) {
-      const auto [first, last] = interval(b, begin, v);
+    for (int v = 0; v < Count; ++v) {
+      const auto [first, last] = interval(rows, begin, v);
       for (std::int32_t j = 0; j < count; ++j) {
-        float* const t = weights_ + (j * Vectors + v) * lanes;
+        float* const t = weights_ + (j * Count + v) * lanes;
         const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
         store<Arch>(t, Ops<Arch>::select((key >= first) & (key < last), load<Arch>(t),
                                          splat<Arch>(-__builtin_inff())));
@@ -258,17 +322,17 @@ class Stream {
   }
 
   /// accumulate() for values that rows must not touch where they do not see them.
-  template <int Vectors>
-  __attribute__((noinline)) void accumulate_visible(const Block& b, const TileView& keys) {
+  template <int Count>
+  __attribute__((noinline)) void accumulate_visible(const Lanes& rows, const TileView& keys) {
     constexpr int lanes = kLanes<Arch>;
-    for (int v = 0; v < Vectors; ++v) {
-      const auto [first, last] = interval(b, keys.begin, v);
+    for (int v = 0; v < Count; ++v) {
+      const auto [first, last] = interval(rows, keys.begin, v);
       for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
-        float* const o = b.part.o + (x * Vectors + v) * lanes;
-        Vec<Arch> sum = b.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
+        float* const o = rows.state.o + x * rows.stride + v * lanes;
+        Vec<Arch> sum = rows.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
         for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
           const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
-          const Vec<Arch> next = Ops<Arch>::fma(load<Arch>(weights_ + (j * Vectors + v) * lanes),
+          const Vec<Arch> next = Ops<Arch>::fma(load<Arch>(weights_ + (j * Count + v) * lanes),
                                                 splat<Arch>(keys.v[j * keys.v_stride + x]), sum);
           sum = Ops<Arch>::select((key >= first) & (key < last), next, sum);
         }
@@ -283,12 +347,12 @@ class Stream {
 
   /// The visible keys of vector v's rows, counted from key `begin`; as floats, which are exact
   /// within a tile.
-  static Interval interval(const Block& b, std::int32_t begin, int v) {
+  static Interval interval(const Lanes& rows, std::int32_t begin, int v) {
     constexpr int lanes = kLanes<Arch>;
     alignas(kAlignment) float first[lanes], last[lanes];
     for (int i = 0; i < lanes; ++i) {
-      first[i] = static_cast<float>(b.first_key[v * lanes + i] - begin);
-      last[i] = static_cast<float>(b.last_key[v * lanes + i] - begin);
+      first[i] = static_cast<float>(rows.first_key[v * lanes + i] - begin);
+      last[i] = static_cast<float>(rows.last_key[v * lanes + i] - begin);
     }
     return {load<Arch>(first), load<Arch>(last)};
   }
@@ -339,7 +403,7 @@ class Stream {
   void finish(Block& b) {
     if (!b.any) {
       clear_sums<Arch>(b.total, b.width);
-      for (std::ptrdiff_t x = 0; x < b.width * shape_.value_head_dim; ++x) b.total.o[x] = 0.0F;
+      clear_output(b.total, b.width);
     }
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t v = 0; v < b.vectors; ++v) {

@@ -75,6 +75,8 @@ struct State {
   static HEED_INLINE State at(float* memory, std::ptrdiff_t width) {
     return {memory, memory + width, memory + 2 * width};
   }
+  /// The state from this lane on.
+  HEED_INLINE State from(std::ptrdiff_t lane) const { return {m + lane, l + lane, o + lane}; }
 };
 
 template <class Arch>
@@ -91,11 +93,12 @@ HEED_INLINE void scale_output(float* o, std::ptrdiff_t width, std::ptrdiff_t dim
   for (std::ptrdiff_t x = 0; x < dims; ++x, o += width) store<Arch>(o, load<Arch>(o) * factor);
 }
 
-/// Turns the logits of `keys` keys into weights in place, and brings m and l up to date, and O too,
-/// unless it is `fresh` (not yet written).
+/// Turns the logits of `keys` keys into weights in place, and brings m and l up to date, and O (its
+/// rows `stride` apart) too, unless it is `fresh` (not yet written).
 template <class Arch, WeightRule Rule, int Vectors>
 __attribute__((noinline)) void exponentiate(float* tile, std::ptrdiff_t keys, State state,
-                                            std::ptrdiff_t dims, bool fresh) {
+                                            std::ptrdiff_t dims, std::ptrdiff_t stride,
+                                            bool fresh) {
   using W = Weights<Arch, Rule>;
   constexpr int lanes = kLanes<Arch>;
   constexpr int width = Vectors * lanes;
@@ -119,7 +122,7 @@ __attribute__((noinline)) void exponentiate(float* tile, std::ptrdiff_t keys, St
     if (Ops<Arch>::any(moves)) {
       const Vec<Arch> factor = W::rescale(former, m[v]);
       l[v] = l[v] * factor;
-      if (!fresh) scale_output<Arch>(state.o + v * lanes, width, dims, factor);
+      if (!fresh) scale_output<Arch>(state.o + v * lanes, stride, dims, factor);
       store<Arch>(state.m + v * lanes, m[v]);
     }
   }
