@@ -11,6 +11,7 @@
 #include "kernels/abi.h"
 #include "kernels/microkernel.inl.h"
 #include "kernels/rows.inl.h"
+#include "kernels/scores.inl.h"
 #include "kernels/tile.inl.h"
 #include "kernels/weights.inl.h"
 
@@ -27,6 +28,7 @@ struct Block {
   bool fresh;                         ///< O of `part` has not been written yet
   bool masked;                        ///< a mask was applied in this partition
   bool any;                           ///< `total` holds a state
+  bool steady;                        ///< m was guessed rightly the last time
   float* q;                           ///< Qᵀ, head_dim × width
   std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
   std::int32_t* last_key;
@@ -42,12 +44,15 @@ struct Vectors {
 /// Rows of a block that meet some keys together: all of them, or some of its vectors.
 struct Lanes {
   const float* q;
+  std::ptrdiff_t q_stride;
   const std::int32_t* first_key;
   const std::int32_t* last_key;
-  State state;
-  std::ptrdiff_t stride;  ///< of the rows of q and of the state's O
-  bool fresh;             ///< O has not been written yet
+  Sums sums;
 };
+
+/// Keys whose largest logit serves as m for those after them: so few are a small part of a tile,
+/// yet the largest of many more is rarely 2^kLag times theirs.
+inline constexpr std::int32_t kFirstKeys = 32;
 
 template <class T, WeightRule Rule>
 class Stream {
@@ -162,6 +167,7 @@ class Stream {
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
       block_[b].any = false;
+      block_[b].steady = true;
     }
     const std::int32_t step = shape_.tile_keys;
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
@@ -240,20 +246,17 @@ class Stream {
     if constexpr (Count > 1) {
       if (vectors.count < Count) return attend_keys<Careful, Count - 1>(b, vectors, keys);
     }
-    const std::int32_t count = keys.end - keys.begin;
-    const std::int32_t first = vectors.first * kLanes<Arch>;
     if (b.fresh && Count < b.vectors) {  // what the others will see comes later, or never
       clear_output(b.part, b.width);
       b.fresh = false;
     }
-    const Lanes lanes{
-        b.q + first, b.first_key + first, b.last_key + first, b.part.from(first), b.width, b.fresh};
+    const Lanes lanes = lanes_of(b, vectors);
     const bool partly =
         keys.begin < lanes.first_key[Count * kLanes<Arch> - 1] || keys.end > lanes.last_key[0];
-    scores<Count>(lanes, keys);
-    if (partly) mask<Count>(lanes, keys.begin, count);
-    exponentiate<Arch, Rule, Count>(weights_, count, lanes.state, shape_.value_head_dim,
-                                    lanes.stride, lanes.fresh);
+    if (partly || !b.steady || !weigh_by_guess<Count>(lanes, keys)) {
+      const bool right = weigh<Count>(lanes, keys, partly);
+      if (!partly) b.steady = right;
+    }
     if (Careful && partly) {
       accumulate_visible<Count>(lanes, keys);
     } else {
@@ -263,19 +266,70 @@ class Stream {
     b.masked |= partly;
   }
 
+  Lanes lanes_of(const Block& b, Vectors vectors) const {
+    const std::int32_t first = vectors.first * kLanes<Arch>;
+    const float* const guess = b.fresh && b.any ? b.total.m : b.part.m;
+    return {b.q + first,
+            b.width,
+            b.first_key + first,
+            b.last_key + first,
+            {b.part.from(first), b.width, shape_.value_head_dim, b.fresh, guess + first}};
+  }
+
   void clear_output(State state, std::ptrdiff_t width) const {
     for (std::ptrdiff_t x = 0; x < width * shape_.value_head_dim; x += kLanes<Arch>) {
       store<Arch>(state.o + x, splat<Arch>(0.0F));
     }
   }
 
-  /// Sᵀ = K·Qᵀ, while the next tile's keys come nearer.
+  /// The weights of keys that all rows see. False, and nothing is changed but the tile, where the
+  /// guess of m was wrong, or there are too few keys to make it worth while. Where no key has come
+  /// before, the first of these give m.
   template <int Count>
-  __attribute__((noinline)) void scores(const Lanes& lanes, const TileView& keys) {
-    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Count>(
-        {keys.k, keys.k_stride, lanes.q, lanes.stride, shape_.head_dim, weights_,
-         Count * kLanes<Arch>, keys.end - keys.begin, true},
-        next_k_);
+  __attribute__((noinline)) bool weigh_by_guess(const Lanes& lanes, const TileView& keys) {
+    if constexpr (Rule == WeightRule::argmax) {
+      return false;
+    } else {
+      const bool first = lanes.sums.guess == lanes.sums.state.m && lanes.sums.fresh;
+      const std::int32_t begin = keys.begin + (first ? kFirstKeys : 0);
+      if (keys.end - begin < 2 * T::kRows) return false;
+      Sums sums = lanes.sums;
+      if (first) {
+        weigh<Count>(lanes, keys.part(keys.begin, begin), false);
+        sums.fresh = false;
+      }
+      GuessedWeights<Arch, Count> weights(sums);
+      Product p = scores<Count>(lanes, keys.part(begin, keys.end));
+      p.c += (begin - keys.begin) * p.c_stride;
+      score_and_weigh<Arch, T::kRows, Count>(p, next_k_, weights);
+      if (weights.commit(sums)) return true;
+      if (first) clear_sums<Arch>(sums.state, Count * kLanes<Arch>);
+      return false;
+    }
+  }
+
+  /// The weights of any keys. Returns whether the guess of m would have been right.
+  template <int Count>
+  __attribute__((noinline)) bool weigh(const Lanes& lanes, const TileView& keys, bool partly) {
+    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Count>(scores<Count>(lanes, keys),
+                                                                 next_k_);
+    const std::int32_t count = keys.end - keys.begin;
+    if (partly) mask<Count>(lanes, keys.begin, count);
+    return exponentiate<Arch, Rule, Count>(weights_, count, lanes.sums);
+  }
+
+  /// Sᵀ = K·Qᵀ.
+  template <int Count>
+  Product scores(const Lanes& lanes, const TileView& keys) const {
+    return {keys.k,
+            keys.k_stride,
+            lanes.q,
+            lanes.q_stride,
+            shape_.head_dim,
+            weights_,
+            Count * kLanes<Arch>,
+            keys.end - keys.begin,
+            true};
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
@@ -283,7 +337,7 @@ class Stream {
   __attribute__((noinline)) void accumulate(const Lanes& lanes, const TileView& keys) {
     multiply_rows<Arch, Broadcast::along_rows, T::kRows, Count>(
         {keys.v, keys.v_stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
-         lanes.state.o, lanes.stride, shape_.value_head_dim, lanes.fresh},
+         lanes.sums.state.o, lanes.sums.stride, shape_.value_head_dim, lanes.sums.fresh},
         next_v_);
   }
 
@@ -328,8 +382,8 @@ class Stream {
     for (int v = 0; v < Count; ++v) {
       const auto [first, last] = interval(rows, keys.begin, v);
       for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
-        float* const o = rows.state.o + x * rows.stride + v * lanes;
-        Vec<Arch> sum = rows.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
+        float* const o = rows.sums.state.o + x * rows.sums.stride + v * lanes;
+        Vec<Arch> sum = rows.sums.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
         for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
           const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
           const Vec<Arch> next = Ops<Arch>::fma(load<Arch>(weights_ + (j * Count + v) * lanes),

@@ -99,11 +99,7 @@ __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyB
   read_in_order(k);
   Prefetch<Cache::l1> next = prefetch_next(k, (dims + lanes - 1) / lanes);
   Vec<Arch> sum[vectors][Queries];
-#pragma GCC unroll 16
-  for (int b = 0; b < vectors; ++b) {
-#pragma GCC unroll 8
-    for (int r = 0; r < Queries; ++r) sum[b][r] = splat<Arch>(0.0F);
-  }
+  clear(sum);
   for (std::int32_t x = 0; x < dims; x += lanes) {
     next.next();
 #pragma GCC unroll 4
@@ -144,18 +140,10 @@ HEED_INLINE void add_columns(FewOutputs out, const float* v, std::ptrdiff_t v_st
   constexpr int lanes = kLanes<Arch>;
   for (; vectors >= Vectors; vectors -= Vectors, v += Vectors * lanes, out.o += Vectors * lanes) {
     Vec<Arch> sum[Queries][Vectors];
-#pragma GCC unroll 8
-    for (int r = 0; r < Queries; ++r) {
-#pragma GCC unroll 8
-      for (int i = 0; i < Vectors; ++i) sum[r][i] = load<Arch>(out.o + r * out.stride + i * lanes);
-    }
+    load_rows<Arch>(sum, out.o, out.stride);
     multiply_accumulate<Arch, Broadcast::along_steps>(out.weights, out.weights_stride, v, v_stride,
                                                       keys, sum);
-#pragma GCC unroll 8
-    for (int r = 0; r < Queries; ++r) {
-#pragma GCC unroll 8
-      for (int i = 0; i < Vectors; ++i) store<Arch>(out.o + r * out.stride + i * lanes, sum[r][i]);
-    }
+    store_rows<Arch>(sum, out.o, out.stride);
   }
   if constexpr (Vectors > 1) {
     if (vectors > 0) add_columns<Arch, Queries, Vectors / 2>(out, v, v_stride, keys, vectors);

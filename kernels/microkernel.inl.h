@@ -28,23 +28,59 @@ struct Tile {
   static constexpr int kVectors = Vectors;  ///< vectors of query rows
 };
 
+template <class V, int Rows, int Vectors>
+HEED_INLINE void clear(V (&tile)[Rows][Vectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) tile[i][v] = V(0.0F);
+  }
+}
+
+template <class Arch, int Rows, int Vectors>
+HEED_INLINE void load_rows(Vec<Arch> (&tile)[Rows][Vectors], const float* c,
+                           std::ptrdiff_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) tile[i][v] = load<Arch>(c + i * stride + v * kLanes<Arch>);
+  }
+}
+
+template <class Arch, int Rows, int Vectors>
+HEED_INLINE void store_rows(const Vec<Arch> (&tile)[Rows][Vectors], float* c,
+                            std::ptrdiff_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) store<Arch>(c + i * stride + v * kLanes<Arch>, tile[i][v]);
+  }
+}
+
 /// How the broadcast operand lies in memory: one of the two strides is 1, and the compiler knows.
 enum class Broadcast { along_steps, along_rows };
+
+/// One step: `a` at step s, `b` at row s.
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_step(const float* a, std::ptrdiff_t a_stride, const float* b,
+                               Vec<Arch> (&acc)[Rows][Vectors]) {
+  Vec<Arch> columns[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) columns[v] = load<Arch>(b + v * kLanes<Arch>);
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+    const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) acc[i][v] = Ops<Arch>::fma(x, columns[v], acc[i][v]);
+  }
+}
 
 template <class Arch, Broadcast Order, int Rows, int Vectors>
 HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, const float* b,
                                      std::ptrdiff_t b_stride, std::ptrdiff_t steps,
                                      Vec<Arch> (&acc)[Rows][Vectors]) {
   for (std::ptrdiff_t s = 0; s < steps; ++s) {
-    Vec<Arch> columns[Vectors];
-#pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) columns[v] = load<Arch>(b + v * kLanes<Arch>);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-      const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) acc[i][v] = Ops<Arch>::fma(x, columns[v], acc[i][v]);
-    }
+    multiply_step<Arch, Order>(a, a_stride, b, acc);
     a += Order == Broadcast::along_steps ? 1 : a_stride;
     b += b_stride;
   }
@@ -94,24 +130,17 @@ struct Product {
 /// halves, so that a remainder does not fall back to single rows at once.
 template <class Arch, Broadcast Order, int Rows, int Vectors>
 HEED_INLINE void multiply_rows(Product p, Prefetch<Cache::l2>& ahead) {
-  constexpr int lanes = kLanes<Arch>;
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
     ahead.next();
     Vec<Arch> acc[Rows][Vectors];
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) {
-        acc[i][v] = p.fresh ? splat<Arch>(0.0F) : load<Arch>(p.c + i * p.c_stride + v * lanes);
-      }
+    if (p.fresh) {
+      clear(acc);
+    } else {
+      load_rows<Arch>(acc, p.c, p.c_stride);
     }
     multiply_accumulate<Arch, Order>(p.a, p.a_stride, p.b, p.b_stride, p.steps, acc);
-#pragma GCC unroll 16
-    for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
-      for (int v = 0; v < Vectors; ++v) store<Arch>(p.c + i * p.c_stride + v * lanes, acc[i][v]);
-    }
+    store_rows<Arch>(acc, p.c, p.c_stride);
   }
   if constexpr (Rows > 1) {
     if (p.rows > 0) multiply_rows<Arch, Order, Rows / 2, Vectors>(p, ahead);

@@ -93,42 +93,104 @@ HEED_INLINE void scale_output(float* o, std::ptrdiff_t width, std::ptrdiff_t dim
   for (std::ptrdiff_t x = 0; x < dims; ++x, o += width) store<Arch>(o, load<Arch>(o) * factor);
 }
 
-/// Turns the logits of `keys` keys into weights in place, and brings m and l up to date, and O (its
-/// rows `stride` apart) too, unless it is `fresh` (not yet written).
-template <class Arch, WeightRule Rule, int Vectors>
-__attribute__((noinline)) void exponentiate(float* tile, std::ptrdiff_t keys, State state,
-                                            std::ptrdiff_t dims, std::ptrdiff_t stride,
-                                            bool fresh) {
+/// What the weights of some rows are summed into, and what is known of them.
+struct Sums {
+  State state;
+  std::ptrdiff_t stride;  ///< of O's rows
+  std::ptrdiff_t dims;    ///< O's rows
+  bool fresh;             ///< no key yet: O has not been written, m and l are those of no key
+  const float* guess;     ///< what m may be: that of the keys before, in this partition or the last
+};
+
+/// Whether m may be `m` where `top` is the largest logit; in a partition that has had no other m it
+/// may not be far above its logits either, so that weights of 2⁻¹⁰⁰ of the largest still count.
+template <class Arch>
+HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top, bool fresh) {
+  const Vec<Arch> above = Ops<Arch>::floor(top) - m;
+  if (Ops<Arch>::any(above > splat<Arch>(kLag))) return false;
+  return !fresh || !Ops<Arch>::any(above < splat<Arch>(-kLag));
+}
+
+/// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
+/// has done may be thrown away.
+template <class Arch, int Count>
+class GuessedWeights {
+ public:
+  HEED_INLINE explicit GuessedWeights(const Sums& sums) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      m_[v] = load<Arch>(sums.guess + v * kLanes<Arch>);
+      l_[v] = load<Arch>(sums.state.l + v * kLanes<Arch>);
+      top_[v] = splat<Arch>(-__builtin_inff());
+    }
+  }
+
+  /// Vector v of a key.
+  HEED_INLINE void weigh(int v, float* logits) {
+    const Vec<Arch> t = load<Arch>(logits);
+    const Vec<Arch> p = Weights<Arch, WeightRule::exponential>::weight(t, m_[v]);
+    store<Arch>(logits, p);
+    top_[v] = Ops<Arch>::max(t, top_[v]);
+    l_[v] = l_[v] + p;
+  }
+
+  /// False, and nothing is changed, where the guess was wrong.
+  HEED_INLINE bool commit(const Sums& sums) const {
+    bool right = true;
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) right &= may_be_maximum<Arch>(m_[v], top_[v], sums.fresh);
+    if (!right) return false;
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      store<Arch>(sums.state.m + v * kLanes<Arch>, m_[v]);
+      store<Arch>(sums.state.l + v * kLanes<Arch>, l_[v]);
+    }
+    return true;
+  }
+
+ private:
+  Vec<Arch> m_[Count], l_[Count], top_[Count];
+};
+
+/// Turns the logits of `keys` keys into weights in place, and brings m, l and O up to date. Returns
+/// whether the guess of m would have been right.
+template <class Arch, WeightRule Rule, int Count>
+__attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, const Sums& sums) {
   using W = Weights<Arch, Rule>;
   constexpr int lanes = kLanes<Arch>;
-  constexpr int width = Vectors * lanes;
-  Vec<Arch> m[Vectors], l[Vectors];
+  constexpr int width = Count * lanes;
+  const State& state = sums.state;
+  Vec<Arch> m[Count], l[Count];
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) {
+  for (int v = 0; v < Count; ++v) {
     m[v] = splat<Arch>(-__builtin_inff());
     l[v] = load<Arch>(state.l + v * lanes);
   }
   for (std::ptrdiff_t j = 0; j < keys; ++j) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
+    for (int v = 0; v < Count; ++v) {
       m[v] = Ops<Arch>::max(load<Arch>(tile + j * width + v * lanes), m[v]);
     }
   }
+  bool right = true;
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) {
+  for (int v = 0; v < Count; ++v) {
+    right &= may_be_maximum<Arch>(load<Arch>(sums.guess + v * lanes), m[v], sums.fresh);
     const Vec<Arch> former = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
     const Mask<Arch> moves = W::moves(top, former);
     m[v] = Ops<Arch>::select(moves, top, former);
     if (Ops<Arch>::any(moves)) {
       const Vec<Arch> factor = W::rescale(former, m[v]);
       l[v] = l[v] * factor;
-      if (!fresh) scale_output<Arch>(state.o + v * lanes, stride, dims, factor);
+      if (!sums.fresh) {
+        scale_output<Arch>(state.o + v * lanes, sums.stride, sums.dims, factor);
+      }
       store<Arch>(state.m + v * lanes, m[v]);
     }
   }
   for (std::ptrdiff_t j = 0; j < keys; ++j) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) {
+    for (int v = 0; v < Count; ++v) {
       float* const t = tile + j * width + v * lanes;
       const Vec<Arch> p = W::weight(load<Arch>(t), m[v]);
       store<Arch>(t, p);
@@ -136,7 +198,8 @@ __attribute__((noinline)) void exponentiate(float* tile, std::ptrdiff_t keys, St
     }
   }
 #pragma GCC unroll 8
-  for (int v = 0; v < Vectors; ++v) store<Arch>(state.l + v * lanes, l[v]);
+  for (int v = 0; v < Count; ++v) store<Arch>(state.l + v * lanes, l[v]);
+  return right;
 }
 
 /// total += part, the states of two key ranges, the earlier one first; `total` may not be empty
