@@ -35,9 +35,10 @@ struct Block {
   State part, total;
 };
 
-/// Neighbouring vectors of a block's rows.
+/// Neighbouring vectors of a block's rows that see any of some keys.
 struct Vectors {
   std::int32_t first, count;
+  bool all;  ///< each of their rows sees each of the keys
   bool operator==(const Vectors&) const = default;
 };
 
@@ -205,13 +206,13 @@ class Stream {
     if (begin >= end) return;
     open_partition(b, begin / kPartitionKeys);
     if (begin >= b.full_begin && end <= b.full_end) {
-      return attend_keys<Careful, kWidest>(b, {0, b.vectors}, tile.part(begin, end));
+      return attend_keys<Careful, kWidest>(b, {0, b.vectors, true}, tile.part(begin, end));
     }
     attend_edge<Careful>(b, tile.part(begin, end));
   }
 
   /// Keys that a mask hides from some of the rows: each stretch of them meets just the vectors of
-  /// rows that see any.
+  /// rows that see any, and is masked only where that hides something.
   template <bool Careful>
   void attend_edge(Block& b, const TileView& keys) {
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
@@ -233,10 +234,12 @@ class Stream {
   /// Both ends of the rows' intervals move up with the row, so these are neighbours.
   static Vectors vectors_that_see(const Block& b, std::int32_t begin, std::int32_t end) {
     constexpr int lanes = kLanes<Arch>;
-    Vectors seeing{0, 0};
+    Vectors seeing{0, 0, true};
     for (std::int32_t v = 0; v < b.vectors; ++v) {
-      const bool sees = b.first_key[v * lanes] < end && b.last_key[(v + 1) * lanes - 1] > begin;
-      if (sees && seeing.count++ == 0) seeing.first = v;
+      const std::int32_t top = v * lanes, bottom = top + lanes - 1;
+      if (b.first_key[top] >= end || b.last_key[bottom] <= begin) continue;
+      if (seeing.count++ == 0) seeing.first = v;
+      seeing.all &= b.first_key[bottom] <= begin && b.last_key[top] >= end;
     }
     return seeing;
   }
@@ -251,19 +254,18 @@ class Stream {
       b.fresh = false;
     }
     const Lanes lanes = lanes_of(b, vectors);
-    const bool partly =
-        keys.begin < lanes.first_key[Count * kLanes<Arch> - 1] || keys.end > lanes.last_key[0];
-    if (partly || !b.steady || !weigh_by_guess<Count>(lanes, keys)) {
-      const bool right = weigh<Count>(lanes, keys, partly);
-      if (!partly) b.steady = right;
+    if (!vectors.all) {
+      weigh<Count>(lanes, keys, true);
+    } else if (!b.steady || !weigh_by_guess<Count>(lanes, keys)) {
+      b.steady = weigh<Count>(lanes, keys, false);
     }
-    if (Careful && partly) {
+    if (Careful && !vectors.all) {
       accumulate_visible<Count>(lanes, keys);
     } else {
       accumulate<Count>(lanes, keys);
     }
     b.fresh = false;
-    b.masked |= partly;
+    b.masked |= !vectors.all;
   }
 
   Lanes lanes_of(const Block& b, Vectors vectors) const {
@@ -310,11 +312,11 @@ class Stream {
 
   /// The weights of any keys. Returns whether the guess of m would have been right.
   template <int Count>
-  __attribute__((noinline)) bool weigh(const Lanes& lanes, const TileView& keys, bool partly) {
+  __attribute__((noinline)) bool weigh(const Lanes& lanes, const TileView& keys, bool masked) {
     multiply_rows<Arch, Broadcast::along_steps, T::kRows, Count>(scores<Count>(lanes, keys),
                                                                  next_k_);
     const std::int32_t count = keys.end - keys.begin;
-    if (partly) mask<Count>(lanes, keys.begin, count);
+    if (masked) mask<Count>(lanes, keys.begin, count);
     return exponentiate<Arch, Rule, Count>(weights_, count, lanes.sums);
   }
 
