@@ -9,6 +9,7 @@
 #pragma once
 
 #include "kernels/abi.h"
+#include "kernels/block.inl.h"
 #include "kernels/microkernel.inl.h"
 #include "kernels/rows.inl.h"
 #include "kernels/scores.inl.h"
@@ -17,39 +18,6 @@
 
 namespace heed::kernels {
 namespace {
-
-/// One block: up to T::kVectors vectors of an item's rows, and where its data lies in scratch.
-struct Block {
-  std::int32_t vectors, width;        ///< in vectors and in floats
-  std::int32_t first_row, rows;       ///< of the item's rows, and how many are real
-  std::int32_t key_begin, key_end;    ///< visible to at least one row
-  std::int32_t full_begin, full_end;  ///< visible to all rows
-  std::int32_t partition;             ///< whose state `part` is being summed; −1: none
-  bool fresh;                         ///< O of `part` has not been written yet
-  bool masked;                        ///< a mask was applied in this partition
-  bool any;                           ///< `total` holds a state
-  bool steady;                        ///< m was guessed rightly the last time
-  float* q;                           ///< Qᵀ, head_dim × width
-  std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
-  std::int32_t* last_key;
-  State part, total;
-};
-
-/// Neighbouring vectors of a block's rows that see any of some keys.
-struct Vectors {
-  std::int32_t first, count;
-  bool all;  ///< each of their rows sees each of the keys
-  bool operator==(const Vectors&) const = default;
-};
-
-/// Rows of a block that meet some keys together: all of them, or some of its vectors.
-struct Lanes {
-  const float* q;
-  std::ptrdiff_t q_stride;
-  const std::int32_t* first_key;
-  const std::int32_t* last_key;
-  Sums sums;
-};
 
 /// Keys whose largest logit serves as m for those after them: so few are a small part of a tile,
 /// yet the largest of many more is rarely 2^kLag times theirs.
@@ -82,7 +50,7 @@ class Stream {
       block.any = false;
       for (std::int32_t p = 0; p < partitions; ++p) {
         block.part = state_in(item_.states + static_cast<std::size_t>(p) * size, b);
-        if (!visible(block, item_.first_partition + p)) continue;
+        if (!sees_partition(block, item_.first_partition + p)) continue;
         join(block);
       }
       finish(block);
@@ -144,11 +112,6 @@ class Stream {
     b.key_end = b.last_key[b.width - 1];
     b.full_begin = b.first_key[b.width - 1];
     b.full_end = b.last_key[0];
-  }
-
-  static bool visible(const Block& b, std::int32_t partition) {
-    const std::int64_t begin = static_cast<std::int64_t>(partition) * kPartitionKeys;
-    return b.key_begin < b.key_end && b.key_begin < begin + kPartitionKeys && b.key_end > begin;
   }
 
   void pack(const Block& b) const {
@@ -216,32 +179,16 @@ class Stream {
   template <bool Careful>
   void attend_edge(Block& b, const TileView& keys) {
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
-      std::int32_t end = step_from(begin, keys.end);
-      const Vectors seeing = vectors_that_see(b, begin, end);
-      while (end < keys.end && vectors_that_see(b, end, step_from(end, keys.end)) == seeing) {
-        end = step_from(end, keys.end);
-      }
+      // Stretches end where a register tile does.
+      const auto step = [&](std::int32_t key) {
+        return keys.end - key > T::kRows ? key + T::kRows : keys.end;
+      };
+      std::int32_t end = step(begin);
+      const Vectors seeing = vectors_that_see<Arch>(b, begin, end);
+      while (end < keys.end && vectors_that_see<Arch>(b, end, step(end)) == seeing) end = step(end);
       if (seeing.count > 0) attend_keys<Careful, kWidest>(b, seeing, keys.part(begin, end));
       begin = end;
     }
-  }
-
-  /// Stretches end where a register tile does.
-  static std::int32_t step_from(std::int32_t key, std::int32_t end) {
-    return end - key > T::kRows ? key + T::kRows : end;
-  }
-
-  /// Both ends of the rows' intervals move up with the row, so these are neighbours.
-  static Vectors vectors_that_see(const Block& b, std::int32_t begin, std::int32_t end) {
-    constexpr int lanes = kLanes<Arch>;
-    Vectors seeing{0, 0, true};
-    for (std::int32_t v = 0; v < b.vectors; ++v) {
-      const std::int32_t top = v * lanes, bottom = top + lanes - 1;
-      if (b.first_key[top] >= end || b.last_key[bottom] <= begin) continue;
-      if (seeing.count++ == 0) seeing.first = v;
-      seeing.all &= b.first_key[bottom] <= begin && b.last_key[top] >= end;
-    }
-    return seeing;
   }
 
   template <bool Careful, int Count>
@@ -367,7 +314,7 @@ class Stream {
   __attribute__((noinline)) void mask(const Lanes& rows, std::int32_t begin, std::int32_t count) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
-      const auto [first, last] = interval(rows, begin, v);
+      const auto [first, last] = interval<Arch>(rows, begin, v);
       for (std::int32_t j = 0; j < count; ++j) {
         float* const t = weights_ + (j * Count + v) * lanes;
         const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
@@ -382,7 +329,7 @@ class Stream {
   __attribute__((noinline)) void accumulate_visible(const Lanes& rows, const TileView& keys) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
-      const auto [first, last] = interval(rows, keys.begin, v);
+      const auto [first, last] = interval<Arch>(rows, keys.begin, v);
       for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
         float* const o = rows.sums.state.o + x * rows.sums.stride + v * lanes;
         Vec<Arch> sum = rows.sums.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
@@ -395,22 +342,6 @@ class Stream {
         store<Arch>(o, sum);
       }
     }
-  }
-
-  struct Interval {
-    Vec<Arch> first, last;
-  };
-
-  /// The visible keys of vector v's rows, counted from key `begin`; as floats, which are exact
-  /// within a tile.
-  static Interval interval(const Lanes& rows, std::int32_t begin, int v) {
-    constexpr int lanes = kLanes<Arch>;
-    alignas(kAlignment) float first[lanes], last[lanes];
-    for (int i = 0; i < lanes; ++i) {
-      first[i] = static_cast<float>(rows.first_key[v * lanes + i] - begin);
-      last[i] = static_cast<float>(rows.last_key[v * lanes + i] - begin);
-    }
-    return {load<Arch>(first), load<Arch>(last)};
   }
 
   void open_partition(Block& b, std::int32_t partition) {
