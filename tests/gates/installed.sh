@@ -19,6 +19,12 @@ case $kind:$library in
       echo "these should not be exported"
       exit 1
     fi
+    needed=$(readelf -d "$library" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]$/\1/p')
+    grep -q '^libtbb' <<<"$needed"
+    if grep -vE '^(libtbb|libstdc\+\+|libm|libgcc_s|libc|ld-linux-x86-64)\.so' <<<"$needed"; then
+      echo "these should not be needed at run time"
+      exit 1
+    fi
     ;;
   *)
     echo "expected one $kind library, found '$library'"
@@ -26,7 +32,7 @@ case $kind:$library in
     ;;
 esac
 
-cmake -S "$consumer" -B "$work/cmake" -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+cmake -S "$consumer" -B "$work/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
 cmake --build "$work/cmake"
 "$work/cmake/consumer"
 
