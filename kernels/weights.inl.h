@@ -102,13 +102,11 @@ struct Sums {
   const float* guess;     ///< what m may be: that of the keys before, in this partition or the last
 };
 
-/// Whether m may be `m` where `top` is the largest logit; in a partition that has had no other m it
-/// may not be far above its logits either, so that weights of 2⁻¹⁰⁰ of the largest still count.
+/// Whether m may be `m`, an m of keys before, where `top` is the largest logit. It may lie any way
+/// above it: it is not above the row's largest, which is all that kLowestExponent asks.
 template <class Arch>
-HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top, bool fresh) {
-  const Vec<Arch> above = Ops<Arch>::floor(top) - m;
-  if (Ops<Arch>::any(above > splat<Arch>(kLag))) return false;
-  return !fresh || !Ops<Arch>::any(above < splat<Arch>(-kLag));
+HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top) {
+  return !Ops<Arch>::any(Ops<Arch>::floor(top) - m > splat<Arch>(kLag));
 }
 
 /// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
@@ -138,7 +136,7 @@ class GuessedWeights {
   HEED_INLINE bool commit(const Sums& sums) const {
     bool right = true;
 #pragma GCC unroll 8
-    for (int v = 0; v < Count; ++v) right &= may_be_maximum<Arch>(m_[v], top_[v], sums.fresh);
+    for (int v = 0; v < Count; ++v) right &= may_be_maximum<Arch>(m_[v], top_[v]);
     if (!right) return false;
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
@@ -175,7 +173,7 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, co
   bool right = true;
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) {
-    right &= may_be_maximum<Arch>(load<Arch>(sums.guess + v * lanes), m[v], sums.fresh);
+    right &= may_be_maximum<Arch>(load<Arch>(sums.guess + v * lanes), m[v]);
     const Vec<Arch> former = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
     const Mask<Arch> moves = W::moves(top, former);
     m[v] = Ops<Arch>::select(moves, top, former);
