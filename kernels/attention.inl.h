@@ -388,10 +388,7 @@ class Stream {
   }
 
   void finish(Block& b) {
-    if (!b.any) {
-      clear_sums<Arch>(b.total, b.width);
-      clear_output(b.total, b.width);
-    }
+    if (!b.any) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;

@@ -257,7 +257,7 @@ class FewRows {
   }
 
   void finish() {
-    if (!any_) clear(total_);
+    if (!any_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       const float* o = total_.o + r * dims_;
