@@ -1,4 +1,5 @@
-# Sourced by tools/test and tools/bench: installs what is missing, and builds presets.
+# Sourced by tools/test, tools/bench and bench/peers/run: installs what is missing, and builds
+# presets. heed_more_packages, an array, names packages that only the caller needs.
 
 # A Debian machine needs these to build heed, its tests and its benchmarks.
 heed_packages=(
@@ -6,6 +7,7 @@ heed_packages=(
   libtbb-dev libxsimd-dev libopenblas-dev
   libgtest-dev libbenchmark-dev
   libcli11-dev libfmt-dev nlohmann-json3-dev
+  "${heed_more_packages[@]}"
 )
 
 install_packages() {

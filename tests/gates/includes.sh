@@ -5,7 +5,8 @@
 #   kernels/            itself, xsimd, intrinsics, and headers of the standard library without code
 #   runtime/            include/, itself, kernels/abi.h; one file oneTBB
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
-#                       kernels/abi.h and what selects a table; one micro-benchmark OpenBLAS
+#                       kernels/abi.h and what selects a table; one micro-benchmark and one peer
+#                       OpenBLAS; one peer what loads libraries
 set -euo pipefail
 root=$1
 cd "$root"
@@ -39,6 +40,9 @@ allowed() {
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
     bench/micro_*) echo "$(allowed bench/any)|<benchmark/benchmark\.h>|$doors" ;;
+    bench/peers/openblas.cc) echo "$(allowed bench/peers/any)|<cblas\.h>" ;;
+    bench/peers/ggml.cc) echo "$(allowed bench/peers/any)|<dlfcn\.h>" ;;
+    bench/peers/*) echo "$(allowed bench/any)|\"bench/peers/[a-z_0-9]+\.h\"" ;;
     bench/*) echo "$standard|$system|$tools|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tools/*) echo "$standard|$system|$tools|\"(heed|tools|bench|tests/proof)/[a-z_0-9]+\.h\"" ;;
   esac

@@ -33,6 +33,10 @@ bench/runner.cc "runtime/dispatch.h"
 bench/limits.cc <immintrin.h>
 bench/micro_softmax.cc <cblas.h>
 bench/micro_openblas.cc "kernels/abi.h"
+bench/runner.cc "bench/peers/peer.h"
+bench/peers/ggml.cc <cblas.h>
+bench/peers/openblas.cc <dlfcn.h>
+bench/peers/peer.cc "kernels/abi.h"
 tools/info.cc "runtime/features.h"
 tools/info.cc <benchmark/benchmark.h>
 PLANTED

@@ -1,0 +1,145 @@
+// Measures heed and its peers in turn; bench/peers/run starts it and bench/README.md describes it.
+//
+// They take turns on each workload and number of threads, twice, and of each its best counts: the
+// speed of a shared machine drifts, and so hits all alike.
+import { spawnSync } from 'node:child_process';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { UsageError, parseOptions } from './options.mjs';
+import { Table, failures, summarise } from './table.mjs';
+
+const ROUNDS = 2;
+// What OpenBLAS calls them.
+const AVX512_KERNELS = ['skylakex', 'cooperlake', 'sapphirerapids', 'zen4'];
+
+const here = dirname(fileURLToPath(import.meta.url));
+const build = resolve(here, '../../build');
+const installed = resolve(build, 'peers');
+const ggmlLibraries = resolve(installed, 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
+const program = (name) => resolve(build, 'release/bin', name);
+
+/** Installs and builds; what that prints is no part of the table. */
+function prepare() {
+  const { status } = spawnSync(resolve(here, 'prepare'), { stdio: ['ignore', 2, 2] });
+  if (status !== 0) throw new Error('heed and its peers could not be built');
+}
+
+/** Why a program did not do its work, in words. */
+function complaint({ error, signal, status, stderr }) {
+  if (error) return error.message;
+  const last = stderr.trim().split('\n').at(-1);
+  return last || (signal ? `ended by ${signal}` : `ended with status ${status}`);
+}
+
+function run(command, args, environment = process.env) {
+  return spawnSync(command, args, { encoding: 'utf8', env: environment, maxBuffer: 2 ** 26 });
+}
+
+/** The lines of a peer's program. */
+function runPeer(peer, command, args, environment) {
+  const outcome = run(command, args, environment);
+  const lines = (outcome.stdout ?? '').split('\n').filter((line) => line.startsWith('{'))
+    .map((line) => JSON.parse(line));
+  if (lines.length > 0 && !outcome.signal) return lines;
+  return [...lines, { peer, error: complaint(outcome) }];
+}
+
+function runHeed(name, threads, { seconds, isa }) {
+  const file = resolve(installed, 'heed.json');
+  rmSync(file, { force: true });
+  const escaped = name.replace(/[^\w-]/g, '\\$&');
+  const outcome = run(program('heed'), ['bench', '--warm', '--workload', `^${escaped}$`,
+    '--threads', threads, '--seconds', seconds, '--json', file,
+    ...(isa === undefined ? [] : ['--isa', isa])]);
+  if (outcome.status !== 0) return [{ peer: 'heed', error: complaint(outcome) }];
+  const { host, results: [result] } = JSON.parse(readFileSync(file, 'utf8'));
+  return [{ peer: 'heed', kernels: result.isa, cpu: host.model, ...result }];
+}
+
+/** Everything that is timed, in the order of a turn: (name, threads) → lines. */
+function subjects(options, openblas) {
+  const { seconds } = options;
+  return [
+    (name, threads) => runHeed(name, threads, options),
+    (name, threads) => runPeer('onnxruntime', process.execPath,
+      [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed]),
+    (name, threads) => runPeer('ggml', program('heed_peer_ggml'),
+      [name, threads, seconds, ggmlLibraries]),
+    (name, threads) => runPeer('openblas', program('heed_peer_openblas'), [name, threads, seconds],
+      openblas.environment),
+  ];
+}
+
+/**
+ * An OpenBLAS older than the CPU chooses kernels of an older one; then it is asked for those of
+ * SkylakeX. Its settings in the environment do not count: they may be those of another CPU.
+ */
+function chooseOpenblas() {
+  const environment = Object.fromEntries(Object.entries(process.env)
+    .filter(([name]) => !name.startsWith('OPENBLAS_')));
+  const chosen = run(program('heed_peer_openblas'), ['kernels'], environment).stdout?.trim();
+  const avx512 = /^flags\s*:.*\bavx512f\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  if (!chosen || !avx512 || AVX512_KERNELS.includes(chosen.toLowerCase())) {
+    return { environment, remark: '' };
+  }
+  return { environment: { ...environment, OPENBLAS_CORETYPE: 'SkylakeX' },
+    remark: `, by OPENBLAS_CORETYPE (left alone it chooses ${chosen})` };
+}
+
+const pinned = (name) => JSON.parse(readFileSync(resolve(here, 'package.json'), 'utf8'))
+  .dependencies[name];
+
+/** What was compared: known after the first turn. */
+function headline({ best }, openblas) {
+  const kernels = (peer) => best[peer]?.kernels ?? 'none';
+  return [`${best.heed.cpu}; heed: ${kernels('heed')}; ONNX Runtime ${pinned('onnxruntime-node')};`,
+    `ggml of @node-llama-cpp ${pinned('@node-llama-cpp/linux-x64')}: ${kernels('ggml')};`,
+    `OpenBLAS: ${kernels('openblas')}${openblas.remark}`,
+    'f32, warm, best of all runs; ratio: time of the best peer by that of heed', ''].join('\n');
+}
+
+/** One row: every subject in turn, twice. */
+function compare(name, threads, turn) {
+  const lines = [];
+  for (let round = 0; round < ROUNDS; ++round) {
+    for (const subject of turn) lines.push(...subject(name, threads));
+  }
+  return summarise(name, threads, lines);
+}
+
+function compareAll(options) {
+  const openblas = chooseOpenblas();
+  const turn = subjects(options, openblas);
+  const table = new Table(options.workloads.map(({ name }) => name));
+  const results = [];
+  for (const { name } of options.workloads) {
+    for (const threads of options.threads) {
+      const result = compare(name, threads, turn);
+      // Without heed there is nothing to compare with, and the next row would fare no better.
+      if (!('heed' in result.best)) {
+        throw new Error(result.errors.find(({ peer }) => peer === 'heed').error);
+      }
+      if (results.length === 0) console.log(`${headline(result, openblas)}\n${table.head()}`);
+      console.log(table.row(result));
+      results.push(result);
+    }
+  }
+  return results;
+}
+
+function main(words) {
+  const options = parseOptions(words);
+  prepare();
+  const results = compareAll(options);
+  const sentences = failures(results);
+  if (sentences.length > 0) console.log(`\n${sentences.join('\n')}`);
+  if (options.json) writeFileSync(options.json, `${JSON.stringify({ results }, null, 1)}\n`);
+}
+
+try {
+  main(process.argv.slice(2));
+} catch (error) {
+  console.error(`bench/peers/run: ${error.message}`);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}
