@@ -253,6 +253,36 @@ TEST(AttentionEdges, ZerosArePositive) {
   }
 }
 
+// Where only one key has a value, its weight is the output: 2^−110 counts, less does not, on any
+// ISA.
+TEST(AttentionEdges, WeightsEndAtTheSameExponentOnEveryIsa) {
+  for (const float logit : {-110.0F, -110.5F, -111.0F, -120.0F, -140.0F, -300.0F}) {
+    for (const std::int32_t queries : {1, 20}) {
+      CaseSpec spec = small_case(queries, 40);
+      spec.config.scale = 0.69314718F;
+      Case c(spec);
+      for (const Row& row : c.geometry().rows()) {
+        for (std::int64_t x = 0; x < 20; ++x) {
+          c.q()[c.geometry().q(row) + x] = x == 0 ? 1.0F : 0.0F;
+        }
+        for (std::int64_t j = 0; j < 40; ++j) {
+          c.k()[c.geometry().k(row, j)] = j == 0 ? 0.0F : j == 39 ? logit : -400.0F;
+          for (std::int64_t x = 0; x < 12; ++x) {
+            c.v()[c.geometry().v(row, j) + x] = j == 39 ? 1.0F : 0.0F;
+          }
+        }
+      }
+      for (const std::string_view isa : supported_isas()) {
+        SCOPED_TRACE(std::string(isa) + " logit " + std::to_string(logit));
+        const Outputs outputs = run_case(c, on(isa));
+        for (const float x : outputs.out.span()) {
+          ASSERT_TRUE(same_bits(x, logit == -110.0F ? 0x1p-110F : 0.0F)) << x;
+        }
+      }
+    }
+  }
+}
+
 /// Small integers everywhere: logits are exact multiples of one number, so ties are exact.
 void fill_with_integers(Case& c) {
   proof::Random random(c.spec().seed);
