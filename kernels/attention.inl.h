@@ -23,6 +23,10 @@ namespace {
 /// yet the largest of many more is rarely 2^kLag times theirs.
 inline constexpr std::int32_t kFirstKeys = 32;
 
+/// Right guesses in a row after which the next one is made again. A wrong one costs half a tile, a
+/// right one saves a twentieth, and outliers come together.
+inline constexpr std::int32_t kCalm = 2;
+
 template <class T, WeightRule Rule>
 class Stream {
  public:
@@ -131,7 +135,7 @@ class Stream {
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
       block_[b].any = false;
-      block_[b].steady = true;
+      block_[b].calm = kCalm;
     }
     const std::int32_t step = shape_.tile_keys;
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
@@ -203,8 +207,8 @@ class Stream {
     const Lanes lanes = lanes_of(b, vectors);
     if (!vectors.all) {
       weigh<Count>(lanes, keys, true);
-    } else if (!b.steady || !weigh_by_guess<Count>(lanes, keys)) {
-      b.steady = weigh<Count>(lanes, keys, false);
+    } else if (!may_guess(b) || !weigh_by_guess<Count>(b, lanes, keys)) {
+      b.calm = weigh<Count>(lanes, keys, false) ? b.calm + 1 : 0;
     }
     if (Careful && !vectors.all) {
       accumulate_visible<Count>(lanes, keys);
@@ -213,6 +217,11 @@ class Stream {
     }
     b.fresh = false;
     b.masked |= !vectors.all;
+  }
+
+  /// Whether a guess of m will probably be right. Of a block's first keys others' first keys tell.
+  bool may_guess(const Block& b) const {
+    return b.fresh && !b.any ? first_guess_held_ : b.calm >= kCalm;
   }
 
   Lanes lanes_of(const Block& b, Vectors vectors) const {
@@ -235,11 +244,12 @@ class Stream {
   /// guess of m was wrong, or there are too few keys to make it worth while. Where no key has come
   /// before, the first of these give m.
   template <int Count>
-  __attribute__((noinline)) bool weigh_by_guess(const Lanes& lanes, const TileView& keys) {
+  __attribute__((noinline)) bool weigh_by_guess(const Block& b, const Lanes& lanes,
+                                                const TileView& keys) {
     if constexpr (Rule == WeightRule::argmax) {
       return false;
     } else {
-      const bool first = lanes.sums.guess == lanes.sums.state.m && lanes.sums.fresh;
+      const bool first = b.fresh && !b.any;
       const std::int32_t begin = keys.begin + (first ? kFirstKeys : 0);
       if (keys.end - begin < 2 * T::kRows) return false;
       Sums sums = lanes.sums;
@@ -252,7 +262,10 @@ class Stream {
       p.c += (begin - keys.begin) * p.c_stride;
       score_and_weigh<Arch, T::kRows, Count>(p, next_k_, weights);
       if (weights.commit(sums)) return true;
-      if (first) clear_sums<Arch>(sums.state, Count * kLanes<Arch>);
+      if (first) {
+        clear_sums<Arch>(sums.state, Count * kLanes<Arch>);
+        first_guess_held_ = false;
+      }
       return false;
     }
   }
@@ -409,7 +422,8 @@ class Stream {
   int blocks_ = 0;
   Prefetch<Cache::l2> next_k_, next_v_;
   bool finite_ = true;
-  float* weights_ = nullptr;  ///< the tile of logits, then weights: tile_keys × width
+  bool first_guess_held_ = true;  ///< of all blocks so far, from their first keys
+  float* weights_ = nullptr;      ///< the tile of logits, then weights: tile_keys × width
   float* k_copy_ = nullptr;
   float* v_copy_ = nullptr;
 };

@@ -18,7 +18,7 @@ struct Block {
   bool fresh;                         ///< O of `part` has not been written yet
   bool masked;                        ///< a mask was applied in this partition
   bool any;                           ///< `total` holds a state
-  bool steady;                        ///< m was guessed rightly the last time
+  std::int32_t calm;                  ///< how many guesses of m in a row were right, or would be
   float* q;                           ///< Qᵀ, head_dim × width
   std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
   std::int32_t* last_key;
