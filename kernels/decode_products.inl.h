@@ -1,8 +1,7 @@
 // The two products of the kernel for few query rows, over one block of keys at a time:
 //
-//   score_block   logits[r][j] = Σ_x q[r][x] · k[j][x]    lanes are keys: K is transposed in
-//   registers add_values    o[r][x] += Σ_j p[r][j] · v[j][x]        lanes are the values'
-//   dimensions
+//   score_block   logits[r][j] = Σ_x q[r][x] · k[j][x]   lanes are keys, transposed in registers
+//   add_values    o[r][x] += Σ_j p[r][j] · v[j][x]       lanes are the values' dimensions
 //
 // Both keep the canonical order: one fma chain along x for a logit, along the keys for an output.
 //
@@ -10,9 +9,7 @@
 // many short streams that no hardware prefetcher follows; and software prefetches are dropped where
 // many are under way. So the lines of the next block are prefetched, spread over the work on this
 // one, and before a block is used it is read once in address order: most of it is there by then,
-// and the hardware prefetchers bring what is not. Measured on a Zen 5 core that reads 43 GB/s from
-// memory, in GB/s for 1, 4 and 8 query rows of 128: neither 35, 13, -; prefetches alone 32, 23, 16;
-// both 33, 30, 22.
+// and the hardware prefetchers bring what is not. bench/README.md has figures.
 #pragma once
 
 #include "kernels/abi.h"
