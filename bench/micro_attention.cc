@@ -167,8 +167,10 @@ void register_isa(const kernels::KernelTable& kernels) {
   };
   add_exponential("exp2", &kernels::KernelTable::exp2);
   add_exponential("exp", &kernels::KernelTable::exp);
-  for (const ItemBench& item : {ItemBench{48, 128, 64}, ItemBench{192, 512, 64},
-                                ItemBench{192, 512, 128}, ItemBench{1, 4096, 128}, ItemBench{384, 2048, 64}, ItemBench{192, 2048, 64}, ItemBench{384, 2048, 128}}) {
+  for (const ItemBench& item :
+       {ItemBench{48, 128, 64}, ItemBench{192, 512, 64}, ItemBench{192, 512, 128},
+        ItemBench{1, 4096, 128}, ItemBench{384, 2048, 64}, ItemBench{192, 2048, 64},
+        ItemBench{384, 2048, 128}}) {
     add("attend/rows:" + std::to_string(item.rows) + "/keys:" + std::to_string(item.keys) +
             "/dim:" + std::to_string(item.head_dim),
         item);

@@ -142,9 +142,15 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return (dims + 15) / 16 * 16 + 16;
 }
 
+/// Floats of a copy of a tile of keys and values.
+[[maybe_unused]] static constexpr std::size_t tile_copy_floats(const AttentionShape& shape) {
+  return static_cast<std::size_t>(shape.tile_keys) *
+         static_cast<std::size_t>(tile_copy_stride(shape.head_dim) +
+                                  tile_copy_stride(shape.value_head_dim));
+}
+
 /// Floats of scratch that a worker needs: the queries, two states, two visible keys per row, the
-/// tile of weights (few rows' are followed by a vector each), the copies of a tile of keys and of
-/// values.
+/// tile of weights (few rows' are followed by a vector each), and two tiles' copies.
 [[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
                                                                        const KernelTable& table) {
   const std::int32_t lanes = table.lanes;
@@ -156,8 +162,7 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   // Room for a state of item_rows rows, or of fewer in either form.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +
-         tile * static_cast<std::size_t>(tile_copy_stride(shape.head_dim) +
-                                         tile_copy_stride(shape.value_head_dim));
+         2 * tile_copy_floats(shape);
 }
 
 }  // namespace heed::kernels

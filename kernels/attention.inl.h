@@ -19,9 +19,10 @@
 namespace heed::kernels {
 namespace {
 
-/// Keys whose largest logit serves as m for those after them: so few are a small part of a tile,
-/// yet the largest of many more is rarely 2^kLag times theirs.
-inline constexpr std::int32_t kFirstKeys = 32;
+/// A guess of m for rows that have seen no key: right for a tile of n keys whose weights relative
+/// to it sum to n … kLargestSum. For n = 128 that is a log-sum-exp between 4 and 13 (base 2), and
+/// 128 logits that are normal and of variance 1 have 7.7.
+inline constexpr float kFirstGuess = -4.0F;
 
 /// Right guesses in a row after which the next one is made again. A wrong one costs half a tile, a
 /// right one saves a twentieth, and outliers come together.
@@ -36,6 +37,7 @@ class Stream {
   Stream(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
     lay_out(scratch);
+    for (float& m : first_guess_) m = kFirstGuess;
   }
 
   /// Computes the item. Where a mask was applied in a block that ends non-finite, weights of 0 may
@@ -79,8 +81,8 @@ class Stream {
     float* total = part + rows * (dims + 2);
     auto* keys = reinterpret_cast<std::int32_t*>(total + rows * (dims + 2));
     weights_ = reinterpret_cast<float*>(keys + 2 * rows);
-    k_copy_ = weights_ + static_cast<std::ptrdiff_t>(shape_.tile_keys) * kWidest * lanes;
-    v_copy_ = k_copy_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim);
+    copy_[0] = weights_ + static_cast<std::ptrdiff_t>(shape_.tile_keys) * kWidest * lanes;
+    copy_[1] = copy_[0] + tile_copy_floats(shape_);
     blocks_ = 0;
     for (std::int32_t first = 0, left = vectors(); left > 0; ++blocks_) {
       Block& b = block_[blocks_];
@@ -137,13 +139,10 @@ class Stream {
       block_[b].any = false;
       block_[b].calm = kCalm;
     }
-    const std::int32_t step = shape_.tile_keys;
-    for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
-      const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
-      const TileView keys = load_tile(tile > item_.key_begin ? tile : item_.key_begin, next);
-      prefetch_after(keys);
-      for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], keys);
-      tile = next;
+    expect(item_.key_begin, 0, 0);
+    while (expected_.begin < item_.key_end) {
+      const TileView tile = arrive();
+      for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], tile);
     }
     for (int b = 0; b < blocks_; ++b) {
       close_partition(block_[b]);
@@ -152,18 +151,41 @@ class Stream {
     return Careful || finite_;
   }
 
-  /// Keys and values of a tile, copied where that is better for the blocks that will read them.
-  TileView load_tile(std::int32_t begin, std::int32_t end) const {
-    TileView t = tile_in_place(item_, begin, end);
-    if (blocks_ >= kBlocksPerCopy && collides(t.k_stride)) {
-      t.k_stride = copy_rows<Arch>(t.k, t.k_stride, end - begin, shape_.head_dim, k_copy_);
-      t.k = k_copy_;
+  /// Turns to the tile that begins at key `begin`: it will be fetched in so many slices of keys and
+  /// of values, and copied where that is better for the blocks that will read it.
+  void expect(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
+    expected_ = tile_in_place(item_, begin, end_of_tile(begin));
+    copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
+    const auto incoming = [&](const float* rows, std::ptrdiff_t stride, std::int32_t dims,
+                              std::int32_t slices, float* copy) {
+      const bool copies = blocks_ >= kBlocksPerCopy && collides(stride);
+      return Incoming<Arch>({rows, stride, dims}, expected_.end - begin, slices,
+                            copies ? copy : nullptr);
+    };
+    next_k_ = incoming(expected_.k, item_.k_stride, shape_.head_dim, k_slices, copies_);
+    next_v_ = incoming(expected_.v, item_.v_stride, shape_.value_head_dim, v_slices,
+                       copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
+  }
+
+  std::int32_t end_of_tile(std::int32_t begin) const {
+    const std::int32_t end = begin / shape_.tile_keys * shape_.tile_keys + shape_.tile_keys;
+    return end < item_.key_end ? end : item_.key_end;
+  }
+
+  /// The expected tile; the one after it will be fetched by all blocks that see this one, a slice
+  /// with each register tile.
+  TileView arrive() {
+    TileView tile = expected_;
+    const Rows k = next_k_.arrive(), v = next_v_.arrive();
+    tile.k = k.data, tile.k_stride = k.stride;
+    tile.v = v.data, tile.v_stride = v.stride;
+    std::int32_t readers = 0;
+    for (int b = 0; b < blocks_; ++b) {
+      readers += block_[b].key_begin < tile.end && block_[b].key_end > tile.begin;
     }
-    if (blocks_ >= kBlocksPerCopy && collides(t.v_stride)) {
-      t.v_stride = copy_rows<Arch>(t.v, t.v_stride, end - begin, shape_.value_head_dim, v_copy_);
-      t.v = v_copy_;
-    }
-    return t;
+    expect(tile.end, readers * ((tile.end - tile.begin + T::kRows - 1) / T::kRows),
+           readers * ((shape_.value_head_dim + T::kRows - 1) / T::kRows));
+    return tile;
   }
 
   template <bool Careful>
@@ -226,7 +248,7 @@ class Stream {
 
   Lanes lanes_of(const Block& b, Vectors vectors) const {
     const std::int32_t first = vectors.first * kLanes<Arch>;
-    const float* const guess = b.fresh && b.any ? b.total.m : b.part.m;
+    const float* const guess = !b.fresh ? b.part.m : b.any ? b.total.m : first_guess_;
     return {b.q + first,
             b.width,
             b.first_key + first,
@@ -241,33 +263,20 @@ class Stream {
   }
 
   /// The weights of keys that all rows see. False, and nothing is changed but the tile, where the
-  /// guess of m was wrong, or there are too few keys to make it worth while. Where no key has come
-  /// before, the first of these give m.
+  /// guess of m was wrong, or there are too few keys to make it worth while.
   template <int Count>
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const Lanes& lanes,
                                                 const TileView& keys) {
-    if constexpr (Rule == WeightRule::argmax) {
-      return false;
-    } else {
-      const bool first = b.fresh && !b.any;
-      const std::int32_t begin = keys.begin + (first ? kFirstKeys : 0);
-      if (keys.end - begin < 2 * T::kRows) return false;
-      Sums sums = lanes.sums;
-      if (first) {
-        weigh<Count>(lanes, keys.part(keys.begin, begin), false);
-        sums.fresh = false;
-      }
-      GuessedWeights<Arch, Count> weights(sums);
-      Product p = scores<Count>(lanes, keys.part(begin, keys.end));
-      p.c += (begin - keys.begin) * p.c_stride;
-      score_and_weigh<Arch, T::kRows, Count>(p, next_k_, weights);
-      if (weights.commit(sums)) return true;
-      if (first) {
-        clear_sums<Arch>(sums.state, Count * kLanes<Arch>);
-        first_guess_held_ = false;
-      }
-      return false;
-    }
+    const std::int32_t count = keys.end - keys.begin;
+    if (Rule == WeightRule::argmax || count < 2 * T::kRows) return false;
+    const bool first = b.fresh && !b.any;
+    GuessedWeights<Arch, Count> weights(lanes.sums);
+    score_and_weigh<Arch, T::kRows, Count>(scores<Count>(lanes, keys), next_k_, weights);
+    // A first guess must not be above the row's largest logit: it is not where weights are 1 on
+    // average.
+    if (weights.commit(lanes.sums, first ? static_cast<float>(count) : 0.0F)) return true;
+    if (first) first_guess_held_ = false;
+    return false;
   }
 
   /// The weights of any keys. Returns whether the guess of m would have been right.
@@ -301,25 +310,6 @@ class Stream {
         {keys.v, keys.v_stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
          lanes.sums.state.o, lanes.sums.stride, shape_.value_head_dim, lanes.sums.fresh},
         next_v_);
-  }
-
-  /// Has the tile after this one fetched, spread over the register tiles of all blocks that see
-  /// this one: prefetches are dropped where too many are under way.
-  void prefetch_after(const TileView& tile) {
-    std::int32_t readers = 0;
-    for (int b = 0; b < blocks_; ++b) {
-      readers += block_[b].key_begin < tile.end && block_[b].key_end > tile.begin;
-    }
-    const std::int32_t left = item_.key_end - tile.end;
-    const std::int32_t count = left < shape_.tile_keys ? left : shape_.tile_keys;
-    const auto rows = [&](const float* base, std::ptrdiff_t stride, std::int32_t dims,
-                          std::int32_t product_rows) {
-      const std::int32_t slices = readers * ((product_rows + T::kRows - 1) / T::kRows);
-      return Prefetch<Cache::l2>{base + tile.end * stride, stride, count, dims,
-                                 slices > 0 ? (count + slices - 1) / slices : 0};
-    };
-    next_k_ = rows(item_.k, item_.k_stride, shape_.head_dim, tile.end - tile.begin);
-    next_v_ = rows(item_.v, item_.v_stride, shape_.value_head_dim, shape_.value_head_dim);
   }
 
   /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
@@ -420,12 +410,14 @@ class Stream {
   const AttentionItem& item_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
-  Prefetch<Cache::l2> next_k_, next_v_;
+  TileView expected_{};  ///< the next tile, in place
+  Incoming<Arch> next_k_, next_v_;
+  float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;
   bool first_guess_held_ = true;  ///< of all blocks so far, from their first keys
   float* weights_ = nullptr;      ///< the tile of logits, then weights: tile_keys × width
-  float* k_copy_ = nullptr;
-  float* v_copy_ = nullptr;
+  float* copy_[2] = {};      ///< of a tile of keys and values: one is used, one is being written
+  float* copies_ = nullptr;  ///< that of the expected tile
 };
 
 }  // namespace

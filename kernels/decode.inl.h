@@ -145,8 +145,10 @@ class FewRows {
   TileView load_tile(std::int32_t begin, std::int32_t end) const {
     TileView t = tile_in_place(item_, begin, end);
     if (shape_.value_head_dim % kWidth != 0) {
-      t.v_stride = copy_rows<Arch>(t.v, t.v_stride, end - begin, shape_.value_head_dim, v_copy_);
-      t.v = v_copy_;
+      const Rows copy =
+          Incoming<Arch>({t.v, t.v_stride, shape_.value_head_dim}, end - begin, 0, v_copy_)
+              .arrive();
+      t.v = copy.data, t.v_stride = copy.stride;
     }
     return t;
   }

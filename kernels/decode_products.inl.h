@@ -13,6 +13,7 @@
 #pragma once
 
 #include "kernels/abi.h"
+#include "kernels/incoming.inl.h"
 #include "kernels/lanes.inl.h"
 #include "kernels/microkernel.inl.h"
 #include "kernels/transpose.inl.h"
@@ -27,13 +28,6 @@ inline constexpr std::int32_t kBlockKeys = 16;
 /// Registers of the vector unit.
 template <class Arch>
 inline constexpr int kRegisters = kLanes<Arch> == 16 ? 32 : 16;
-
-/// Rows of keys or of values.
-struct Rows {
-  const float* data;
-  std::ptrdiff_t stride;
-  std::int32_t dims;
-};
 
 /// The first `count` rows, 1 … kBlockKeys, after which `left` more will be needed.
 struct KeyBlock {
@@ -52,12 +46,28 @@ HEED_INLINE void read_in_order(const KeyBlock& block) {
   }
 }
 
-/// The block after this one, to be prefetched in `steps` slices.
-HEED_INLINE Prefetch<Cache::l1> prefetch_next(const KeyBlock& block, std::int32_t steps) {
-  const std::int32_t count = block.left < kBlockKeys ? block.left : kBlockKeys;
-  return {block.rows.data + block.count * block.rows.stride, block.rows.stride, count,
-          block.rows.dims, (kBlockKeys + steps - 1) / steps};
-}
+/// The block after this one, of which a slice is prefetched at a time.
+class NextBlock {
+ public:
+  HEED_INLINE NextBlock(const KeyBlock& block, std::int32_t slices)
+      : rows_(block.rows),
+        count_(block.left < kBlockKeys ? block.left : kBlockKeys),
+        slice_((kBlockKeys + slices - 1) / slices) {
+    rows_.data += block.count * rows_.stride;
+  }
+
+  HEED_INLINE void prefetch_slice() {
+    const std::int32_t now = count_ < slice_ ? count_ : slice_;
+    for (std::int32_t j = 0; j < now; ++j, rows_.data += rows_.stride) {
+      prefetch_row<Cache::l1>(rows_.data, rows_.dims);
+    }
+    count_ -= now;
+  }
+
+ private:
+  Rows rows_;
+  std::int32_t count_, slice_;
+};
 
 /// Query rows and their logits, which may be written for whole blocks of keys. Queries are filled
 /// up with zeros to whole vectors.
@@ -94,11 +104,11 @@ __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyB
   constexpr int lanes = kLanes<Arch>, vectors = kBlockKeys / lanes;
   const std::int32_t dims = k.rows.dims;
   read_in_order(k);
-  Prefetch<Cache::l1> next = prefetch_next(k, (dims + lanes - 1) / lanes);
+  NextBlock next(k, (dims + lanes - 1) / lanes);
   Vec<Arch> sum[vectors][Queries];
   clear(sum);
   for (std::int32_t x = 0; x < dims; x += lanes) {
-    next.next();
+    next.prefetch_slice();
 #pragma GCC unroll 4
     for (int b = 0; b < vectors; ++b) {
       Vec<Arch> columns[lanes];
@@ -160,8 +170,7 @@ constexpr int value_vectors(int queries) {
 template <class Arch, int Queries>
 __attribute__((noinline)) void add_values(const FewOutputs& out, const KeyBlock& v) {
   read_in_order(v);
-  Prefetch<Cache::l1> next = prefetch_next(v, 1);
-  next.next();
+  NextBlock(v, 1).prefetch_slice();
   add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(out, v.rows.data, v.rows.stride, v.count,
                                                            v.rows.dims / kLanes<Arch>);
 }

@@ -15,6 +15,7 @@
 #pragma once
 
 #include "kernels/abi.h"
+#include "kernels/incoming.inl.h"
 #include "kernels/simd.inl.h"
 
 namespace heed::kernels {
@@ -71,7 +72,7 @@ HEED_INLINE void multiply_step(const float* a, std::ptrdiff_t a_stride, const fl
   for (int i = 0; i < Rows; ++i) {
     const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) acc[i][v] = Ops<Arch>::fma(x, columns[v], acc[i][v]);
+    for (int v = 0; v < Vectors; ++v) Ops<Arch>::accumulate(x, columns[v], acc[i][v]);
   }
 }
 
@@ -85,32 +86,6 @@ HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, co
     b += b_stride;
   }
 }
-
-/// Where a prefetched line goes, in __builtin_prefetch's terms.
-enum class Cache { l2 = 2, l1 = 3 };
-
-/// Rows that a later product will read, fetched while this one runs: the hardware prefetchers
-/// follow the many short streams of a tile badly. They are fetched in slices, so that the fetches
-/// spread over the work.
-template <Cache Into>
-struct Prefetch {
-  const float* rows = nullptr;
-  std::ptrdiff_t stride = 0;
-  std::int32_t count = 0;  ///< rows left
-  std::int32_t dims = 0;
-  std::int32_t slice = 0;  ///< rows of a slice
-
-  HEED_INLINE void next() {
-    constexpr std::int32_t line = kAlignment / sizeof(float);
-    const std::int32_t now = count < slice ? count : slice;
-    for (std::int32_t j = 0; j < now; ++j, rows += stride) {
-      for (std::int32_t x = 0; x < dims; x += line) {
-        __builtin_prefetch(rows + x, 0, static_cast<int>(Into));
-      }
-    }
-    count -= now;
-  }
-};
 
 /// The operands of multiply_rows, with the distances of their rows; b and c have `Vectors` vectors
 /// a row.
@@ -129,7 +104,7 @@ struct Product {
 /// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
 /// halves, so that a remainder does not fall back to single rows at once.
 template <class Arch, Broadcast Order, int Rows, int Vectors>
-HEED_INLINE void multiply_rows(Product p, Prefetch<Cache::l2>& ahead) {
+HEED_INLINE void multiply_rows(Product p, Incoming<Arch>& ahead) {
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
     ahead.next();

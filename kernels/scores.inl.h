@@ -27,6 +27,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   const float* b = p.b;
   std::ptrdiff_t steps = p.steps;
   for (int v = 0; v < Count; ++v) {
+    Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
       if (steps >= kStepsPerWeight) {
 #pragma GCC unroll 4
@@ -35,17 +36,18 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
         }
         steps -= kStepsPerWeight;
       }
-      weights.weigh(v, logits + (row * Count + v) * kLanes<Arch>);
+      weights.weigh(v, logits + (row * Count + v) * kLanes<Arch>, weight_sum);
       // The sums need all registers: what `weights` holds must not be kept in them.
       asm volatile("" : : : "memory");
     }
+    weights.sum(v) = weight_sum;
   }
   multiply_accumulate<Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
 }
 
 /// The weights of p.rows keys, in place of the logits p.c; at least one register tile.
 template <class Arch, int Rows, int Count>
-HEED_INLINE void score_and_weigh(Product p, Prefetch<Cache::l2>& ahead,
+HEED_INLINE void score_and_weigh(Product p, Incoming<Arch>& ahead,
                                  GuessedWeights<Arch, Count>& weights) {
   constexpr int lanes = kLanes<Arch>;
   float* logits = p.c;
@@ -69,7 +71,7 @@ HEED_INLINE void score_and_weigh(Product p, Prefetch<Cache::l2>& ahead,
   if (p.rows > 0) multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
   for (; logits != end; logits += Count * lanes) {
 #pragma GCC unroll 8
-    for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes);
+    for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));
   }
 }
 

@@ -56,6 +56,7 @@ struct Ops<xsimd::sse2> {
   static HEED_INLINE V max(V a, V b) { return _mm_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm_min_ps(a, b); }
   static HEED_INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) { sum = fma(a, b, sum); }
   /// Largest integer ≤ x. Where |x| ≥ 2²³, and for infinities and NaN, x itself.
   static HEED_INLINE V floor(V x) {
     const __m128 whole = _mm_cvtepi32_ps(_mm_cvttps_epi32(x));
@@ -70,11 +71,13 @@ struct Ops<xsimd::sse2> {
   static HEED_INLINE bool any(M m) { return _mm_movemask_ps(m) != 0; }
   /// True where not (a < b): also where either is NaN.
   static HEED_INLINE M not_less(V a, V b) { return M(_mm_cmpnlt_ps(a, b)); }
-  /// p · 2^n for integers n, p in [1, 2]: 0 where n < lowest (≥ −125); NaN where n or p is NaN.
+  /// p · 2^n for integers n, p in [1, 2]: 0 where n < lowest (≥ −125); NaN where n or p is NaN;
+  /// infinite or NaN where n > 127.
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     const __m128i shifted = _mm_slli_epi32(_mm_cvttps_epi32(n), 23);
     const __m128 scaled = _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(p), shifted));
-    return _mm_and_ps(scaled, _mm_cmpnlt_ps(n, lowest));
+    return _mm_or_ps(_mm_and_ps(scaled, _mm_cmpnlt_ps(n, lowest)),
+                     _mm_cmpgt_ps(n, _mm_set1_ps(127.0F)));
   }
 };
 
@@ -86,6 +89,9 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
   static HEED_INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum.data) : "x"(a.data), "x"(b.data));
+  }
   static HEED_INLINE V floor(V x) { return _mm256_floor_ps(x); }
   static HEED_INLINE V select(M m, V a, V b) { return _mm256_blendv_ps(b, a, m); }
   static HEED_INLINE bool any(M m) { return _mm256_movemask_ps(m) != 0; }
@@ -93,7 +99,8 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     const __m256i shifted = _mm256_slli_epi32(_mm256_cvttps_epi32(n), 23);
     const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shifted));
-    return _mm256_and_ps(scaled, _mm256_cmp_ps(n, lowest, _CMP_NLT_UQ));
+    return _mm256_or_ps(_mm256_and_ps(scaled, _mm256_cmp_ps(n, lowest, _CMP_NLT_UQ)),
+                        _mm256_cmp_ps(n, _mm256_set1_ps(127.0F), _CMP_GT_OQ));
   }
 };
 #endif
@@ -106,6 +113,9 @@ struct Ops<xsimd::avx512dq> {
   static HEED_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
   static HEED_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum.data) : "v"(a.data), "v"(b.data));
+  }
   static HEED_INLINE V floor(V x) {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   }

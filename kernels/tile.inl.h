@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/abi.h"
-#include "kernels/lanes.inl.h"
+#include "kernels/simd.inl.h"
 
 namespace heed::kernels {
 namespace {
@@ -43,20 +43,6 @@ HEED_INLINE TileView tile_in_place(const AttentionItem& item, std::int32_t begin
           item.v_stride,
           begin,
           end};
-}
-
-/// Copies `count` rows, each filled up with zeros to whole vectors; returns the copy's stride.
-template <class Arch>
-std::ptrdiff_t copy_rows(const float* rows, std::ptrdiff_t stride, std::int32_t count,
-                         std::int32_t dims, float* copy) {
-  constexpr int lanes = kLanes<Arch>;
-  const std::ptrdiff_t to = tile_copy_stride(dims);
-  for (std::int32_t j = 0; j < count; ++j, rows += stride, copy += to) {
-    std::int32_t x = 0;
-    for (; x + lanes <= dims; x += lanes) store<Arch>(copy + x, load<Arch>(rows + x));
-    if (x < dims) store<Arch>(copy + x, Part<Arch>(dims - x).load(rows + x, 0.0F));
-  }
-  return to;
 }
 
 }  // namespace

@@ -109,6 +109,11 @@ HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top) {
   return !Ops<Arch>::any(Ops<Arch>::floor(top) - m > splat<Arch>(kLag));
 }
 
+/// The largest sum of a partition's weights if each of them is as large as kLag lets it be: a sum
+/// that is not above it proves the same of |O|, whichever of the weights are large.
+inline constexpr float kLargestSum = kPartitionKeys * 512.0F;
+static_assert(kLag == 8.0F, "512 is 2^(kLag + 1)");
+
 /// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
 /// has done may be thrown away.
 template <class Arch, int Count>
@@ -119,24 +124,29 @@ class GuessedWeights {
     for (int v = 0; v < Count; ++v) {
       m_[v] = load<Arch>(sums.guess + v * kLanes<Arch>);
       l_[v] = load<Arch>(sums.state.l + v * kLanes<Arch>);
-      top_[v] = splat<Arch>(-__builtin_inff());
     }
   }
 
-  /// Vector v of a key.
-  HEED_INLINE void weigh(int v, float* logits) {
+  /// The sum of the weights of vector v.
+  HEED_INLINE Vec<Arch>& sum(int v) { return l_[v]; }
+
+  /// Vector v of a key; its weight is added to `sum`.
+  HEED_INLINE void weigh(int v, float* logits, Vec<Arch>& sum) const {
     const Vec<Arch> t = load<Arch>(logits);
     const Vec<Arch> p = Weights<Arch, WeightRule::exponential>::weight(t, m_[v]);
     store<Arch>(logits, p);
-    top_[v] = Ops<Arch>::max(t, top_[v]);
-    l_[v] = l_[v] + p;
+    sum = sum + p;
   }
 
-  /// False, and nothing is changed, where the guess was wrong.
-  HEED_INLINE bool commit(const Sums& sums) const {
+  /// False, and nothing is changed, where the guess was wrong: where a row's sum is so large that O
+  /// might overflow, or is less than `least`, or NaN.
+  HEED_INLINE bool commit(const Sums& sums, float least) const {
     bool right = true;
 #pragma GCC unroll 8
-    for (int v = 0; v < Count; ++v) right &= may_be_maximum<Arch>(m_[v], top_[v]);
+    for (int v = 0; v < Count; ++v) {
+      right &= !Ops<Arch>::any(Ops<Arch>::not_less(l_[v], splat<Arch>(kLargestSum)) |
+                               (l_[v] < splat<Arch>(least)));
+    }
     if (!right) return false;
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
@@ -147,7 +157,7 @@ class GuessedWeights {
   }
 
  private:
-  Vec<Arch> m_[Count], l_[Count], top_[Count];
+  Vec<Arch> m_[Count], l_[Count];
 };
 
 /// Turns the logits of `keys` keys into weights in place, and brings m, l and O up to date. Returns

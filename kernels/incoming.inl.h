@@ -1,0 +1,87 @@
+// Rows of keys and values on their way to the kernel that will read them.
+//
+// The hardware prefetchers follow the many short streams of a tile badly, and drop software
+// prefetches where too many are under way. So rows are asked for well ahead, in slices that spread
+// over the work on the rows before them. Memory: each line is read once, and written once more
+// where rows are copied.
+#pragma once
+
+#include "kernels/abi.h"
+#include "kernels/lanes.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Rows of keys or of values.
+struct Rows {
+  const float* data;
+  std::ptrdiff_t stride;
+  std::int32_t dims;
+};
+
+/// Where a prefetched line goes, in __builtin_prefetch's terms.
+enum class Cache { l2 = 2, l1 = 3 };
+
+template <Cache Into>
+HEED_INLINE void prefetch_row(const float* row, std::int32_t dims) {
+  constexpr std::int32_t line = kAlignment / sizeof(float);
+  for (std::int32_t x = 0; x < dims; x += line) {
+    __builtin_prefetch(row + x, 0, static_cast<int>(Into));
+  }
+}
+
+/// Copies a row, filled up with zeros to whole vectors.
+template <class Arch>
+HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
+  constexpr int lanes = kLanes<Arch>;
+  std::int32_t x = 0;
+  for (; x + lanes <= dims; x += lanes) store<Arch>(copy + x, load<Arch>(row + x));
+  if (x < dims) store<Arch>(copy + x, Part<Arch>(dims - x).load(row + x, 0.0F));
+}
+
+/// `count` rows that will be needed, fetched into L2 in slices, and a slice later, when they are
+/// there, copied, where a place for a copy is given.
+template <class Arch>
+class Incoming {
+ public:
+  Incoming() = default;
+  HEED_INLINE Incoming(Rows rows, std::int32_t count, std::int32_t slices, float* copy)
+      : rows_(rows),
+        count_(count),
+        slice_(slices > 0 ? (count + slices - 1) / slices : 0),
+        copy_(copy) {}
+
+  /// Goes on by a slice.
+  HEED_INLINE void next() {
+    copy_fetched();
+    const std::int32_t end = count_ - fetched_ < slice_ ? count_ : fetched_ + slice_;
+    for (; fetched_ < end; ++fetched_) {
+      prefetch_row<Cache::l2>(rows_.data + fetched_ * rows_.stride, rows_.dims);
+    }
+  }
+
+  /// The rows, now that they are needed.
+  Rows arrive() {
+    if (copy_ == nullptr) return rows_;
+    fetched_ = count_;
+    copy_fetched();
+    return {copy_, tile_copy_stride(rows_.dims), rows_.dims};
+  }
+
+ private:
+  HEED_INLINE void copy_fetched() {
+    if (copy_ == nullptr) return;
+    for (; copied_ < fetched_; ++copied_) {
+      copy_row<Arch>(rows_.data + copied_ * rows_.stride, rows_.dims,
+                     copy_ + copied_ * tile_copy_stride(rows_.dims));
+    }
+  }
+
+  Rows rows_{};
+  std::int32_t count_ = 0, slice_ = 0;
+  float* copy_ = nullptr;
+  std::int32_t fetched_ = 0, copied_ = 0;
+};
+
+}  // namespace
+}  // namespace heed::kernels
