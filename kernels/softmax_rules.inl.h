@@ -9,12 +9,16 @@
 #pragma once
 
 #include "kernels/exp.inl.h"
+#include "kernels/lanes.inl.h"
 #include "kernels/simd.inl.h"
 
 namespace heed::kernels {
 namespace {
 
 inline constexpr float kMasked = -__builtin_inff();
+
+/// Where every entry is masked or NaN differences are taken from 0, so that none is −∞ − −∞.
+HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
 
 /// A negative factor is a positive one for −x, but entries of −∞ stay masked.
 template <class A, bool Negated>
@@ -102,6 +106,37 @@ class UniformRule {
   }
   HEED_INLINE double reference() const { return 0.0; }
 };
+
+/// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN does
+/// not count.
+template <class Rule>
+class LargestLogit {
+ public:
+  using Arch = typename Rule::Arch;
+
+  HEED_INLINE LargestLogit() {
+#pragma GCC unroll 4
+    for (int u = 0; u < kAccumulators; ++u) part_[u] = splat<Arch>(kMasked);
+  }
+  HEED_INLINE void add(const Rule& rule, Vec<Arch> x, int u) {
+    part_[u] = Ops<Arch>::max(rule.logit(x), part_[u]);
+  }
+  HEED_INLINE float value() const { return reduce<Larger, Arch>(part_); }
+
+ private:
+  Vec<Arch> part_[kAccumulators];
+};
+
+template <class Rule>
+HEED_INLINE float largest_logit(const Rule& rule, const float* x, std::int64_t length) {
+  using Arch = typename Rule::Arch;
+  LargestLogit<Rule> largest;
+  for_each_vector<Arch, kAccumulators>(
+      length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
+        largest.add(rule, access.load(x + i, kMasked), u);
+      });
+  return largest.value();
+}
 
 }  // namespace
 }  // namespace heed::kernels
