@@ -142,8 +142,13 @@ void write_rows_by_rule(const SoftmaxRows& rows) {
     if (negated) return write_rows<Output>(rows, ArgmaxRule<Arch, true>());
     write_rows<Output>(rows, ArgmaxRule<Arch, false>());
   } else {
-    if (negated) return write_rows<Output>(rows, ExponentialRule<Arch, true>(rows.factor));
-    write_rows<Output>(rows, ExponentialRule<Arch, false>(rows.factor));
+    if (negated) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::negative>(rows.factor));
+    }
+    if (rows.factor == 1.0F) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::one>(rows.factor));
+    }
+    write_rows<Output>(rows, ExponentialRule<Arch, Factor::positive>(rows.factor));
   }
 }
 

@@ -17,7 +17,7 @@ namespace heed::kernels {
 namespace {
 
 /// Rows of up to so many floats are kept in scratch until they are normalised: 32 KiB of stack,
-/// which any thread has. It stays in L1 with the two rows that are read.
+/// which any thread has.
 inline constexpr std::int64_t kScratchRow = 8192;
 
 /// x is fetched so many elements ahead of its first use, or a row where that is shorter: 16 KiB

@@ -33,20 +33,25 @@ struct SignedLogits {
   }
 };
 
-template <class A, bool Negated>
-class ExponentialRule : public SignedLogits<A, Negated> {
+enum class Factor { negative, one, positive };
+
+/// A factor of 1 is a positive one that takes fewer operations; the bits are the same.
+template <class A, Factor F>
+class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
  public:
   using V = Vec<A>;
   static constexpr bool kHasLse = true;
   static constexpr bool kFast = true;
 
   HEED_INLINE explicit ExponentialRule(float factor)
-      : magnitude_(Negated ? -factor : factor), half_(magnitude_ < 1.0F ? 0.5F : 1.0F) {}
+      : magnitude_(F == Factor::negative ? -factor : factor),
+        half_(magnitude_ < 1.0F ? 0.5F : 1.0F) {}
 
   HEED_INLINE void relate_to(float top) { top_ = top; }
   /// x − top can overflow where factor · (x − top) does not, if factor is below 1: then both are
   /// halved first and the factor doubled. Halving is exact, or off by 2⁻¹⁵⁰.
   HEED_INLINE V log_weight(V logit) const {
+    if constexpr (F == Factor::one) return logit - splat<A>(top_);
     return Ops<A>::fma(logit, splat<A>(half_), splat<A>(-half_ * top_)) *
            splat<A>(magnitude_ / half_);
   }
