@@ -23,9 +23,9 @@ struct Shape {
 };
 
 // In L2, with rows that stay in registers or do not; in the last cache; from memory, with rows that
-// stay in cache and with rows that do not.
-constexpr Shape kShapes[] = {{1024, 64}, {1024, 61},   {256, 256},
-                             {64, 4096}, {4096, 4096}, {8, 1 << 21}};
+// stay in L1, in L2, or in no cache.
+constexpr Shape kShapes[] = {{1024, 64},   {1024, 61},   {256, 256},  {64, 4096},
+                             {4096, 4096}, {512, 32768}, {8, 1 << 21}};
 
 /// Tensors of one call get different seeds: equal ones would be a special case.
 std::vector<float> normal(std::int64_t n, std::uint64_t seed) {

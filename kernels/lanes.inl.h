@@ -24,7 +24,6 @@ class Part<xsimd::avx512dq> {
     return _mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask_, p);
   }
   HEED_INLINE void store(float* p, V x) const { _mm512_mask_storeu_ps(p, mask_, x); }
-  HEED_INLINE void store_around_cache(float* p, V x) const { store(p, x); }
 
  private:
   __mmask16 mask_;
@@ -45,7 +44,6 @@ class Part<xsimd::fma3<xsimd::avx2>> {
                             _mm256_castsi256_ps(mask_));
   }
   HEED_INLINE void store(float* p, V x) const { _mm256_maskstore_ps(p, mask_, x); }
-  HEED_INLINE void store_around_cache(float* p, V x) const { store(p, x); }
 
  private:
   __m256i mask_;
@@ -69,7 +67,6 @@ class Part<xsimd::sse2> {
     _mm_store_ps(lane, x);
     for (std::int64_t i = 0; i < count_; ++i) p[i] = lane[i];
   }
-  HEED_INLINE void store_around_cache(float* p, V x) const { store(p, x); }
 
  private:
   std::int64_t count_;
@@ -100,7 +97,6 @@ template <class Arch>
 struct Whole {
   HEED_INLINE Vec<Arch> load(const float* p, float) const { return kernels::load<Arch>(p); }
   HEED_INLINE void store(float* p, Vec<Arch> x) const { kernels::store<Arch>(p, x); }
-  HEED_INLINE void store_around_cache(float* p, Vec<Arch> x) const { stream(p, x); }
 };
 
 /// Calls body(access, u, i) for each vector of a row, at elements i, u = 0 … Unroll − 1 saying
@@ -174,11 +170,11 @@ HEED_INLINE float reduce(const Vec<Arch> (&part)[Count]) {
   return reduce<Fold>(fold<Fold, Arch, Count>(part));
 }
 
-/// Σ term(access, i) over the vectors of a row. The sums of kSumChunk elements are taken in float
-/// and added in double: the vectors of a remainder all go to the first accumulator, up to 4 more
-/// than to the others, so with L lanes the relative error is below (kSumChunk / 4L + 3 + log2 4L) ·
-/// 2⁻²⁴ of Σ |term| for rows of any length: (64 + 7), (32 + 8) and (16 + 9) · 2⁻²⁴ for 4, 8 and 16
-/// lanes.
+/// Σ term(access, u, i) over the vectors of a row, in the order of for_each_vector. The sums of
+/// kSumChunk elements are taken in float and added in double: the vectors of a remainder all go to
+/// the first accumulator, up to 4 more than to the others, so with L lanes the relative error is
+/// below (kSumChunk / 4L + 3 + log2 4L) · 2⁻²⁴ of Σ |term| for rows of any length: (64 + 7), (32 +
+/// 8) and (16 + 9) · 2⁻²⁴ for 4, 8 and 16 lanes.
 inline constexpr std::int64_t kSumChunk = 1024;
 
 template <class Arch, class Term>
@@ -192,7 +188,7 @@ HEED_INLINE double sum_over_row(std::int64_t length, Term term) {
     for_each_vector<Arch, kAccumulators>(
         left < kSumChunk ? left : kSumChunk, [&](auto access, int u, std::int64_t i)
                                                  __attribute__((always_inline)) {
-                                                   part[u] = part[u] + term(access, begin + i);
+                                                   part[u] = part[u] + term(access, u, begin + i);
                                                  });
     total += static_cast<double>(reduce<Sum, Arch>(part));
   }

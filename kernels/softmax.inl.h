@@ -7,7 +7,8 @@
 // them and keeps its weights there; one that is too long for that comes from memory each time, and
 // then computing the weights twice is cheaper than writing them twice (Dukhan & Ablavatski 2020).
 // Memory: x is read and y written once; for long rows x is read three times. A large y is written
-// around the caches, which spares reading it first.
+// around the caches, which spares reading it first, and the passes of its rows overlap
+// (softmax_pipeline.inl.h).
 //
 // Error: with z' = z − max z as computed, off by |z'| · 2⁻²³ (two roundings) plus that of factor; w
 // by 2 ULP more; the sum as in lanes.inl.h; the division by 1 ULP.
@@ -15,6 +16,7 @@
 
 #include "kernels/abi.h"
 #include "kernels/log.inl.h"
+#include "kernels/softmax_pipeline.inl.h"
 #include "kernels/softmax_row.inl.h"
 #include "kernels/softmax_rules.inl.h"
 
@@ -25,46 +27,59 @@ namespace {
 /// L2 cache.
 inline constexpr std::int64_t kCachedRow = std::int64_t{1} << 16;
 
-/// Rows of up to so many floats keep their weights in scratch where y is written around the caches:
-/// 32 KiB of stack, which any thread has.
-inline constexpr std::int64_t kScratchRow = 8192;
-
-/// Where every entry is masked or NaN differences are taken from 0, so that none is −∞ − −∞.
-HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
-
-// What is done with a row. A sum of weights of 0 means that all entries are masked (or that there
-// are none); otherwise the sum is 1 or more, or NaN.
+// What is computed from a row's logits and the sum of its weights. A sum of 0 means that all
+// entries are masked (or that there are none); otherwise the sum is 1 or more, or NaN.
 
 struct SoftmaxOutput {
   static constexpr bool kWritesRows = true;
-  template <class Rule, class Row>
-  static HEED_INLINE void write(Rule rule, Row& row, float*) {
-    rule.relate_to(reference_of(row.largest(rule)));
-    const double sum = row.sum_and_keep_weights(rule);
-    row.write_shares(rule, sum == 0.0 ? 0.0F : static_cast<float>(1.0 / sum));
+  static constexpr bool kFromWeights = true;
+  template <class Rule, class V>
+  static HEED_INLINE V unnormalised(const Rule&, V, V weight) {
+    return weight;
+  }
+  static HEED_INLINE float normaliser(double sum) {
+    return sum == 0.0 ? 0.0F : static_cast<float>(1.0 / sum);
+  }
+  template <class V>
+  static HEED_INLINE V normalised(V weight, V share) {
+    return weight * share;
   }
 };
 
 struct LogSoftmaxOutput {
   static constexpr bool kWritesRows = true;
-  template <class Rule, class Row>
-  static HEED_INLINE void write(Rule rule, Row& row, float*) {
-    rule.relate_to(reference_of(row.largest(rule)));
-    const double sum = row.sum_weights(rule);
-    row.write_log_weights(rule, static_cast<float>(log_of_sum(sum)));
+  static constexpr bool kFromWeights = false;
+  template <class Rule, class V>
+  static HEED_INLINE V unnormalised(const Rule& rule, V logit, V) {
+    return rule.log_weight(logit);
+  }
+  static HEED_INLINE float normaliser(double sum) { return static_cast<float>(log_of_sum(sum)); }
+  template <class V>
+  static HEED_INLINE V normalised(V log_weight, V log_sum) {
+    return log_weight - log_sum;
   }
 };
 
 struct LogSumExpOutput {
   static constexpr bool kWritesRows = false;
-  template <class Rule, class Row>
-  static HEED_INLINE void write(Rule rule, Row& row, float* y) {
-    rule.relate_to(reference_of(row.largest(rule)));
-    const double sum = row.sum_weights(rule);
+  static constexpr bool kFromWeights = false;
+  template <class Rule>
+  static HEED_INLINE float of(const Rule& rule, double sum) {
     const double lse = sum == 0.0 ? -__builtin_inf() : rule.reference() + log_of_sum(sum);
-    *y = Rule::kHasLse || sum == 0.0 ? static_cast<float>(lse) : __builtin_nanf("");
+    return Rule::kHasLse || sum == 0.0 ? static_cast<float>(lse) : __builtin_nanf("");
   }
 };
+
+template <class Output, class Rule, class Row>
+HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
+  rule.relate_to(reference_of(row.largest(rule)));
+  const double sum = row.template sum_weights<Output>(rule);
+  if constexpr (Output::kWritesRows) {
+    row.template write<Output>(rule, Output::normaliser(sum));
+  } else {
+    *y = Output::of(rule, sum);
+  }
+}
 
 template <class Output, class Rule, int Count>
 HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
@@ -78,29 +93,30 @@ HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     float* const y = rows.y + r * rows.y_stride;
     RowInRegisters<Rule, Count> row(rule, rows.x + r * rows.x_stride, y, last);
-    Output::write(rule, row, y);
+    write_row<Output>(rule, row, y);
   }
 }
 
-template <class Output, class Rule, bool AroundCache>
-HEED_INLINE void write_long_rows(const SoftmaxRows& rows, Rule rule, float* scratch) {
-  const bool keep = rows.length <= (AroundCache ? kScratchRow : kCachedRow);
+template <class Output, class Rule>
+HEED_INLINE void write_long_rows(const SoftmaxRows& rows, const Rule& rule) {
+  const bool keep = rows.length <= kCachedRow;
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     float* const y = rows.y + r * rows.y_stride;
     const bool last = r + 1 == rows.rows;
-    float* const weights = AroundCache ? scratch : y;
-    RowInMemory<Rule, AroundCache> row({rows.x + r * rows.x_stride, y, keep ? weights : nullptr,
-                                        rows.length, last ? 0 : rows.x_stride,
-                                        last ? 0 : rows.y_stride});
-    Output::write(rule, row, y);
+    RowInMemory<Rule> row({rows.x + r * rows.x_stride, y, rows.length, keep,
+                           last ? 0 : rows.x_stride, last ? 0 : rows.y_stride});
+    write_row<Output>(rule, row, y);
   }
 }
 
-/// Stores that go around the caches need aligned places.
-HEED_INLINE bool rows_are_aligned(const SoftmaxRows& rows) {
-  const auto start = reinterpret_cast<std::uintptr_t>(rows.y);
-  const auto stride = static_cast<std::uintptr_t>(rows.y_stride) * sizeof(float);
-  return (start | stride) % kAlignment == 0;
+/// Rows that the scratch of the pipeline is too short for get there by computing weights twice.
+/// Where a vector is a whole line that takes less time than keeping them in y, whose lines are then
+/// read before they are written; with shorter vectors it takes more. Without weights, or where they
+/// cannot be kept anyway, it costs nothing.
+template <class Output, class Arch>
+HEED_INLINE bool pipeline_pays(std::int64_t length) {
+  constexpr bool twice = !Output::kFromWeights || kLanes<Arch> * sizeof(float) == kAlignment;
+  return twice || length <= kScratchRow || length > kCachedRow;
 }
 
 template <class Output, class Rule>
@@ -111,13 +127,10 @@ void write_rows(const SoftmaxRows& rows, Rule rule) {
     }
   }
   if constexpr (Rule::kFast && Output::kWritesRows) {
-    if (rows.around_cache && rows_are_aligned(rows)) {
-      alignas(kAlignment) float scratch[kScratchRow];
-      write_long_rows<Output, Rule, true>(rows, rule, scratch);
-      return publish_stores();
-    }
+    if (rows.around_cache && pipeline_pays<Output, typename Rule::Arch>(rows.length))
+      return write_rows_around_cache<Output>(rows, rule);
   }
-  write_long_rows<Output, Rule, false>(rows, rule, nullptr);
+  write_long_rows<Output>(rows, rule);
 }
 
 template <class Output, class Arch>
@@ -129,8 +142,13 @@ void write_rows_by_rule(const SoftmaxRows& rows) {
     if (negated) return write_rows<Output>(rows, ArgmaxRule<Arch, true>());
     write_rows<Output>(rows, ArgmaxRule<Arch, false>());
   } else {
-    if (negated) return write_rows<Output>(rows, ExponentialRule<Arch, true>(rows.factor));
-    write_rows<Output>(rows, ExponentialRule<Arch, false>(rows.factor));
+    if (negated) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::negative>(rows.factor));
+    }
+    if (rows.factor == 1.0F) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::one>(rows.factor));
+    }
+    write_rows<Output>(rows, ExponentialRule<Arch, Factor::positive>(rows.factor));
   }
 }
 

@@ -46,7 +46,7 @@ void gradient_rows(const SoftmaxGradientRows& rows) {
     const float* const dy = rows.dy + r * rows.dy_stride;
     float* const dx = rows.dx + r * rows.dx_stride;
     const V sum = splat<Arch>(static_cast<float>(sum_over_row<Arch>(
-        rows.length, [&](auto access, std::int64_t i) __attribute__((always_inline)) {
+        rows.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
           return Gradient::term(access.load(y + i, 0.0F), access.load(dy + i, 0.0F));
         })));
     const V factor = splat<Arch>(rows.factor);

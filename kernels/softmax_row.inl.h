@@ -13,14 +13,14 @@ inline constexpr int kShortRow = 4;
 struct MemoryRow {
   const float* x;
   float* y;
-  float* weights;  ///< where they are kept between the passes: y or scratch; null: computed twice
   std::int64_t length;
+  bool keep;                      ///< keep the weights in y between the passes
   std::ptrdiff_t next_x, next_y;  ///< distance of the next row, 0 for the last
 };
 
 /// A row that is read again for each pass. While one row is computed the next one is fetched into
 /// L2: the hardware prefetchers follow a row, but rest while it is computed and start anew at each.
-template <class Rule, bool AroundCache>
+template <class Rule>
 class RowInMemory {
  public:
   using Arch = typename Rule::Arch;
@@ -28,50 +28,36 @@ class RowInMemory {
 
   HEED_INLINE explicit RowInMemory(const MemoryRow& row) : row_(row) {}
 
-  HEED_INLINE float largest(const Rule& rule) {
-    V part[kAccumulators];
-#pragma GCC unroll 4
-    for (int u = 0; u < kAccumulators; ++u) part[u] = splat<Arch>(kMasked);
-    for_each_vector<Arch, kAccumulators>(
-        row_.length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
-          part[u] = Ops<Arch>::max(rule.logit(access.load(row_.x + i, kMasked)), part[u]);
-        });
-    return reduce<Larger, Arch>(part);
+  HEED_INLINE float largest(const Rule& rule) { return largest_logit(rule, row_.x, row_.length); }
+
+  template <class Output>
+  HEED_INLINE double sum_weights(const Rule& rule) {
+    return Output::kFromWeights && row_.keep ? sum_weights<true>(rule) : sum_weights<false>(rule);
   }
 
-  HEED_INLINE double sum_weights(const Rule& rule) { return sum_weights<false>(rule); }
-
-  HEED_INLINE double sum_and_keep_weights(const Rule& rule) {
-    return row_.weights != nullptr ? sum_weights<true>(rule) : sum_weights<false>(rule);
-  }
-
-  HEED_INLINE void write_shares(const Rule& rule, float share) {
-    const V s = splat<Arch>(share);
-    if (row_.weights != nullptr) {
+  template <class Output>
+  HEED_INLINE void write(const Rule& rule, float normaliser) {
+    const V n = splat<Arch>(normaliser);
+    if (Output::kFromWeights && row_.keep) {
       write(
-          row_.weights, [&](V w) __attribute__((always_inline)) { return w * s; });
+          row_.y, [&](V w) __attribute__((always_inline)) { return Output::normalised(w, n); });
     } else {
       write(
-          row_.x, [&](V x)
-                      __attribute__((always_inline)) { return rule.weight(rule.logit(x)) * s; });
+          row_.x, [&](V x) __attribute__((always_inline)) {
+            const V logit = rule.logit(x);
+            return Output::normalised(Output::unnormalised(rule, logit, rule.weight(logit)), n);
+          });
     }
-  }
-
-  HEED_INLINE void write_log_weights(const Rule& rule, float log_sum) {
-    const V l = splat<Arch>(log_sum);
-    write(
-        row_.x, [&](V x)
-                    __attribute__((always_inline)) { return rule.log_weight(rule.logit(x)) - l; });
   }
 
  private:
   template <bool Keep>
   HEED_INLINE double sum_weights(const Rule& rule) {
     return sum_over_row<Arch>(
-        row_.length, [&](auto access, std::int64_t i) __attribute__((always_inline)) {
+        row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
           fetch<Access::read>(row_.x + row_.next_x + i);
           const V w = rule.weight(rule.logit(access.load(row_.x + i, kMasked)));
-          if constexpr (Keep) access.store(row_.weights + i, w);
+          if constexpr (Keep) access.store(row_.y + i, w);
           return w;
         });
   }
@@ -80,13 +66,8 @@ class RowInMemory {
   HEED_INLINE void write(const float* from, Map map) {
     for_each_vector<Arch, kAccumulators>(
         row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
-          const V y = map(access.load(from + i, 0.0F));
-          if constexpr (AroundCache) {
-            access.store_around_cache(row_.y + i, y);
-          } else {
-            fetch<Access::write>(row_.y + row_.next_y + i);
-            access.store(row_.y + i, y);
-          }
+          fetch<Access::write>(row_.y + row_.next_y + i);
+          access.store(row_.y + i, map(access.load(from + i, 0.0F)));
         });
   }
 
@@ -109,23 +90,18 @@ class RowInRegisters {
 
   HEED_INLINE float largest(const Rule&) { return reduce<Larger, Arch>(logit_); }
 
+  template <class Output>
   HEED_INLINE double sum_weights(const Rule& rule) {
     for_each([&](auto, int u)
                  __attribute__((always_inline)) { weight_[u] = rule.weight(logit_[u]); });
     return static_cast<double>(reduce<Sum, Arch>(weight_));
   }
 
-  HEED_INLINE double sum_and_keep_weights(const Rule& rule) { return sum_weights(rule); }
-
-  HEED_INLINE void write_shares(const Rule&, float share) {
+  template <class Output>
+  HEED_INLINE void write(const Rule& rule, float normaliser) {
     for_each([&](auto access, int u) __attribute__((always_inline)) {
-      access.store(y_ + u * kLanes<Arch>, weight_[u] * splat<Arch>(share));
-    });
-  }
-
-  HEED_INLINE void write_log_weights(const Rule& rule, float log_sum) {
-    for_each([&](auto access, int u) __attribute__((always_inline)) {
-      access.store(y_ + u * kLanes<Arch>, rule.log_weight(logit_[u]) - splat<Arch>(log_sum));
+      const V y = Output::unnormalised(rule, logit_[u], weight_[u]);
+      access.store(y_ + u * kLanes<Arch>, Output::normalised(y, splat<Arch>(normaliser)));
     });
   }
 

@@ -9,12 +9,16 @@
 #pragma once
 
 #include "kernels/exp.inl.h"
+#include "kernels/lanes.inl.h"
 #include "kernels/simd.inl.h"
 
 namespace heed::kernels {
 namespace {
 
 inline constexpr float kMasked = -__builtin_inff();
+
+/// Where every entry is masked or NaN differences are taken from 0, so that none is −∞ − −∞.
+HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
 
 /// A negative factor is a positive one for −x, but entries of −∞ stay masked.
 template <class A, bool Negated>
@@ -29,20 +33,25 @@ struct SignedLogits {
   }
 };
 
-template <class A, bool Negated>
-class ExponentialRule : public SignedLogits<A, Negated> {
+enum class Factor { negative, one, positive };
+
+/// A factor of 1 is a positive one that takes fewer operations; the bits are the same.
+template <class A, Factor F>
+class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
  public:
   using V = Vec<A>;
   static constexpr bool kHasLse = true;
   static constexpr bool kFast = true;
 
   HEED_INLINE explicit ExponentialRule(float factor)
-      : magnitude_(Negated ? -factor : factor), half_(magnitude_ < 1.0F ? 0.5F : 1.0F) {}
+      : magnitude_(F == Factor::negative ? -factor : factor),
+        half_(magnitude_ < 1.0F ? 0.5F : 1.0F) {}
 
   HEED_INLINE void relate_to(float top) { top_ = top; }
   /// x − top can overflow where factor · (x − top) does not, if factor is below 1: then both are
   /// halved first and the factor doubled. Halving is exact, or off by 2⁻¹⁵⁰.
   HEED_INLINE V log_weight(V logit) const {
+    if constexpr (F == Factor::one) return logit - splat<A>(top_);
     return Ops<A>::fma(logit, splat<A>(half_), splat<A>(-half_ * top_)) *
            splat<A>(magnitude_ / half_);
   }
@@ -102,6 +111,37 @@ class UniformRule {
   }
   HEED_INLINE double reference() const { return 0.0; }
 };
+
+/// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN does
+/// not count.
+template <class Rule>
+class LargestLogit {
+ public:
+  using Arch = typename Rule::Arch;
+
+  HEED_INLINE LargestLogit() {
+#pragma GCC unroll 4
+    for (int u = 0; u < kAccumulators; ++u) part_[u] = splat<Arch>(kMasked);
+  }
+  HEED_INLINE void add(const Rule& rule, Vec<Arch> x, int u) {
+    part_[u] = Ops<Arch>::max(rule.logit(x), part_[u]);
+  }
+  HEED_INLINE float value() const { return reduce<Larger, Arch>(part_); }
+
+ private:
+  Vec<Arch> part_[kAccumulators];
+};
+
+template <class Rule>
+HEED_INLINE float largest_logit(const Rule& rule, const float* x, std::int64_t length) {
+  using Arch = typename Rule::Arch;
+  LargestLogit<Rule> largest;
+  for_each_vector<Arch, kAccumulators>(
+      length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
+        largest.add(rule, access.load(x + i, kMasked), u);
+      });
+  return largest.value();
+}
 
 }  // namespace
 }  // namespace heed::kernels

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <random>
 #include <vector>
@@ -181,6 +182,28 @@ TEST_F(SoftmaxTest, MaskedEntriesWeighNothing) {
           expect_reference(x, on_isa(isa, scale, temperature));
           if (HasFailure()) return;
         }
+      }
+    }
+  });
+}
+
+// The kernels have shorter code for a factor of 1, not for −1.
+TEST_F(SoftmaxTest, OneHasTheBitsOfMinusOneForTheOppositeInput) {
+  on_every_isa([&](std::string_view isa) {
+    for (const std::int64_t n : {60, 64, 200, 1027}) {
+      Matrix x(20, n), opposite(20, n), y(20, n), expected(20, n);
+      x.fill(normals(20));
+      for (std::int64_t r = 0; r < 20; ++r) {
+        std::ranges::transform(x.row(r), opposite.row(r).begin(), std::negate());
+      }
+      std::vector<float> lse(20), expected_lse(20);
+      ASSERT_TRUE(log_sum_exp(x.read(), lse.data(), on_isa(isa)).ok());
+      ASSERT_TRUE(log_sum_exp(opposite.read(), expected_lse.data(), on_isa(isa, -1.0F)).ok());
+      expect_same_bits(lse, expected_lse);
+      for (const auto function : {softmax, log_softmax}) {
+        ASSERT_TRUE(function(x.read(), y.write(), on_isa(isa)).ok());
+        ASSERT_TRUE(function(opposite.read(), expected.write(), on_isa(isa, -1.0F)).ok());
+        for (std::int64_t r = 0; r < 20; ++r) expect_same_bits(y.row(r), expected.row(r));
       }
     }
   });
