@@ -39,47 +39,50 @@ HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
   if (x < dims) store<Arch>(copy + x, Part<Arch>(dims - x).load(row + x, 0.0F));
 }
 
-/// `count` rows that will be needed, fetched into L2 in slices, and a slice later, when they are
-/// there, copied, where a place for a copy is given.
+/// Rows between the one that is being fetched and the one that is being copied: with a row for each
+/// register tile (hundreds of cycles) it has come by then, from memory too.
+inline constexpr std::int32_t kRowsUnderWay = 2;
+
+/// `count` rows that will be needed, fetched into L2 in `slices` slices, and, when they are there,
+/// copied, where a place for a copy is given.
 template <class Arch>
 class Incoming {
  public:
   Incoming() = default;
   HEED_INLINE Incoming(Rows rows, std::int32_t count, std::int32_t slices, float* copy)
-      : rows_(rows),
-        count_(count),
-        slice_(slices > 0 ? (count + slices - 1) / slices : 0),
-        copy_(copy) {}
+      : rows_(rows), count_(count), slices_(slices), copy_(copy) {}
 
   /// Goes on by a slice.
   HEED_INLINE void next() {
-    copy_fetched();
-    const std::int32_t end = count_ - fetched_ < slice_ ? count_ : fetched_ + slice_;
-    for (; fetched_ < end; ++fetched_) {
+    if (fetched_ == count_) return;
+    for (due_ += count_; due_ >= slices_; due_ -= slices_) {
+      if (fetched_ == count_) return;
       prefetch_row<Cache::l2>(rows_.data + fetched_ * rows_.stride, rows_.dims);
+      ++fetched_;
+      copy_until(fetched_ - kRowsUnderWay);
     }
   }
 
   /// The rows, now that they are needed.
   Rows arrive() {
     if (copy_ == nullptr) return rows_;
-    fetched_ = count_;
-    copy_fetched();
+    copy_until(count_);
     return {copy_, tile_copy_stride(rows_.dims), rows_.dims};
   }
 
  private:
-  HEED_INLINE void copy_fetched() {
+  HEED_INLINE void copy_until(std::int32_t end) {
     if (copy_ == nullptr) return;
-    for (; copied_ < fetched_; ++copied_) {
+    for (; copied_ < end; ++copied_) {
       copy_row<Arch>(rows_.data + copied_ * rows_.stride, rows_.dims,
                      copy_ + copied_ * tile_copy_stride(rows_.dims));
     }
   }
 
   Rows rows_{};
-  std::int32_t count_ = 0, slice_ = 0;
+  std::int32_t count_ = 0, slices_ = 0;
   float* copy_ = nullptr;
+  std::int32_t due_ = 0;  ///< in 1 / slices_ of a row
   std::int32_t fetched_ = 0, copied_ = 0;
 };
 
