@@ -12,17 +12,6 @@
 namespace heed::detail {
 namespace {
 
-// Lengths, heads and sequences are counted in 32 bits below the public interface.
-constexpr std::int64_t kMaxCount = std::numeric_limits<std::int32_t>::max();
-
-#define HEED_RETURN_IF_ERROR(expression) \
-  if (Status error = (expression); !error.ok()) return error
-
-Status check_range(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value >= low && value <= high) return {};
-  return invalid(name, " (", value, ") must be from ", low, " to ", high);
-}
-
 Status check_config(const AttentionConfig& c) {
   HEED_RETURN_IF_ERROR(check_range("query_heads", c.query_heads, 1, kMaxCount));
   HEED_RETURN_IF_ERROR(check_range("kv_heads", c.kv_heads, 1, kMaxCount));

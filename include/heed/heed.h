@@ -4,5 +4,6 @@
 #include "heed/attention.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
+#include "heed/rotary.h"
 #include "heed/softmax.h"
 #include "heed/status.h"
