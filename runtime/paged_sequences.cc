@@ -82,8 +82,8 @@ Status PagedSequences::extend(std::int32_t id, std::span<std::int64_t> slots,
     const bool shared = more > 0 && filled > 0 && owners_[row[held - 1]] > 1;
     const std::int64_t needed = wanted - held + (shared ? 1 : 0);
     if (needed > free_pages()) {
-      return exhausted("sequence ", id, " needs ", needed, " more of ", owners_.size(),
-                       " pages for ", more, " more tokens; ", free_pages(), " are free");
+      return exhausted("sequence ", id, " needs ", needed, " more pages for ", more,
+                       " more tokens; free pages: ", free_pages(), " of ", owners_.size());
     }
     copy = {};
     if (shared) {

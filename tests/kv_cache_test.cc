@@ -158,12 +158,12 @@ TEST_F(PagedSequencesTest, NothingChangesWhenPagesAreExhausted) {
   const Numbers before = pages(a);
   Slots slots(3, -5);
   PageCopy copy{7, 8, 9};
-  expect_status(
-      sequences_.extend(a, slots, copy), StatusCode::exhausted,
-      "sequence " + std::to_string(a) + " needs 2 more of 6 pages for 3 more tokens; 0 are free");
-  expect_status(
-      sequences_.extend(c, std::span(slots).first(1), copy), StatusCode::exhausted,
-      "sequence " + std::to_string(c) + " needs 1 more of 6 pages for 1 more tokens; 0 are free");
+  expect_status(sequences_.extend(a, slots, copy), StatusCode::exhausted,
+                "sequence " + std::to_string(a) +
+                    " needs 2 more pages for 3 more tokens; free pages: 0 of 6");
+  expect_status(sequences_.extend(c, std::span(slots).first(1), copy), StatusCode::exhausted,
+                "sequence " + std::to_string(c) +
+                    " needs 1 more pages for 1 more tokens; free pages: 0 of 6");
   EXPECT_EQ(slots, Slots(3, -5));
   EXPECT_EQ(copy.from, 7);
   EXPECT_EQ(copy.tokens, 9);
