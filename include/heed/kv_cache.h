@@ -45,7 +45,7 @@ struct PageCopy {
 };
 
 /// Sequences of tokens on a fixed number of pages that count their owners. Everything is allocated
-/// by create; after that an operation costs a few instructions per page that it touches. A call
+/// by create; after that an operation costs a few instructions per page or token it touches. A call
 /// that fails changes nothing: with StatusCode::exhausted where the budget does not suffice, and
 /// with invalid_argument for an id that is not in use. Not for several threads at once, save for
 /// const calls among themselves.
@@ -58,9 +58,9 @@ class HEED_API PagedSequences {
   /// A new, empty sequence. Ids are 0 … sequences − 1, and used again after remove.
   Status add(std::int32_t& id) noexcept;
 
-  /// Room for slots.size() more tokens, whose slots it writes to `slots`. Where the sequence
-  /// shares its last, partly filled page, it gets one of its own: the caller must then do `copy`
-  /// before anything is written to pages, and copies in the order in which they were asked for.
+  /// Makes room for slots.size() more tokens and writes their slots to `slots`. Where the sequence
+  /// shares its last, partly filled page, it gets one of its own in place of it: the caller must
+  /// then do `copy` before anything is appended, and several in the order of their calls.
   Status extend(std::int32_t id, std::span<std::int64_t> slots, PageCopy& copy) noexcept;
 
   /// A new sequence that shares the first `tokens` tokens of `id`, and needs no page for them.
