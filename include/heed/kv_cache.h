@@ -53,6 +53,7 @@ class HEED_API PagedSequences {
  public:
   PagedSequences() noexcept = default;
 
+  /// Allocates for the whole budget. All pages are free, and there is no sequence.
   static Status create(const PageBudget& budget, PagedSequences& sequences) noexcept;
 
   /// A new, empty sequence. Ids are 0 … sequences − 1, and used again after remove.
@@ -76,6 +77,7 @@ class HEED_API PagedSequences {
   std::int64_t tokens(std::int32_t id) const noexcept;
   /// The pages of a sequence, in the order of its tokens; valid until it changes.
   std::span<const std::int32_t> pages(std::int32_t id) const noexcept;
+  /// Pages that no sequence holds.
   std::int64_t free_pages() const noexcept { return static_cast<std::int64_t>(free_pages_.size()); }
 
   /// The page tables of a batch, a row per sequence: row i is at i · stride and begins with the
@@ -115,10 +117,11 @@ struct KvPages {
   float* v = nullptr;
 };
 
+/// What a KvCache holds.
 struct KvCacheConfig {
   /// Of each layer. Keys and values get a buffer each.
   PagedLayout layout = {};
-  std::int64_t layers = 1;           ///< ≥ 1
+  std::int64_t layers = 1;           ///< 1 … 2³¹ − 1
   std::int64_t sequences = 0;        ///< as in PageBudget
   std::int64_t sequence_tokens = 0;  ///< as in PageBudget
 };
@@ -129,6 +132,7 @@ class HEED_API KvCache : private PagedSequences {
  public:
   KvCache() noexcept = default;
 
+  /// Allocates everything; the memory is not initialised.
   static Status create(const KvCacheConfig& config, KvCache& cache) noexcept;
 
   using PagedSequences::add;
@@ -144,10 +148,12 @@ class HEED_API KvCache : private PagedSequences {
   using PagedSequences::pages;
   using PagedSequences::tokens;
 
+  /// Those of the configuration.
   const PagedLayout& layout() const noexcept { return layout_; }
   std::int64_t layers() const noexcept { return layers_; }
   /// The pages of a layer; null for one that does not exist.
   KvPages layer(std::int64_t index) const noexcept;
+  /// Of the memory for keys and values.
   std::size_t bytes() const noexcept { return bytes_; }
 
  private:
@@ -172,8 +178,8 @@ struct NewTokens {
   /// One per token, no slot twice. A token whose slot is negative (padding) is skipped.
   std::span<const std::int64_t> slots = {};
   const Rotary* rotary = nullptr;  ///< rotates the keys on their way; null: they stay as they are
-  std::span<const std::int64_t> positions =
-      {};  ///< one per token where rotary is given; else empty
+  /// One per token where rotary is given, else empty. Those of skipped tokens may be anything.
+  std::span<const std::int64_t> positions = {};
 };
 
 /// Writes the keys and values of new tokens, all heads of one layer, to their slots in `pages`: one

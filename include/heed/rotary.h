@@ -28,6 +28,7 @@ enum class RotaryPairs {
   halves,    ///< i and i + rotary_dim / 2, as in GPT-NeoX and Hugging Face's Llama
 };
 
+/// What a model fixes.
 struct RotaryConfig {
   /// Even, 2 … kMaxHeadDim: dimensions that turn, the first of a vector; others stay.
   std::int64_t rotary_dim = 0;
@@ -44,8 +45,9 @@ class HEED_API Rotary {
  public:
   Rotary() noexcept = default;
 
+  /// Computes positions · rotary_dim numbers, some ten nanoseconds each.
   static Status create(const RotaryConfig& config, Rotary& rotary) noexcept;
-  /// rotary_dim is 0 before create.
+  /// As given to create; before it rotary_dim is 0.
   const RotaryConfig& config() const noexcept { return config_; }
   /// For heed itself: for each position rotary_dim / 2 cosines, then as many sines.
   const float* data() const noexcept { return table_.data(); }
