@@ -45,7 +45,7 @@ class HEED_API Rotary {
  public:
   Rotary() noexcept = default;
 
-  /// Computes positions · rotary_dim numbers, some ten nanoseconds each.
+  /// Computes positions · rotary_dim cosines and sines.
   static Status create(const RotaryConfig& config, Rotary& rotary) noexcept;
   /// As given to create; before it rotary_dim is 0.
   const RotaryConfig& config() const noexcept { return config_; }
