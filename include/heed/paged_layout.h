@@ -5,9 +5,8 @@
 
 namespace heed {
 
-/// Strides of a pool of pages, in elements: the vector of (page, offset within the page, head)
-/// begins at base + page · page_stride + offset · token_stride + head · head_stride. Its elements
-/// are contiguous.
+/// Strides of a pool of pages, in elements: the vector of page p, offset t within the page and head
+/// h begins at base + p · page + t · token + h · head. Its elements are contiguous.
 struct PageStrides {
   std::int64_t page = 0;
   std::int64_t token = 0;
