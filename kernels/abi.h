@@ -86,6 +86,31 @@ struct SoftmaxGradientRows {
   float factor = 1;  ///< scale / T
 };
 
+/// Which dimensions of a vector rotary embedding turns together: none; 2i and 2i + 1; i and
+/// i + rotary_dim / 2.
+enum class RotaryRule : std::int32_t { none, adjacent, halves };
+
+/// Vectors of tokens and the places they go to: each may stay where it is (y = x, the same
+/// strides), else no element of y is one of x.
+struct TokenVectors {
+  const float* x = nullptr;
+  float* y = nullptr;
+  Strides x_stride, y_stride;  ///< y's token stride is that within a page
+  std::ptrdiff_t y_page_stride = 0;
+  std::int64_t page_tokens = 0;
+  /// Token i goes to slots[i] % page_tokens of page slots[i] / page_tokens, or nowhere where that
+  /// is negative; null: to slot i.
+  const std::int64_t* slots = nullptr;
+  std::int64_t tokens = 0;
+  std::int32_t heads = 0, dims = 0;
+  RotaryRule rule = RotaryRule::none;
+  std::int32_t rotary_dim = 0;  ///< even, ≤ dims
+  const std::int64_t* positions = nullptr;
+  /// At p · rotary_dim: rotary_dim / 2 cosines of position p, then as many sines; kAlignment bytes
+  /// more may be read behind the last ones.
+  const float* rotations = nullptr;
+};
+
 struct KernelTable {
   const char* name;
   /// Floats of a vector, and the widest block of query rows in vectors.
@@ -105,6 +130,8 @@ struct KernelTable {
   void (*log_sum_exp)(const SoftmaxRows& rows);
   void (*softmax_gradient)(const SoftmaxGradientRows& rows);
   void (*log_softmax_gradient)(const SoftmaxGradientRows& rows);
+
+  void (*place_tokens)(const TokenVectors& vectors);
 
   /// y[i] = 2^x[i] (0 below 2^−110) and e^x[i], i < n: the exponentials of attention and of
   /// softmax, for their tests.

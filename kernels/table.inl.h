@@ -6,6 +6,7 @@
 #include "kernels/attention.inl.h"
 #include "kernels/decode.inl.h"
 #include "kernels/exp_array.inl.h"
+#include "kernels/rotary.inl.h"
 #include "kernels/softmax.inl.h"
 #include "kernels/softmax_gradient.inl.h"
 
@@ -60,6 +61,7 @@ constexpr KernelTable make_table(const char* name) {
       .log_sum_exp = log_sum_exp_rows<Arch>,
       .softmax_gradient = softmax_gradient_rows<Arch>,
       .log_softmax_gradient = log_softmax_gradient_rows<Arch>,
+      .place_tokens = place_tokens<Arch>,
       .exp2 = exp2_array<Arch>,
       .exp = exp_array<Arch>,
   };

@@ -79,5 +79,15 @@ Status run_shares(int shares, Executor* executor, ShareFunction share, void* con
 
 int default_workers() noexcept { return tbb::info::default_concurrency(); }
 
+Status complete_workers(int asked, int& workers) {
+  // More than any machine has: a typing error, not a wish.
+  constexpr int most = 4096;
+  if (asked < 0 || asked > most) {
+    return invalid("workers (", asked, ") must be from 0 to ", most);
+  }
+  workers = asked == 0 ? default_workers() : asked;
+  return {};
+}
+
 }  // namespace detail
 }  // namespace heed

@@ -18,4 +18,7 @@ Status run_shares(int shares, Executor* executor, ShareFunction share, void* con
 /// Workers to plan for where the caller names none: the CPUs that this process may use.
 int default_workers() noexcept;
 
+/// The number of workers that a caller asks for, 0 standing for the default.
+Status complete_workers(int asked, int& workers);
+
 }  // namespace heed::detail

@@ -1,6 +1,8 @@
 // Sentences for Status.
 #pragma once
 
+#include <cstdint>
+#include <limits>
 #include <new>
 #include <sstream>
 #include <string>
@@ -9,12 +11,30 @@
 
 namespace heed::detail {
 
-/// An invalid_argument Status whose message is the parts, one after the other.
+/// A failure whose message is the parts, one after the other.
 template <class... Parts>
-Status invalid(const Parts&... parts) {
+Status failure(StatusCode code, const Parts&... parts) {
   std::ostringstream text;
   (text << ... << parts);
-  return {StatusCode::invalid_argument, text.str()};
+  return {code, text.str()};
+}
+
+template <class... Parts>
+Status invalid(const Parts&... parts) {
+  return failure(StatusCode::invalid_argument, parts...);
+}
+
+/// Returns the Status of a check where it is not ok.
+#define HEED_RETURN_IF_ERROR(expression) \
+  if (Status error = (expression); !error.ok()) return error
+
+/// Lengths, heads, pages and sequences are counted in 32 bits below the public interface.
+inline constexpr std::int64_t kMaxCount = std::numeric_limits<std::int32_t>::max();
+
+inline Status check_range(const char* name, std::int64_t value, std::int64_t low,
+                          std::int64_t high) {
+  if (value >= low && value <= high) return {};
+  return invalid(name, " (", value, ") must be from ", low, " to ", high);
 }
 
 /// Calls `work`, which may throw, where nothing may be thrown.

@@ -1,16 +1,14 @@
-// Softmax over the rows of a matrix: checked, then cut into chunks of rows that workers take.
+// Softmax over the rows of a matrix: checked, then spread over workers by rows.
 #include "heed/softmax.h"
 
-#include <algorithm>
-#include <atomic>
 #include <cstdint>
 
 #include "kernels/abi.h"
 #include "runtime/dispatch.h"
-#include "runtime/executor.h"
 #include "runtime/float_environment.h"
 #include "runtime/message.h"
 #include "runtime/softmax_validate.h"
+#include "runtime/spread.h"
 
 namespace heed {
 namespace detail {
@@ -19,17 +17,6 @@ namespace {
 using kernels::KernelTable;
 using kernels::SoftmaxGradientRows;
 using kernels::SoftmaxRows;
-
-// Elements of work that pay for waking another worker: it takes some ten microseconds, and a core
-// does one to three elements per nanosecond.
-constexpr std::int64_t kElementsPerWorker = 32768;
-
-// Elements of a chunk, at least: taking one costs less than a thousandth of computing it.
-constexpr std::int64_t kElementsPerChunk = 8192;
-
-// Chunks per worker, where there is work enough: a worker that is held up then delays the end by
-// little.
-constexpr std::int64_t kChunksPerWorker = 8;
 
 // What a row costs besides its elements: two reductions across lanes and a division.
 constexpr std::int64_t kElementsPerRow = 32;
@@ -54,38 +41,13 @@ SoftmaxGradientRows part_of(SoftmaxGradientRows rows, std::int64_t first, std::i
   return rows;
 }
 
-/// A kernel and its rows, from which shares take chunks until none is left.
-template <class KernelRows>
-struct RowWork {
-  void (*kernel)(const KernelRows& rows);
-  KernelRows rows;
-  std::int64_t chunk = 1;
-  std::atomic<std::int64_t> next = 0;
-
-  static void share(void* context, int) {
-    auto& work = *static_cast<RowWork*>(context);
-    const FloatEnvironment environment;
-    for (;;) {
-      const std::int64_t first = work.next.fetch_add(work.chunk, std::memory_order_relaxed);
-      if (first >= work.rows.rows) return;
-      work.kernel(part_of(work.rows, first, std::min(work.chunk, work.rows.rows - first)));
-    }
-  }
-};
-
 /// Runs the kernel over all rows. Rows are never cut, so a result depends on its row alone.
 template <class KernelRows>
-Status spread(void (*kernel)(const KernelRows&), const KernelRows& rows, int workers,
-              Executor* executor) {
-  RowWork<KernelRows> work{kernel, rows};
-  const std::int64_t row = rows.length + kElementsPerRow;
-  const std::int64_t elements = rows.rows > INT64_MAX / row ? INT64_MAX : rows.rows * row;
-  const std::int64_t useful = std::min(rows.rows, elements / kElementsPerWorker);
-  const std::int64_t shares = std::clamp<std::int64_t>(useful, 1, workers);
-  work.chunk = shares == 1 ? std::max<std::int64_t>(rows.rows, 1)
-                           : std::max({std::int64_t{1}, rows.rows / (shares * kChunksPerWorker),
-                                       kElementsPerChunk / row});
-  return run_shares(static_cast<int>(shares), executor, &RowWork<KernelRows>::share, &work);
+Status run_rows(void (*kernel)(const KernelRows&), const KernelRows& rows, int workers,
+                Executor* executor) {
+  return spread(
+      rows.rows, rows.length + kElementsPerRow, workers, executor,
+      [&](std::int64_t first, std::int64_t count) { kernel(part_of(rows, first, count)); });
 }
 
 using SoftmaxKernel = void (*KernelTable::*)(const SoftmaxRows&);
@@ -107,7 +69,7 @@ Status run_softmax(SoftmaxKernel kernel, const ConstRows& x, const NamedRows& ou
                      x.rows, x.length, setting.factor, setting.rule};
     rows.around_cache =
         y != x.data && output_length > 0 && x.rows >= kElementsAroundCache / output_length;
-    return spread(table->*kernel, rows, setting.workers, options.executor);
+    return run_rows(table->*kernel, rows, setting.workers, options.executor);
   });
 }
 
@@ -128,7 +90,7 @@ Status run_gradient(GradientKernel kernel, const ConstRows& y, const ConstRows& 
     if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
     const SoftmaxGradientRows rows{y.data,    dy.data, dx.data,  y.stride,      dy.stride,
                                    dx.stride, y.rows,  y.length, setting.factor};
-    return spread(table->*kernel, rows, setting.workers, options.executor);
+    return run_rows(table->*kernel, rows, setting.workers, options.executor);
   });
 }
 

@@ -11,9 +11,6 @@
 namespace heed::detail {
 namespace {
 
-// More workers than any machine has: a typing error, not a wish.
-constexpr int kMaxWorkers = 4096;
-
 // An offset in bytes must fit a pointer difference.
 constexpr std::int64_t kMaxElements =
     std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
@@ -108,10 +105,7 @@ Status check_options(const SoftmaxOptions& options, SoftmaxSetting& setting) {
   if (!(temperature >= 0.0F)) {
     return invalid("temperature (", temperature, ") must be 0 or more, or infinity");
   }
-  if (options.workers < 0 || options.workers > kMaxWorkers) {
-    return invalid("workers (", options.workers, ") must be from 0 to ", kMaxWorkers);
-  }
-  setting.workers = options.workers == 0 ? default_workers() : options.workers;
+  if (Status fault = complete_workers(options.workers, setting.workers); !fault.ok()) return fault;
   setting.factor = temperature == 0.0F ? scale : scale / temperature;
   if (!std::isfinite(setting.factor)) {
     return invalid("scale / temperature (", scale, " / ", temperature,

@@ -1,32 +1,16 @@
 #include "runtime/validate.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
-#include <utility>
 
 #include "runtime/executor.h"
 #include "runtime/message.h"
+#include "runtime/strides.h"
 
 namespace heed::detail {
 namespace {
-
-// Lengths, heads and sequences are counted in 32 bits below the public interface.
-constexpr std::int64_t kMaxCount = std::numeric_limits<std::int32_t>::max();
-
-// More workers than any machine has: a typing error, not a wish.
-constexpr int kMaxWorkers = 4096;
-
-#define HEED_RETURN_IF_ERROR(expression) \
-  if (Status error = (expression); !error.ok()) return error
-
-Status check_range(const char* name, std::int64_t value, std::int64_t low, std::int64_t high) {
-  if (value >= low && value <= high) return {};
-  return invalid(name, " (", value, ") must be from ", low, " to ", high);
-}
 
 Status check_config(const AttentionConfig& c) {
   HEED_RETURN_IF_ERROR(check_range("query_heads", c.query_heads, 1, kMaxCount));
@@ -106,48 +90,10 @@ Extent extent_of(const Lengths& l, std::int64_t sequences, std::int64_t heads, s
   return {sequences, l.length, heads, dims};
 }
 
-/// Every element's offset must be a number of bytes that a pointer difference can hold.
-Status check_extent(const char* name, const Layout& layout, const Extent& e) {
-  if (e.empty()) return {};
-  constexpr std::int64_t limit = std::numeric_limits<std::ptrdiff_t>::max() / 4;
-  std::int64_t reach = e.dims;
-  const std::pair<std::int64_t, std::int64_t> terms[] = {{e.sequences - 1, layout.sequence_stride},
-                                                         {e.tokens - 1, layout.token_stride},
-                                                         {e.heads - 1, layout.head_stride}};
-  for (const auto& [count, stride] : terms) {
-    std::int64_t term = 0;
-    constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
-    if (stride == lowest || __builtin_mul_overflow(count, stride, &term) || term == lowest ||
-        __builtin_add_overflow(reach, std::abs(term), &reach) || reach > limit) {
-      return invalid("the layout of ", name, " (sequence_stride ", layout.sequence_stride,
-                     ", token_stride ", layout.token_stride, ", head_stride ", layout.head_stride,
-                     ") reaches beyond the address space");
-    }
-  }
-  return {};
-}
-
-/// No two elements of an output may share their place. Sorted by size, each stride must pass over
-/// all that the smaller ones reach.
-Status check_disjoint(const char* name, const Layout& layout, const Extent& e) {
-  if (e.empty()) return {};
-  std::array<std::pair<std::int64_t, std::int64_t>, 3> axes = {{
-      {std::abs(layout.sequence_stride), e.sequences},
-      {std::abs(layout.token_stride), e.tokens},
-      {std::abs(layout.head_stride), e.heads},
-  }};
-  std::sort(axes.begin(), axes.end());
-  std::int64_t reach = e.dims;
-  for (const auto& [stride, count] : axes) {
-    if (count <= 1) continue;
-    if (stride < reach) {
-      return invalid("the layout of ", name, " (sequence_stride ", layout.sequence_stride,
-                     ", token_stride ", layout.token_stride, ", head_stride ", layout.head_stride,
-                     ") lets elements overlap: a stride of ", stride, " must be at least ", reach);
-    }
-    reach += stride * (count - 1);
-  }
-  return {};
+Axes axes_of(const Layout& layout, const Extent& e) {
+  return {{{"sequence_stride", layout.sequence_stride, e.sequences},
+           {"token_stride", layout.token_stride, e.tokens},
+           {"head_stride", layout.head_stride, e.heads}}};
 }
 
 /// Whether a contiguous tensor of this extent fits the address space; the default layouts are
@@ -184,13 +130,13 @@ Status complete_layouts(const Batch& batch, Description& d) {
   d.v = batch.v.value_or(contiguous(v));
   d.out = batch.out.value_or(contiguous(out));
   d.lse = batch.lse.value_or(lse.empty() ? Layout() : Layout::bhsd(lse.tokens, lse.heads, 1));
-  HEED_RETURN_IF_ERROR(check_extent("q", d.q, q));
-  HEED_RETURN_IF_ERROR(check_extent("k", d.k, k));
-  HEED_RETURN_IF_ERROR(check_extent("v", d.v, v));
-  HEED_RETURN_IF_ERROR(check_extent("out", d.out, out));
-  HEED_RETURN_IF_ERROR(check_extent("lse", d.lse, lse));
-  HEED_RETURN_IF_ERROR(check_disjoint("out", d.out, out));
-  return check_disjoint("lse", d.lse, lse);
+  HEED_RETURN_IF_ERROR(check_reach("q", axes_of(d.q, q), q.dims));
+  HEED_RETURN_IF_ERROR(check_reach("k", axes_of(d.k, k), k.dims));
+  HEED_RETURN_IF_ERROR(check_reach("v", axes_of(d.v, v), v.dims));
+  HEED_RETURN_IF_ERROR(check_reach("out", axes_of(d.out, out), out.dims));
+  HEED_RETURN_IF_ERROR(check_reach("lse", axes_of(d.lse, lse), lse.dims));
+  HEED_RETURN_IF_ERROR(check_apart("out", axes_of(d.out, out), out.dims));
+  return check_apart("lse", axes_of(d.lse, lse), lse.dims);
 }
 
 Status check_row_counts(const Description& d) {
@@ -209,8 +155,7 @@ Status check_row_counts(const Description& d) {
 }
 
 Status check_options(const PlanOptions& options, Description& d) {
-  HEED_RETURN_IF_ERROR(check_range("workers", options.workers, 0, kMaxWorkers));
-  d.workers = options.workers == 0 ? default_workers() : options.workers;
+  HEED_RETURN_IF_ERROR(complete_workers(options.workers, d.workers));
   const int tile = options.tile_keys;
   const bool power = tile > 0 && (tile & (tile - 1)) == 0;
   if (tile != 0 && (!power || tile < 16 || tile > kernels::kPartitionKeys)) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 
 #include "heed/export.h"
 #include "heed/status.h"
@@ -30,6 +31,13 @@ class HEED_API Executor {
 
  private:
   std::unique_ptr<Arena> arena_;
+};
+
+/// How a single pass over rows is run.
+struct RunOptions {
+  std::string_view isa = {};     ///< force an ISA by name; empty: HEED_ISA, else the best
+  int workers = 0;               ///< the most workers; 0: one per CPU of this process
+  Executor* executor = nullptr;  ///< default: the caller's arena
 };
 
 }  // namespace heed

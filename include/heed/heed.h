@@ -4,5 +4,8 @@
 #include "heed/attention.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
+#include "heed/kv_cache.h"
+#include "heed/paged_layout.h"
+#include "heed/rotary.h"
 #include "heed/softmax.h"
 #include "heed/status.h"

@@ -13,7 +13,8 @@ enum class StatusCode {
   invalid_argument,  ///< the caller's description is wrong; the message names field, value and rule
   unsupported,       ///< valid, but not on this processor or in this build
   out_of_memory,     ///< an allocation failed
-  internal,          ///< a fault of heed itself, or of the executor below it
+  exhausted,  ///< a budget that the caller has fixed, of pages or sequences, does not suffice
+  internal,   ///< a fault of heed itself, or of the executor below it
 };
 
 /// The result of a call: a code, and for a failure a sentence written for whoever made the mistake,

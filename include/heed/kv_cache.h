@@ -1,0 +1,192 @@
+// A paged cache of keys and values (Kwon et al., "Efficient Memory Management for Large Language
+// Model Serving with PagedAttention", arXiv 2309.06180).
+//
+// Token t of a sequence lies in the (t / page_tokens)th page of the sequence, at offset t %
+// page_tokens: in the slot page · page_tokens + offset. Sequences that share a prefix share its
+// pages; a page that is partly filled is copied when one of them writes to it.
+//
+//   PagedSequences   which page holds what, for storage that the caller has
+//   KvCache          the same with memory for the keys and values of several layers
+//   append           writes the keys and values of new tokens to their slots
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "heed/attention.h"
+#include "heed/executor.h"
+#include "heed/export.h"
+#include "heed/paged_layout.h"
+#include "heed/rotary.h"
+#include "heed/status.h"
+
+namespace heed {
+
+/// What PagedSequences may hand out.
+struct PageBudget {
+  std::int64_t pages = 0;        ///< 1 … 2³¹ − 1
+  std::int64_t page_tokens = 0;  ///< tokens of a page, 1 … 2³¹ − 1
+  std::int64_t sequences = 0;    ///< at once, 1 … 2³¹ − 1
+  /// The most tokens of one sequence; 0: as many as the pages hold. It bounds the page tables: four
+  /// bytes for each page that each sequence may have.
+  std::int64_t sequence_tokens = 0;
+};
+
+/// The first `tokens` tokens of page `from` must be copied to page `to`, in every layer. 0 tokens:
+/// there is nothing to copy.
+struct PageCopy {
+  std::int32_t from = -1;
+  std::int32_t to = -1;
+  std::int32_t tokens = 0;
+};
+
+/// Sequences of tokens on a fixed number of pages that count their owners. Everything is allocated
+/// by create; after that an operation costs a few instructions per page or token it touches. A call
+/// that fails changes nothing: with StatusCode::exhausted where the budget does not suffice, and
+/// with invalid_argument for an id that is not in use. Not for several threads at once, save for
+/// const calls among themselves.
+class HEED_API PagedSequences {
+ public:
+  PagedSequences() noexcept = default;
+
+  /// Allocates for the whole budget. All pages are free, and there is no sequence.
+  static Status create(const PageBudget& budget, PagedSequences& sequences) noexcept;
+
+  /// A new, empty sequence. Ids are 0 … sequences − 1, and used again after remove.
+  Status add(std::int32_t& id) noexcept;
+
+  /// Makes room for slots.size() more tokens and writes their slots to `slots`. Where the sequence
+  /// shares its last, partly filled page, it gets one of its own in place of it: the caller must
+  /// then do `copy` before anything is appended, and several in the order of their calls.
+  Status extend(std::int32_t id, std::span<std::int64_t> slots, PageCopy& copy) noexcept;
+
+  /// A new sequence that shares the first `tokens` tokens of `id`, and needs no page for them.
+  Status fork(std::int32_t id, std::int64_t tokens, std::int32_t& child) noexcept;
+
+  /// Forgets all but the first `tokens` tokens, for instance those that were speculated in vain.
+  Status truncate(std::int32_t id, std::int64_t tokens) noexcept;
+
+  /// Ends a sequence. Pages that no other sequence shares are free again.
+  Status remove(std::int32_t id) noexcept;
+
+  /// Tokens of a sequence; −1 where the id is not in use.
+  std::int64_t tokens(std::int32_t id) const noexcept;
+  /// The pages of a sequence, in the order of its tokens; valid until it changes.
+  std::span<const std::int32_t> pages(std::int32_t id) const noexcept;
+  /// Pages that no sequence holds.
+  std::int64_t free_pages() const noexcept { return static_cast<std::int64_t>(free_pages_.size()); }
+
+  /// The page tables of a batch, a row per sequence: row i is at i · stride and begins with the
+  /// pages of ids[i]; what lies behind them stays as it is. `table` has ids.size() · stride
+  /// elements.
+  Status block_table(std::span<const std::int32_t> ids, std::int64_t stride,
+                     std::span<std::int32_t> table) const noexcept;
+
+  /// The page tables of a batch as CSR: the pages of ids[i] are indices[indptr[i]] …
+  /// indices[indptr[i + 1] − 1]. `indptr` has ids.size() + 1 elements, `indices` at least as many
+  /// as there are pages in all.
+  Status page_lists(std::span<const std::int32_t> ids, std::span<std::int32_t> indptr,
+                    std::span<std::int32_t> indices) const noexcept;
+
+ private:
+  Status check_id(std::int32_t id) const;
+  Status check_ids(std::span<const std::int32_t> ids) const;
+  Status check_prefix(std::int32_t id, std::int64_t prefix) const;
+  std::int64_t pages_for(std::int64_t tokens) const;
+  std::int32_t* row(std::int32_t id) const;
+  std::int32_t take_page();
+  void release_page(std::int32_t page);
+
+  std::int64_t page_tokens_ = 1;
+  std::int64_t sequence_tokens_ = 0;
+  std::int64_t row_pages_ = 0;              ///< a sequence has no more
+  std::vector<std::int64_t> tokens_;        ///< of each sequence; −1 where the id is not in use
+  std::vector<std::int32_t> owners_;        ///< of each page: sequences that hold it
+  std::vector<std::int32_t> free_ids_;      ///< the next one last
+  std::vector<std::int32_t> free_pages_;    ///< the next one last
+  std::unique_ptr<std::int32_t[]> tables_;  ///< the pages of each sequence: rows of row_pages_
+};
+
+/// The pages of one layer, as PagedLayout describes them.
+struct KvPages {
+  float* k = nullptr;
+  float* v = nullptr;
+};
+
+/// What a KvCache holds.
+struct KvCacheConfig {
+  /// Of each layer. Keys and values get a buffer each.
+  PagedLayout layout = {};
+  std::int64_t layers = 1;           ///< 1 … 2³¹ − 1
+  std::int64_t sequences = 0;        ///< as in PageBudget
+  std::int64_t sequence_tokens = 0;  ///< as in PageBudget
+};
+
+/// PagedSequences with memory for the keys and values of `layers` layers: one allocation, in huge
+/// pages where the system has them, which takes up physical memory only as it is written to.
+class HEED_API KvCache : private PagedSequences {
+ public:
+  KvCache() noexcept = default;
+
+  /// Allocates everything; the memory is not initialised.
+  static Status create(const KvCacheConfig& config, KvCache& cache) noexcept;
+
+  using PagedSequences::add;
+  using PagedSequences::fork;
+  using PagedSequences::remove;
+  using PagedSequences::truncate;
+  /// As PagedSequences::extend; a page that must be copied is copied, in all layers.
+  Status extend(std::int32_t id, std::span<std::int64_t> slots) noexcept;
+
+  using PagedSequences::block_table;
+  using PagedSequences::free_pages;
+  using PagedSequences::page_lists;
+  using PagedSequences::pages;
+  using PagedSequences::tokens;
+
+  /// Those of the configuration.
+  const PagedLayout& layout() const noexcept { return layout_; }
+  std::int64_t layers() const noexcept { return layers_; }
+  /// The pages of a layer; null for one that does not exist.
+  KvPages layer(std::int64_t index) const noexcept;
+  /// Of the memory for keys and values.
+  std::size_t bytes() const noexcept { return bytes_; }
+
+ private:
+  struct Free {
+    void operator()(float* memory) const noexcept;
+  };
+
+  PagedLayout layout_;
+  std::int64_t layers_ = 0;
+  std::int64_t k_elements_ = 0;  ///< of one layer
+  std::int64_t v_elements_ = 0;
+  std::size_t bytes_ = 0;
+  std::unique_ptr<float[], Free> memory_;  ///< for each layer its keys, then its values
+};
+
+/// Keys and values of new tokens, [token, head, dim].
+struct NewTokens {
+  const float* k = nullptr;
+  const float* v = nullptr;
+  /// Default: contiguous. The sequence stride is not used.
+  std::optional<Layout> k_layout = {}, v_layout = {};
+  /// One per token, no slot twice. A token whose slot is negative (padding) is skipped.
+  std::span<const std::int64_t> slots = {};
+  const Rotary* rotary = nullptr;  ///< rotates the keys on their way; null: they stay as they are
+  /// One per token where rotary is given, else empty. Those of skipped tokens may be anything.
+  std::span<const std::int64_t> positions = {};
+};
+
+/// Writes the keys and values of new tokens, all heads of one layer, to their slots in `pages`: one
+/// pass, nothing else is written, nothing allocated. New tokens may not overlap pages. Calls for
+/// different layers, or for different slots of one, may run at once. Fails before anything is
+/// written where a slot or position does not exist.
+HEED_API Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& tokens,
+                       const RunOptions& options = {}) noexcept;
+
+}  // namespace heed

@@ -1,0 +1,18 @@
+// Checks of a PagedLayout, for whoever is given one.
+#pragma once
+
+#include <cstdint>
+
+#include "heed/paged_layout.h"
+#include "heed/status.h"
+
+namespace heed::detail {
+
+/// Whether every element of keys and of values has a place of its own in the address space.
+Status check_paged_layout(const PagedLayout& layout);
+
+/// Elements from the first of a pool to behind its last. The layout is valid.
+std::int64_t pool_elements(const PagedLayout& layout, const PageStrides& strides,
+                           std::int64_t dims);
+
+}  // namespace heed::detail

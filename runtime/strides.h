@@ -1,0 +1,29 @@
+// Whether the elements that strides describe fit the address space and stay apart.
+#pragma once
+
+#include <array>
+#include <cstdint>
+
+#include "heed/status.h"
+
+namespace heed::detail {
+
+/// One dimension of a strided tensor: its indices 0 … count − 1 are multiplied by the stride.
+struct Axis {
+  const char* name;  ///< what the caller calls the stride
+  std::int64_t stride;
+  std::int64_t count;
+};
+
+/// The strided dimensions of a tensor. Its last one is contiguous.
+using Axes = std::array<Axis, 3>;
+
+/// Every element's offset must be a number of bytes that a pointer difference can hold. `dims` is
+/// the extent of the last dimension.
+Status check_reach(const char* tensor, const Axes& axes, std::int64_t dims);
+
+/// No two elements may share their place: sorted by size, each stride must pass over all that the
+/// smaller ones reach. The axes have passed check_reach.
+Status check_apart(const char* tensor, const Axes& axes, std::int64_t dims);
+
+}  // namespace heed::detail
