@@ -26,6 +26,22 @@ void describe_masks(std::ostream& text, const AttentionConfig& c) {
                               : "\n");
 }
 
+/// The sizes of tiles and items, and of the caches that they are made for.
+void describe_sizes(std::ostream& text, const detail::PlanData& p) {
+  const detail::RowShape rows = p.row_shape();
+  const detail::TileSizes sizes{p.shape.tile_keys, p.shape.item_rows};
+  const detail::CacheSizes caches = detail::assumed(p.caches);
+  const auto part = [&](std::int64_t bytes, std::int64_t cache, std::int64_t told) {
+    text << (bytes + 1023) / 1024 << " of " << cache / 1024 << (told > 0 ? "" : " assumed")
+         << " KiB of ";
+  };
+  text << "tiles: of " << sizes.tile_keys << " keys (";
+  part(detail::l1d_bytes(rows, sizes.tile_keys), caches.l1d, p.caches.l1d);
+  text << "L1d), for items of up to " << sizes.item_rows << " rows (with two tiles ";
+  part(detail::l2_bytes(rows, sizes), caches.l2, p.caches.l2);
+  text << "L2)\n";
+}
+
 void describe(std::ostream& text, const detail::PlanData& p) {
   const kernels::KernelTable& k = *p.kernels;
   const kernels::AttentionShape& s = p.shape;
@@ -33,8 +49,8 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << "heads: " << p.config.query_heads << " query, " << p.config.kv_heads
        << " key/value; head_dim " << s.head_dim << ", value_head_dim " << s.value_head_dim << "\n"
        << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
-       << k.lanes * k.block_vectors << ", tiles of " << s.tile_keys << " keys, items of up to "
-       << s.item_rows << " rows\n";
+       << k.lanes * k.block_vectors << "\n";
+  describe_sizes(text, p);
   describe_masks(text, p.config);
   text << "weights: "
        << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"

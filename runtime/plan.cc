@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "heed/attention.h"
+#include "heed/cpu.h"
 #include "runtime/dispatch.h"
 #include "runtime/float_environment.h"
 #include "runtime/message.h"
@@ -19,10 +20,6 @@ namespace heed::detail {
 namespace {
 
 using kernels::kPartitionKeys;
-
-/// Keys per tile. The weights of a block (48 lanes) are then 24 KiB, which stays in L1 next to the
-/// rows of values that stream past; half or twice as many cost a percent.
-constexpr int kTileKeys = 128;
 
 /// Items per worker below which rows are spread over more, smaller items: with the longest first,
 /// the last to finish then overruns by at most a few percent of the whole.
@@ -72,6 +69,7 @@ class Planner {
 
   void build() {
     fill_shape();
+    choose_sizes();
     const std::int64_t vectors = item_vectors();
     for (std::int32_t b = 0; b < d_.sequences; ++b) cut_sequence(b, vectors);
     const std::size_t states = split_long_items();
@@ -114,13 +112,19 @@ class Planner {
     }
   }
 
+  void choose_sizes() {
+    const CpuInfo& cpu = cpu_info();
+    plan_.caches = {cpu.l1d_bytes, cpu.l2_bytes};
+    plan_.tiles = choose_tiles(plan_.caches, plan_.row_shape(), d_.tiles);
+    plan_.shape.tile_keys = plan_.tiles.tile_keys;
+  }
+
   void fill_shape() {
     const AttentionConfig& c = d_.config;
     kernels::AttentionShape& shape = plan_.shape;
     shape.head_dim = static_cast<std::int32_t>(c.head_dim);
     shape.value_head_dim = static_cast<std::int32_t>(c.value_head_dim);
     shape.group = static_cast<std::int32_t>(group());
-    shape.tile_keys = d_.tile_keys != 0 ? d_.tile_keys : kTileKeys;
     shape.rule =
         c.temperature == 0 ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
     shape.query_factor = d_.query_factor;
@@ -129,11 +133,11 @@ class Planner {
     shape.item_rows = 0;
   }
 
-  /// The largest number of row vectors an item may have: as many as share a tile well, fewer where
+  /// The largest number of row vectors an item may have: as many as the caches hold, fewer where
   /// the workers would run out of items.
   std::int64_t item_vectors() const {
     const std::int64_t block = plan_.kernels->block_vectors;
-    std::int64_t most = std::max<std::int64_t>(kernels::kMaxItemRows / lanes(), 1);
+    std::int64_t most = (plan_.tiles.item_rows + lanes() - 1) / lanes();
     const std::int64_t wanted =
         plan_.workers == 1 ? 1 : std::int64_t{kItemsPerWorker} * plan_.workers;
     while (most > block && count_items(most) < wanted) most = std::max(block, most - block);

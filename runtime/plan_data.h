@@ -7,6 +7,7 @@
 
 #include "heed/attention.h"
 #include "kernels/abi.h"
+#include "runtime/tiles.h"
 
 namespace heed::detail {
 
@@ -42,6 +43,8 @@ struct WorkspaceLayout {
 
 struct PlanData {
   const kernels::KernelTable* kernels = nullptr;
+  CacheSizes caches;  ///< of this machine
+  TileSizes tiles;
   kernels::AttentionShape shape;
   AttentionConfig config;
   Layout q, k, v, out, lse;
@@ -55,6 +58,10 @@ struct PlanData {
   /// Workers that a run starts: no more than there are items, and one where a second could not pay
   /// for its waking.
   int shares = 1;
+
+  RowShape row_shape() const {
+    return {kernels->lanes, kernels->block_vectors, shape.head_dim, shape.value_head_dim};
+  }
 };
 
 }  // namespace heed::detail

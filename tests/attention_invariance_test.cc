@@ -192,6 +192,26 @@ TEST(AttentionInvariance, KeysPerTile) {
   }
 }
 
+// One vector of rows, a few, whole blocks and parts of one, and as many as there are.
+TEST(AttentionInvariance, RowsPerItem) {
+  for (const CaseSpec& spec : {prompt(), decode()}) {
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      const Outputs expected = run_case(c, on(isa));
+      for (const int item_rows : {1, 20, 48, 100, 384}) {
+        SCOPED_TRACE(std::string(isa) + " item_rows " + std::to_string(item_rows));
+        PlanOptions options = on(isa);
+        options.item_rows = item_rows;
+        const Plan plan = plan_case(c, options);
+        const int widest_vector = 16;
+        EXPECT_LT(described(plan, "items of up to "), item_rows + widest_vector);
+        expect_same(c, expected, run_plan(c, plan));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 /// Some query tokens of one sequence against its first `keys` keys.
 struct Part {
   std::int64_t sequence, first_token, tokens, keys;
