@@ -131,8 +131,9 @@ class HEED_API Plan {
   Plan(Plan&&) noexcept;
   Plan& operator=(Plan&&) noexcept;
 
-  /// In words: the ISA, tile shapes, items, splits, bytes of workspace, and the path of each
-  /// feature.
+  /// In words: the ISA, tile shapes and what they need of the caches, items, splits, how evenly
+  /// they spread over the workers by heed's estimate of their costs, bytes of workspace, and the
+  /// path of each feature.
   std::string describe() const noexcept;
   std::string_view isa() const noexcept;
   /// The largest number of workers that can run at once; the nth of run_share may not exceed it.
