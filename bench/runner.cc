@@ -29,12 +29,6 @@ Status check_options(const BenchOptions& options) {
   return {};
 }
 
-std::vector<int> thread_counts(const BenchOptions& options) {
-  if (!options.threads.empty()) return options.threads;
-  const int cpus = std::max(1, cpu_info().logical_cpus);
-  return cpus == 1 ? std::vector{1} : std::vector{1, cpus};
-}
-
 std::size_t longest_name(const std::vector<Workload>& workloads) {
   std::size_t longest = 0;
   for (const Workload& workload : workloads) longest = std::max(longest, workload.name.size());
@@ -91,8 +85,8 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   const Table table(longest_name(workloads));
   table.head(setting, stream);
   std::vector<Result> results;
-  if (Status status = measure_all(workloads, thread_counts(options), setting, table, results);
-      !status) {
+  const std::vector<int> threads = options.threads.empty() ? usual_threads() : options.threads;
+  if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
     return status;
   }
   if (Status status = judge(results); !status) return status;
@@ -101,6 +95,11 @@ Status run_checked(const BenchOptions& options, std::string* json) {
 }
 
 }  // namespace
+
+std::vector<int> usual_threads() {
+  const int cpus = std::max(1, cpu_info().logical_cpus);
+  return cpus == 1 ? std::vector{1} : std::vector{1, cpus};
+}
 
 Status run_bench(const BenchOptions& options, std::string* json) {
   try {

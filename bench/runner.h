@@ -10,11 +10,14 @@ namespace heed::bench {
 
 struct BenchOptions {
   std::string workload_regex;  ///< ECMAScript, searched for in the name; empty: all workloads
-  std::vector<int> threads;    ///< each ≥ 1; empty: 1, and one per CPU of this process
+  std::vector<int> threads;    ///< each ≥ 1; empty: usual_threads()
   std::string isa;             ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
 };
+
+/// The numbers of threads of a run that names none: 1, and one per CPU of this process.
+std::vector<int> usual_threads();
 
 /// Prints a table on standard output, row by row, and progress on standard error where that is a
 /// terminal; where nothing failed `json`, unless null, is the results as JSON text.

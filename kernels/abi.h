@@ -139,10 +139,9 @@ struct KernelTable {
   void (*exp)(const float* x, float* y, std::int64_t n);
 };
 
-/// Query rows of the largest item. More rows share each tile of keys and values, fewer spread over
-/// more workers; at 384 (eight blocks of 48) fetching a tile from the last cache costs under half a
-/// byte per cycle of multiply-adds, and the item's own state (O twice, Q) still fits beside it in
-/// an L2 of 1 MiB for head sizes up to 192.
+/// Query rows of the largest item: more rows share each tile of keys and values, but at 384 (eight
+/// blocks of 48) fetching a tile from the last cache costs under half a byte per cycle of
+/// multiply-adds already.
 inline constexpr std::int32_t kMaxItemRows = 384;
 
 /// The next multiple of a vector's lanes.

@@ -1,5 +1,6 @@
 // A plan in words.
 #include <algorithm>
+#include <cmath>
 #include <sstream>
 
 #include "heed/attention.h"
@@ -26,6 +27,39 @@ void describe_masks(std::ostream& text, const AttentionConfig& c) {
                               : "\n");
 }
 
+/// The sizes of tiles and items, and of the caches that they are made for.
+void describe_sizes(std::ostream& text, const detail::PlanData& p) {
+  const detail::RowShape rows = p.row_shape();
+  const detail::TileSizes sizes{p.shape.tile_keys, p.shape.item_rows};
+  const detail::CacheSizes caches = detail::assumed(p.caches);
+  const auto part = [&](std::int64_t bytes, std::int64_t cache, std::int64_t told) {
+    text << (bytes + 1023) / 1024 << " of " << cache / 1024 << (told > 0 ? "" : " assumed")
+         << " KiB of ";
+  };
+  text << "tiles: of " << sizes.tile_keys << " keys (";
+  part(detail::l1d_bytes(rows, sizes.tile_keys), caches.l1d, p.caches.l1d);
+  text << "L1d), for items of up to " << sizes.item_rows << " rows (with two tiles ";
+  part(detail::l2_bytes(rows, sizes), caches.l2, p.caches.l2);
+  text << "L2)\n";
+}
+
+/// The splits, and how evenly the work spreads over the workers by its estimated costs.
+void describe_schedule(std::ostream& text, const detail::PlanData& p) {
+  const detail::Schedule& s = p.schedule;
+  std::size_t parts = 0;
+  for (const detail::PlannedSplit& split : s.splits) parts += static_cast<std::size_t>(split.parts);
+  text << "splits: " << s.splits.size() << " into " << parts << " parts\n";
+  if (s.items.empty()) return;
+  const double share = s.fair_share(p.workers);
+  double longest = 0;
+  for (const detail::PlannedItem& item : s.items) longest = std::max(longest, item.cost);
+  const double makespan = detail::Simulation().makespan(s.items, s.splits, p.shares);
+  const auto percent = [](double part) { return std::round(1000 * part) / 10; };
+  text << "balance: " << percent(share / makespan)
+       << "% (fair share of a worker / time of the last), longest item: "
+       << percent(longest / share) << "% of a share\n";
+}
+
 void describe(std::ostream& text, const detail::PlanData& p) {
   const kernels::KernelTable& k = *p.kernels;
   const kernels::AttentionShape& s = p.shape;
@@ -33,24 +67,23 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << "heads: " << p.config.query_heads << " query, " << p.config.kv_heads
        << " key/value; head_dim " << s.head_dim << ", value_head_dim " << s.value_head_dim << "\n"
        << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
-       << k.lanes * k.block_vectors << ", tiles of " << s.tile_keys << " keys, items of up to "
-       << s.item_rows << " rows\n";
+       << k.lanes * k.block_vectors << "\n";
+  describe_sizes(text, p);
   describe_masks(text, p.config);
   text << "weights: "
        << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"
                                                  : "softmax, temperature ");
   if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
+  const std::vector<detail::PlannedItem>& items = p.schedule.items;
   const std::int32_t few = kernels::few_rows(k.lanes);
-  const auto few_items = std::count_if(p.items.begin(), p.items.end(),
-                                       [&](const auto& item) { return item.rows <= few; });
-  std::size_t parts = 0;
-  for (const detail::PlannedSplit& split : p.splits) parts += static_cast<std::size_t>(split.parts);
-  text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.visible_scores << "\n"
-       << "items: " << p.items.size() << ", longest first, " << few_items
-       << " of them with at most " << few
-       << " rows, by the kernel for few rows\nsplits: " << p.splits.size() << " into " << parts
-       << " parts\n"
-       << "workers: " << p.workers << ", started: " << p.shares << "\n"
+  const auto few_items =
+      std::count_if(items.begin(), items.end(), [&](const auto& item) { return item.rows <= few; });
+  text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.schedule.visible_scores
+       << "\n"
+       << "items: " << items.size() << ", longest first, " << few_items << " of them with at most "
+       << few << " rows, by the kernel for few rows\n";
+  describe_schedule(text, p);
+  text << "workers: " << p.workers << ", started: " << p.shares << "\n"
        << "workspace: " << p.workspace.total << " bytes\n";
 }
 

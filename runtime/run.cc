@@ -20,7 +20,7 @@ class Run {
 
   /// Forgets what an unfinished run has left in the workspace: a host may stop in the middle of its
   /// shares, and memory may run out while they are started.
-  void begin() const noexcept { control().clear(plan_.splits.size()); }
+  void begin() const noexcept { control().clear(plan_.schedule.splits.size()); }
 
   /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
   void share(int ith, int nth) const noexcept {
@@ -30,8 +30,8 @@ class Run {
     RunControl& c = control();
     for (;;) {
       const std::size_t i = c.next_item.fetch_add(1, std::memory_order_relaxed);
-      if (i >= plan_.items.size()) break;
-      work(plan_.items[i], scratch);
+      if (i >= plan_.schedule.items.size()) break;
+      work(plan_.schedule.items[i], scratch);
     }
     const auto before = c.finished_shares.fetch_add(1, std::memory_order_acq_rel);
     if (before + 1 == static_cast<std::uint32_t>(nth)) {
@@ -49,7 +49,7 @@ class Run {
     const kernels::AttentionItem item = bind(planned);
     plan_.kernels->attend(plan_.shape, item, scratch);
     if (planned.split < 0) return;
-    const PlannedSplit& split = plan_.splits[static_cast<std::size_t>(planned.split)];
+    const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(planned.split)];
     auto& finished = control().finished_parts[planned.split];
     const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
     if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
@@ -80,11 +80,11 @@ class Run {
     item.rows = p.rows;
     item.key_begin = p.key_begin;
     item.key_end = p.key_end;
-    item.keys = s.keys;
-    item.diagonal =
-        plan_.config.alignment == Alignment::start ? 0 : std::int64_t{s.keys} - s.queries;
+    const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
+    item.keys = static_cast<std::int32_t>(mask.keys);
+    item.diagonal = mask.diagonal();
     if (p.split >= 0) {
-      const PlannedSplit& split = plan_.splits[static_cast<std::size_t>(p.split)];
+      const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(p.split)];
       item.states = floats(plan_.workspace.states) + split.states;
       item.first_partition = split.first_partition;
     }
@@ -98,15 +98,15 @@ class Run {
 
 Status check_run(const PlanData* plan, const AttentionTensors& t, const Workspace& workspace) {
   if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
-  if (plan->items.empty()) return {};
+  if (plan->schedule.items.empty()) return {};
   if (workspace.bytes() < plan->workspace.total) {
     return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
                    plan->workspace.total, ": call Workspace::reserve(plan) first");
   }
   if (t.q == nullptr) return invalid("q is null");
   if (t.out == nullptr) return invalid("out is null");
-  if (t.k == nullptr && plan->visible_scores > 0) return invalid("k is null");
-  if (t.v == nullptr && plan->visible_scores > 0) return invalid("v is null");
+  if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
+  if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
   return {};
 }
 
@@ -118,7 +118,7 @@ Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspa
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     Status status = detail::check_run(data, tensors, workspace);
-    if (!status.ok() || data->items.empty()) return status;
+    if (!status.ok() || data->schedule.items.empty()) return status;
     struct Context {
       detail::Run run;
       int shares;
@@ -137,7 +137,7 @@ Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& w
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     Status status = detail::check_run(data, tensors, workspace);
-    if (!status.ok() || data->items.empty()) return status;
+    if (!status.ok() || data->schedule.items.empty()) return status;
     if (nth < 1 || nth > data->workers) {
       return detail::invalid("nth (", nth, ") must be from 1 to the plan's workers (",
                              data->workers, ")");

@@ -7,9 +7,9 @@
 
 namespace heed::detail {
 
-/// Splits of a plan at most. An item is split where it is more than half of a worker's fair share,
-/// so there are at most twice as many as workers: this is reached with thousands of workers, and
-/// items then stay whole.
+/// Splits of a plan at most. Items are split that are more than a 32nd of a worker's fair share,
+/// and there are at most 32 times as many of those as workers; where this is reached the others
+/// stay whole.
 inline constexpr std::size_t kMaxSplits = 4096;
 
 /// Lies at the start of every workspace, whatever the plan. All zero between runs.

@@ -158,11 +158,12 @@ Status check_options(const PlanOptions& options, Description& d) {
   HEED_RETURN_IF_ERROR(complete_workers(options.workers, d.workers));
   const int tile = options.tile_keys;
   const bool power = tile > 0 && (tile & (tile - 1)) == 0;
-  if (tile != 0 && (!power || tile < 16 || tile > kernels::kPartitionKeys)) {
-    return invalid("tile_keys (", tile, ") must be 0 or a power of two from 16 to ",
+  if (tile != 0 && (!power || tile < kMinTileKeys || tile > kernels::kPartitionKeys)) {
+    return invalid("tile_keys (", tile, ") must be 0 or a power of two from ", kMinTileKeys, " to ",
                    kernels::kPartitionKeys);
   }
-  d.tile_keys = tile;
+  HEED_RETURN_IF_ERROR(check_range("item_rows", options.item_rows, 0, kernels::kMaxItemRows));
+  d.tiles = {tile, options.item_rows};
   return {};
 }
 

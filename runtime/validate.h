@@ -2,6 +2,7 @@
 #pragma once
 
 #include "runtime/plan_data.h"
+#include "runtime/tiles.h"
 
 namespace heed::detail {
 
@@ -12,7 +13,7 @@ struct Description {
   Lengths query, key;
   Layout q, k, v, out, lse;
   int workers = 1;
-  int tile_keys = 0;  ///< 0: the plan chooses
+  TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;
 };
 

@@ -120,19 +120,21 @@ TEST_F(AttentionAllocation, NoneOfHeedsOwnInRunsOfManyWorkers) {
 }
 
 TEST_F(AttentionAllocation, NoneWhenPlanningOrReservingAgain) {
-  const Work work(300, 3000, 4);
-  Plan plan;
-  Workspace workspace;
-  for (int i = 0; i < 2; ++i) {
-    ASSERT_TRUE(work.plan(plan).ok());
-    ASSERT_TRUE(workspace.reserve(plan).ok());
+  for (const std::int64_t queries : {1, 300}) {
+    const Work work(queries, 9000, 7);
+    Plan plan;
+    Workspace workspace;
+    for (int i = 0; i < 2; ++i) {
+      ASSERT_TRUE(work.plan(plan).ok());
+      ASSERT_TRUE(workspace.reserve(plan).ok());
+    }
+    bool fine = true;
+    const Count counted = count([&] {
+      for (int i = 0; i < 3; ++i) fine &= work.plan(plan).ok() && workspace.reserve(plan).ok();
+    });
+    EXPECT_TRUE(fine);
+    EXPECT_EQ(counted.allocations, 0);
   }
-  bool fine = true;
-  const Count counted = count([&] {
-    for (int i = 0; i < 3; ++i) fine &= work.plan(plan).ok() && workspace.reserve(plan).ok();
-  });
-  EXPECT_TRUE(fine);
-  EXPECT_EQ(counted.allocations, 0);
 }
 
 }  // namespace

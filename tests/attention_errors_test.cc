@@ -298,6 +298,8 @@ TEST(AttentionErrors, Options) {
       {"large tile", [](auto& d) { d.options.tile_keys = 512; }, {"tile_keys", "(512)"}},
       {"odd tile", [](auto& d) { d.options.tile_keys = 48; }, {"tile_keys", "(48)"}},
       {"negative tile", [](auto& d) { d.options.tile_keys = -16; }, {"tile_keys", "(-16)"}},
+      {"negative rows", [](auto& d) { d.options.item_rows = -1; }, {"item_rows", "(-1)"}},
+      {"many rows", [](auto& d) { d.options.item_rows = 385; }, {"item_rows", "(385)", "0 to 384"}},
       {"unknown ISA", [](auto& d) { d.options.isa = "sparc"; }, {"isa", "sparc", "generic"}},
   });
 }

@@ -172,8 +172,9 @@ TEST(AttentionInvariance, SplitsWhosePartitionsSomeBlocksDoNotSee) {
     SCOPED_TRACE(isa);
     const Outputs expected = run_case(c, on(isa));
     const Plan plan = plan_case(c, on(isa, 2));
-    ASSERT_GT(described(plan, "splits: "), 0) << plan.describe();
-    ASSERT_GE(described(plan, "items of up to "), 96) << plan.describe();
+    // All rows of the first sequence are in each part.
+    ASSERT_EQ(described(plan, "items: "), 40 + described(plan, "splits: 1 into "))
+        << plan.describe();
     expect_same(c, expected, run_in_dirty_workspace(spec, c, plan));
   }
 }
@@ -186,6 +187,26 @@ TEST(AttentionInvariance, KeysPerTile) {
       for (const int tile_keys : {16, 32, 64, 128, 256}) {
         SCOPED_TRACE(std::string(isa) + " tile_keys " + std::to_string(tile_keys));
         expect_same(c, expected, run_case(c, on(isa, 3, tile_keys)));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// One vector of rows, a few, whole blocks and parts of one, and as many as there are.
+TEST(AttentionInvariance, RowsPerItem) {
+  for (const CaseSpec& spec : {prompt(), decode()}) {
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      const Outputs expected = run_case(c, on(isa));
+      for (const int item_rows : {1, 20, 48, 100, 384}) {
+        SCOPED_TRACE(std::string(isa) + " item_rows " + std::to_string(item_rows));
+        PlanOptions options = on(isa);
+        options.item_rows = item_rows;
+        const Plan plan = plan_case(c, options);
+        const int widest_vector = 16;
+        EXPECT_LT(described(plan, "items of up to "), item_rows + widest_vector);
+        expect_same(c, expected, run_plan(c, plan));
         if (HasFailure()) return;
       }
     }

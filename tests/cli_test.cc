@@ -23,6 +23,7 @@ TEST(Heed, HelpAndVersion) {
                                      {"info", "-h"},
                                      {"check", "--help"},
                                      {"bench", "--help"},
+                                     {"plan", "--help"},
                                      {"--version"}}) {
     const CommandResult result = run_heed(arguments);
     expect_fine(result);
@@ -33,7 +34,7 @@ TEST(Heed, HelpAndVersion) {
 
 TEST(Heed, BadUsage) {
   const std::vector<std::pair<Arguments, std::string>> faults = {
-      {{}, "the first argument must be a subcommand: info, attend, check or bench"},
+      {{}, "the first argument must be a subcommand: info, attend, check, bench or plan"},
       {{""}, "argument (\"\") must be a subcommand"},
       {{"attent"}, "argument (\"attent\") must be a subcommand"},
       {{"--isa"}, "argument (\"--isa\") must be a subcommand"},
@@ -56,6 +57,11 @@ TEST(Heed, BadUsage) {
       {{"bench", "--workload", "("}, "heed bench: --workload (\"(\")"},
       {{"bench", "--workload", "^no such$"}, "heed bench: --workload (\"^no such$\")"},
       {{"bench", "--isa", "sse9"}, "heed bench: --isa (\"sse9\") must be one of"},
+      {{"plan", "--threads", "0"}, "heed plan: --threads (\"0\") must be integers from 1 to 1024"},
+      {{"plan", "--isa", "sse9"}, "heed plan: --isa (\"sse9\") must be one of"},
+      {{"plan", "--workload", "^no such$"}, "heed plan: --workload (\"^no such$\") must match"},
+      {{"plan", "--workload", "^softmax"},
+       "heed plan: --workload (\"^softmax\") must match the name of at least one with attention"},
       {{"bench", "--json", "/no/such/folder/x"},
        "heed bench: --json /no/such/folder/x: cannot be written: /no/such/folder is not a folder"},
   };
@@ -66,7 +72,8 @@ TEST(Heed, BadUsage) {
 }
 
 TEST(Heed, ForcedIsaThatDoesNotExist) {
-  for (const Arguments& arguments : {Arguments{"info"}, {"info", "--json"}, {"check"}, {"bench"}}) {
+  for (const Arguments& arguments :
+       {Arguments{"info"}, {"info", "--json"}, {"check"}, {"bench"}, {"plan"}}) {
     expect_fault(run_heed(arguments, {{"HEED_ISA", "bogus"}}),
                  "HEED_ISA (\"bogus\") must be one of avx512, avx2, generic");
   }

@@ -21,5 +21,6 @@ void add_info(CLI::App& app, Action& action);
 void add_attend(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
+void add_plan(CLI::App& app, Action& action);
 
 }  // namespace heed::tools

@@ -1,4 +1,4 @@
-// heed: attention on NumPy files, and proof and figures of this build on this machine.
+// heed: attention on NumPy files, and proof, figures and plans of this build on this machine.
 //
 // Ends with 0 where all is well, 1 where a check failed, and 2 with one line on standard error
 // where usage or input is wrong.
@@ -25,7 +25,7 @@ namespace heed::tools {
 namespace {
 
 constexpr int kFine = 0, kCheckFailed = 1, kBadUsage = 2;
-constexpr std::string_view kSubcommands = "a subcommand: info, attend, check or bench";
+constexpr std::string_view kSubcommands = "a subcommand: info, attend, check, bench or plan";
 
 /// The text without control characters, so that a message is one line whatever a file is called.
 std::string one_line(std::string_view text) {
@@ -124,6 +124,7 @@ int run(int argc, char** argv) {
   add_attend(app, action);
   add_check(app, action);
   add_bench(app, action);
+  add_plan(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

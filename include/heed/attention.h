@@ -97,8 +97,13 @@ struct Batch {
 struct PlanOptions {
   std::string_view isa = {};  ///< force an ISA by name; empty: HEED_ISA, else the best
   int workers = 0;  ///< the largest number of workers of a run; 0: one per CPU of this process
-  /// Keys per tile; 0: heed chooses. A power of two from 16 to 256. It never changes a result.
+  /// Keys per tile, a power of two from 16 to 256; 0: heed chooses, for the caches of this machine.
+  /// It never changes a result.
   int tile_keys = 0;
+  /// Query rows per work item at most, 1 to 384, rounded up to whole vectors; 0: heed chooses, for
+  /// the caches of this machine. Fewer where the workers would run out of items. It never changes a
+  /// result.
+  int item_rows = 0;
 };
 
 /// The tensors of one run, with the shapes and layouts of the plan. Outputs must not overlap inputs
@@ -126,8 +131,9 @@ class HEED_API Plan {
   Plan(Plan&&) noexcept;
   Plan& operator=(Plan&&) noexcept;
 
-  /// In words: the ISA, tile shapes, items, splits, bytes of workspace, and the path of each
-  /// feature.
+  /// In words: the ISA, tile shapes and what they need of the caches, items, splits, how evenly
+  /// they spread over the workers by heed's estimate of their costs, bytes of workspace, and the
+  /// path of each feature.
   std::string describe() const noexcept;
   std::string_view isa() const noexcept;
   /// The largest number of workers that can run at once; the nth of run_share may not exceed it.

@@ -34,6 +34,8 @@ allowed() {
     tests/proof/oracle.cc) echo "$(allowed tests/proof/any)|\"kernels/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/dispatch_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu|features)\.h\"" ;;
+    tests/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/tiles\.h\"" ;;
+    tests/schedule_test.cc) echo "$(allowed tests/any)|\"runtime/schedule\.h\"" ;;
     tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;

@@ -1,0 +1,83 @@
+// heed plan: how the workloads of bench/ would be cut for a number of threads, and how evenly.
+// Nothing is computed, so that the threads may be those of another machine.
+#include <fmt/format.h>
+
+#include <CLI/App.hpp>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "bench/attention_case.h"
+#include "bench/runner.h"
+#include "bench/workloads.h"
+#include "heed/attention.h"
+#include "tools/arguments.h"
+#include "tools/command.h"
+
+namespace heed::tools {
+namespace {
+
+/// The command line, as given.
+struct Options {
+  std::string workload, threads, isa;
+};
+
+/// The workloads with attention that the expression matches; there must be one.
+Status select_attention(const std::string& regex, std::vector<bench::Workload>& workloads) {
+  if (Status status = bench::select_workloads(regex, workloads); !status) return status;
+  std::erase_if(workloads, [](const bench::Workload& workload) {
+    return !std::holds_alternative<bench::AttentionWorkload>(workload.what);
+  });
+  if (!workloads.empty()) return {};
+  return {
+      StatusCode::invalid_argument,
+      fmt::format("workload (\"{}\") must match the name of at least one with attention", regex)};
+}
+
+/// Prints the plan of one workload.
+Status show(const bench::Workload& workload, int threads, const std::string& isa) {
+  const bench::AttentionCase described(std::get<bench::AttentionWorkload>(workload.what));
+  const PlanOptions options{.isa = isa, .workers = threads};
+  Plan plan;
+  Status status = plan_attention(described.config(), described.batch(), options, plan);
+  if (!status) return status;
+  fmt::print("{} on {} {}\n{}\n", workload.name, threads, threads == 1 ? "thread" : "threads",
+             plan.describe());
+  return {};
+}
+
+Outcome show_all(const Options& options) {
+  std::vector<int> threads = bench::usual_threads();
+  if (!options.threads.empty()) {
+    Status status = parse_thread_list("--threads", options.threads, threads);
+    if (!status) return {status};
+  }
+  std::vector<bench::Workload> workloads;
+  if (Status status = select_attention(options.workload, workloads); !status) return {status};
+  for (const bench::Workload& workload : workloads) {
+    for (const int count : threads) {
+      if (Status status = show(workload, count, options.isa); !status) return {status};
+    }
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_plan(CLI::App& app, Action& action) {
+  CLI::App* const command = app.add_subcommand(
+      "plan", "Show how workloads are cut for a number of threads, and how evenly");
+  const auto o = std::make_shared<Options>();
+  const auto option = [&](const char* name, std::string& value, const char* type,
+                          const char* description) {
+    command->add_option(name, value, description)->type_name(type);
+  };
+  option("--workload", o->workload, "REGEX", "Only workloads with this in their name (all)");
+  option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
+  option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
+  command->callback([o, &action] { action = [o] { return show_all(*o); }; });
+}
+
+}  // namespace heed::tools
