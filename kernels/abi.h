@@ -52,6 +52,11 @@ struct AttentionItem {
   float* lse = nullptr;  ///< likewise, or null
   Strides q_stride, out_stride, lse_stride;
   std::ptrdiff_t k_stride = 0, v_stride = 0;
+  /// Null: keys and values lie in one piece. Else key j is row j % page_tokens of page
+  /// pages[j / page_tokens], and pages are k_page and v_page floats apart.
+  const std::int32_t* pages = nullptr;
+  std::int32_t page_tokens = 1;
+  std::ptrdiff_t k_page = 0, v_page = 0;
   std::int32_t row_begin = 0, rows = 0;
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
@@ -153,6 +158,11 @@ inline constexpr std::int32_t kMaxItemRows = 384;
 /// has lanes, the other kernel's lanes are half full, and it needs no transposes.
 [[maybe_unused]] static constexpr std::int32_t few_rows(std::int32_t lanes) { return lanes / 2; }
 
+/// Keys that the kernel for few rows takes at a time: 8 KiB of keys and as much of values for rows
+/// of 128, so that these and the next ones of both fit an L1 cache of 32 KiB; and at least a vector
+/// of every ISA.
+inline constexpr std::int32_t kBlockKeys = 16;
+
 /// Floats of one partition's state of `rows` rows: maximum, sum, and O, as rows of whole vectors
 /// where there are few, else as columns.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
@@ -176,7 +186,7 @@ inline constexpr std::int32_t kMaxItemRows = 384;
 }
 
 /// Floats of scratch that a worker needs: the queries, two states, two visible keys per row, the
-/// tile of weights (few rows' are followed by a vector each), and two tiles' copies.
+/// tile of weights (few rows' are followed by a block each), and two tiles' copies.
 [[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
                                                                        const KernelTable& table) {
   const std::int32_t lanes = table.lanes;
@@ -184,7 +194,7 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   const auto tile = static_cast<std::size_t>(shape.tile_keys);
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
-      (tile + static_cast<std::size_t>(lanes)) * static_cast<std::size_t>(few_rows(lanes));
+      (tile + std::size_t{kBlockKeys}) * static_cast<std::size_t>(few_rows(lanes));
   // Room for a state of item_rows rows, or of fewer in either form.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +

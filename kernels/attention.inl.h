@@ -140,7 +140,7 @@ class Stream {
       block_[b].calm = kCalm;
     }
     expect(item_.key_begin, 0, 0);
-    while (expected_.begin < item_.key_end) {
+    while (next_begin_ < item_.key_end) {
       const TileView tile = arrive();
       for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], tile);
     }
@@ -154,31 +154,24 @@ class Stream {
   /// Turns to the tile that begins at key `begin`: it will be fetched in so many slices of keys and
   /// of values, and copied where that is better for the blocks that will read it.
   void expect(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
-    expected_ = tile_in_place(item_, begin, end_of_tile(begin));
+    next_begin_ = begin;
+    next_end_ = begin / shape_.tile_keys * shape_.tile_keys + shape_.tile_keys;
+    if (next_end_ > item_.key_end) next_end_ = item_.key_end;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
-    const auto incoming = [&](const float* rows, std::ptrdiff_t stride, std::int32_t dims,
-                              std::int32_t slices, float* copy) {
-      const bool copies = blocks_ >= kBlocksPerCopy && collides(stride);
-      return Incoming<Arch>({rows, stride, dims}, expected_.end - begin, slices,
-                            copies ? copy : nullptr);
+    const std::int32_t count = next_end_ - begin;
+    const auto incoming = [&](const Storage& from, std::int32_t slices, float* copy) {
+      return Incoming<Arch>(from, begin, count, slices,
+                            wants_copy(from, begin, count, blocks_) ? copy : nullptr);
     };
-    next_k_ = incoming(expected_.k, item_.k_stride, shape_.head_dim, k_slices, copies_);
-    next_v_ = incoming(expected_.v, item_.v_stride, shape_.value_head_dim, v_slices,
+    next_k_ = incoming(keys_of(shape_, item_), k_slices, copies_);
+    next_v_ = incoming(values_of(shape_, item_), v_slices,
                        copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
-  }
-
-  std::int32_t end_of_tile(std::int32_t begin) const {
-    const std::int32_t end = begin / shape_.tile_keys * shape_.tile_keys + shape_.tile_keys;
-    return end < item_.key_end ? end : item_.key_end;
   }
 
   /// The expected tile; the one after it will be fetched by all blocks that see this one, a slice
   /// with each register tile.
   TileView arrive() {
-    TileView tile = expected_;
-    const Rows k = next_k_.arrive(), v = next_v_.arrive();
-    tile.k = k.data, tile.k_stride = k.stride;
-    tile.v = v.data, tile.v_stride = v.stride;
+    const TileView tile{next_k_.arrive(), next_v_.arrive(), next_begin_, next_end_};
     std::int32_t readers = 0;
     for (int b = 0; b < blocks_; ++b) {
       readers += block_[b].key_begin < tile.end && block_[b].key_end > tile.begin;
@@ -292,22 +285,16 @@ class Stream {
   /// Sᵀ = K·Qᵀ.
   template <int Count>
   Product scores(const Lanes& lanes, const TileView& keys) const {
-    return {keys.k,
-            keys.k_stride,
-            lanes.q,
-            lanes.q_stride,
-            shape_.head_dim,
-            weights_,
-            Count * kLanes<Arch>,
-            keys.end - keys.begin,
-            true};
+    return {keys.k.data,          keys.k.stride,         lanes.q,
+            lanes.q_stride,       shape_.head_dim,       weights_,
+            Count * kLanes<Arch>, keys.end - keys.begin, true};
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
   template <int Count>
   __attribute__((noinline)) void accumulate(const Lanes& lanes, const TileView& keys) {
     multiply_rows<Arch, Broadcast::along_rows, T::kRows, Count>(
-        {keys.v, keys.v_stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
+        {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
          lanes.sums.state.o, lanes.sums.stride, shape_.value_head_dim, lanes.sums.fresh},
         next_v_);
   }
@@ -338,8 +325,9 @@ class Stream {
         Vec<Arch> sum = rows.sums.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
         for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
           const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
-          const Vec<Arch> next = Ops<Arch>::fma(load<Arch>(weights_ + (j * Count + v) * lanes),
-                                                splat<Arch>(keys.v[j * keys.v_stride + x]), sum);
+          const Vec<Arch> next =
+              Ops<Arch>::fma(load<Arch>(weights_ + (j * Count + v) * lanes),
+                             splat<Arch>(keys.v.data[j * keys.v.stride + x]), sum);
           sum = Ops<Arch>::select((key >= first) & (key < last), next, sum);
         }
         store<Arch>(o, sum);
@@ -410,7 +398,7 @@ class Stream {
   const AttentionItem& item_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
-  TileView expected_{};  ///< the next tile, in place
+  std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the tile that is expected
   Incoming<Arch> next_k_, next_v_;
   float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;

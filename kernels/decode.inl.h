@@ -42,8 +42,9 @@ class FewRows {
     part_ = State::at(q_ + rows * head_dim_, rows);
     total_ = State::at(part_.m + state_size_, rows);
     weights_ = total_.m + state_size_;
-    weights_stride_ = shape.tile_keys + kWidth;
-    v_copy_ = weights_ + item.rows * weights_stride_;
+    weights_stride_ = shape.tile_keys + kBlockKeys;
+    k_copy_ = weights_ + item.rows * weights_stride_;
+    v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
   }
 
   void attend() {
@@ -141,20 +142,34 @@ class FewRows {
     return lane[0];
   }
 
-  /// Values are read in whole vectors, so ragged rows of them must be copied.
-  TileView load_tile(std::int32_t begin, std::int32_t end) const {
-    TileView t = tile_in_place(item_, begin, end);
-    if (shape_.value_head_dim % kWidth != 0) {
-      const Rows copy =
-          Incoming<Arch>({t.v, t.v_stride, shape_.value_head_dim}, end - begin, 0, v_copy_)
-              .arrive();
-      t.v = copy.data, t.v_stride = copy.stride;
-    }
-    return t;
+  /// Rows of keys or of values, in place or copied; `first` is the key in row 0.
+  struct Source {
+    Storage rows;
+    std::int32_t first;
+  };
+
+  struct Tile {
+    Source k, v;
+    std::int32_t begin, end;
+  };
+
+  /// Pages of less than a block are not worth a block each, and values are read in whole vectors,
+  /// so ragged rows of them must be copied.
+  Tile load_tile(std::int32_t begin, std::int32_t end) const {
+    const bool small_pages = item_.pages != nullptr && item_.page_tokens < kBlockKeys;
+    const auto load = [&](const Storage& from, bool copies, float* copy) -> Source {
+      if (!copies) return {from, 0};
+      Incoming<Arch> rows(from, begin, end - begin, 1, copy);
+      rows.next();
+      return {{rows.arrive()}, begin};
+    };
+    const bool ragged = shape_.value_head_dim % kWidth != 0;
+    return {load(keys_of(shape_, item_), small_pages, k_copy_),
+            load(values_of(shape_, item_), small_pages || ragged, v_copy_), begin, end};
   }
 
   /// Rows of one token see the same keys of the tile and are done together; no mask is needed.
-  void attend_tile(const TileView& tile) {
+  void attend_tile(const Tile& tile) {
     score_tile(tile);
     for (std::int32_t row = 0; row < item_.rows;) {
       const std::int32_t token = (item_.row_begin + row) / shape_.group;
@@ -168,24 +183,37 @@ class FewRows {
       };
       const std::int32_t first = clamp(position - shape_.window_left);
       const std::int32_t last = clamp(position + shape_.window_right + 1);
-      if (first < last) attend_rows(row, end, tile.part(first, last), first - tile.begin);
+      if (first < last) {
+        attend_rows(row, end, {tile.k, tile.v, first, last}, first - tile.begin);
+      }
       row = end;
     }
   }
 
   /// weights_[row][key] = the logits of all rows.
-  void score_tile(const TileView& tile) const {
-    for (std::int32_t j = tile.begin; j < tile.end; j += kBlockKeys) {
-      score_rows<kMostRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_},
-                            block(tile, j, {tile.k, tile.k_stride, shape_.head_dim}));
+  void score_tile(const Tile& tile) const {
+    for (std::int32_t j = tile.begin; j < tile.end;) {
+      const KeyBlock keys = block(tile.k, keys_of(shape_, item_), j, tile.end);
+      score_rows<kMostRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_}, keys);
+      j += keys.count;
     }
   }
 
-  /// The block of keys or values that begins at key j of the tile.
-  KeyBlock block(const TileView& tile, std::int32_t j, Rows rows) const {
-    const std::int32_t left = tile.end - j, count = left < kBlockKeys ? left : kBlockKeys;
-    rows.data += (j - tile.begin) * rows.stride;
-    return {rows, count, item_.key_end - j - count};
+  /// The rows from j on that can be taken together, at most to `end`. What follows a copy comes
+  /// from `all`.
+  KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
+    const auto run = [](const Source& rows, std::int32_t first, std::int32_t last) {
+      const std::int32_t left = last - first < kBlockKeys ? last - first : kBlockKeys;
+      return left > 0 ? rows.rows.run(first - rows.first, left) : 0;
+    };
+    KeyBlock b;
+    b.count = run(from, j, end);
+    b.rows = {from.rows.row(j - from.first), from.rows.rows.stride, from.rows.rows.dims};
+    const std::int32_t next = j + b.count;
+    const Source following = next < end ? from : Source{all, 0};
+    b.next_count = run(following, next, next < end ? end : item_.key_end);
+    b.next = b.next_count > 0 ? following.rows.row(next - following.first) : nullptr;
+    return b;
   }
 
   template <int Queries>
@@ -197,7 +225,7 @@ class FewRows {
   }
 
   /// Rows [row, end), which see exactly `keys`, the first of them at weights_[row][offset].
-  void attend_rows(std::int32_t row, std::int32_t end, const TileView& keys, std::int32_t offset) {
+  void attend_rows(std::int32_t row, std::int32_t end, const Tile& keys, std::int32_t offset) {
     const std::int32_t count = keys.end - keys.begin;
     float* weights = weights_ + row * weights_stride_ + offset;
     for (std::int32_t r = row; r < end; ++r) {
@@ -206,10 +234,13 @@ class FewRows {
     std::int32_t r = row;
     for (; r + 4 <= end; r += 4) sum_rows<4>(weights + (r - row) * weights_stride_, count, r);
     for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r);
-    for (std::int32_t j = keys.begin; j < keys.end; j += kBlockKeys) {
+    for (std::int32_t j = keys.begin; j < keys.end;) {
+      KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
+      values.rows.dims = dims_;
       add_rows<kMostRows>(
           end - row, {weights + (j - keys.begin), weights_stride_, part_.o + row * dims_, dims_},
-          block(keys, j, {keys.v, keys.v_stride, dims_}));
+          values);
+      j += values.count;
     }
   }
 
@@ -286,6 +317,7 @@ class FewRows {
   bool any_ = false;    ///< total_ holds a state
   float* weights_;      ///< logits, then weights: rows × weights_stride_
   std::ptrdiff_t weights_stride_;
+  float* k_copy_;
   float* v_copy_;
 };
 

@@ -21,18 +21,16 @@
 namespace heed::kernels {
 namespace {
 
-/// Keys of a block: 8 KiB of keys and as much of values for rows of 128, so that this block and the
-/// next one of both fit an L1 cache of 32 KiB; and at least a vector of every ISA.
-inline constexpr std::int32_t kBlockKeys = 16;
-
 /// Registers of the vector unit.
 template <class Arch>
 inline constexpr int kRegisters = kLanes<Arch> == 16 ? 32 : 16;
 
-/// The first `count` rows, 1 … kBlockKeys, after which `left` more will be needed.
+/// Up to kBlockKeys rows of keys or of values, and those that will be needed after them.
 struct KeyBlock {
   Rows rows;
-  std::int32_t count, left;
+  std::int32_t count;  ///< 1 … kBlockKeys
+  const float* next;
+  std::int32_t next_count;  ///< 0 … kBlockKeys
 };
 
 /// Reads each line of the block once, in the order in which they lie.
@@ -50,11 +48,9 @@ HEED_INLINE void read_in_order(const KeyBlock& block) {
 class NextBlock {
  public:
   HEED_INLINE NextBlock(const KeyBlock& block, std::int32_t slices)
-      : rows_(block.rows),
-        count_(block.left < kBlockKeys ? block.left : kBlockKeys),
-        slice_((kBlockKeys + slices - 1) / slices) {
-    rows_.data += block.count * rows_.stride;
-  }
+      : rows_{block.next, block.rows.stride, block.rows.dims},
+        count_(block.next_count),
+        slice_((kBlockKeys + slices - 1) / slices) {}
 
   HEED_INLINE void prefetch_slice() {
     const std::int32_t now = count_ < slice_ ? count_ : slice_;

@@ -8,16 +8,10 @@
 
 #include "kernels/abi.h"
 #include "kernels/lanes.inl.h"
+#include "kernels/tile.inl.h"
 
 namespace heed::kernels {
 namespace {
-
-/// Rows of keys or of values.
-struct Rows {
-  const float* data;
-  std::ptrdiff_t stride;
-  std::int32_t dims;
-};
 
 /// Where a prefetched line goes, in __builtin_prefetch's terms.
 enum class Cache { l2 = 2, l1 = 3 };
@@ -43,44 +37,46 @@ HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
 /// register tile (hundreds of cycles) it has come by then, from memory too.
 inline constexpr std::int32_t kRowsUnderWay = 2;
 
-/// `count` rows that will be needed, fetched into L2 in `slices` slices, and, when they are there,
-/// copied, where a place for a copy is given.
+/// `count` rows from row `first` on that will be needed, fetched into L2 in `slices` slices, and,
+/// when they are there, copied, where a place for a copy is given.
 template <class Arch>
 class Incoming {
  public:
   Incoming() = default;
-  HEED_INLINE Incoming(Rows rows, std::int32_t count, std::int32_t slices, float* copy)
-      : rows_(rows), count_(count), slices_(slices), copy_(copy) {}
+  HEED_INLINE Incoming(const Storage& from, std::int32_t first, std::int32_t count,
+                       std::int32_t slices, float* copy)
+      : from_(from), first_(first), count_(count), slices_(slices), copy_(copy) {}
 
   /// Goes on by a slice.
   HEED_INLINE void next() {
     if (fetched_ == count_) return;
     for (due_ += count_; due_ >= slices_; due_ -= slices_) {
       if (fetched_ == count_) return;
-      prefetch_row<Cache::l2>(rows_.data + fetched_ * rows_.stride, rows_.dims);
+      prefetch_row<Cache::l2>(from_.row(first_ + fetched_), from_.rows.dims);
       ++fetched_;
       copy_until(fetched_ - kRowsUnderWay);
     }
   }
 
-  /// The rows, now that they are needed.
+  /// The rows, now that they are needed. There is at least one.
   Rows arrive() {
-    if (copy_ == nullptr) return rows_;
+    const std::int32_t dims = from_.rows.dims;
+    if (copy_ == nullptr) return {from_.row(first_), from_.rows.stride, dims};
     copy_until(count_);
-    return {copy_, tile_copy_stride(rows_.dims), rows_.dims};
+    return {copy_, tile_copy_stride(dims), dims};
   }
 
  private:
   HEED_INLINE void copy_until(std::int32_t end) {
     if (copy_ == nullptr) return;
+    const std::int32_t dims = from_.rows.dims;
     for (; copied_ < end; ++copied_) {
-      copy_row<Arch>(rows_.data + copied_ * rows_.stride, rows_.dims,
-                     copy_ + copied_ * tile_copy_stride(rows_.dims));
+      copy_row<Arch>(from_.row(first_ + copied_), dims, copy_ + copied_ * tile_copy_stride(dims));
     }
   }
 
-  Rows rows_{};
-  std::int32_t count_ = 0, slices_ = 0;
+  Storage from_{};
+  std::int32_t first_ = 0, count_ = 0, slices_ = 0;
   float* copy_ = nullptr;
   std::int32_t due_ = 0;  ///< in 1 / slices_ of a row
   std::int32_t fetched_ = 0, copied_ = 0;

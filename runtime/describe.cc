@@ -68,6 +68,10 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << " key/value; head_dim " << s.head_dim << ", value_head_dim " << s.value_head_dim << "\n"
        << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
        << k.lanes * k.block_vectors << "\n";
+  if (p.pages) {
+    text << "storage: " << p.pages->pages << " pages of " << p.pages->page_tokens
+         << " tokens; tiles that cross pages are copied\n";
+  }
   describe_sizes(text, p);
   describe_masks(text, p.config);
   text << "weights: "

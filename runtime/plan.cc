@@ -33,6 +33,7 @@ class Planner {
     plan_.kernels = &table;
     plan_.config = d_.config;
     plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
+    plan_.pages = d_.pages;
     plan_.workers = d_.workers;
   }
 
@@ -67,8 +68,8 @@ class Planner {
         return lengths.offsets.empty() ? b * layout.sequence_stride : token * layout.token_stride;
       };
       plan_.sequences.push_back({.q = start(d_.q, d_.query, query_token),
-                                 .k = start(d_.k, d_.key, key_token),
-                                 .v = start(d_.v, d_.key, key_token),
+                                 .k = d_.pages ? 0 : start(d_.k, d_.key, key_token),
+                                 .v = d_.pages ? 0 : start(d_.v, d_.key, key_token),
                                  .out = start(d_.out, d_.query, query_token),
                                  .lse = start(d_.lse, d_.query, query_token)});
       plan_.masks.push_back({.queries = tokens_of(d_.query, b),

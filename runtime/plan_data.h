@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "heed/attention.h"
@@ -32,6 +33,7 @@ struct PlanData {
   kernels::AttentionShape shape;
   AttentionConfig config;
   Layout q, k, v, out, lse;
+  std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
   std::vector<PlannedSequence> sequences;
   std::vector<Visibility> masks;  ///< one per sequence
   Schedule schedule;

@@ -3,6 +3,7 @@
 #include "runtime/executor.h"
 #include "runtime/float_environment.h"
 #include "runtime/message.h"
+#include "runtime/page_tables.h"
 #include "runtime/plan_data.h"
 #include "runtime/run_control.h"
 
@@ -66,6 +67,12 @@ class Run {
     if (p.key_begin < p.key_end) {  // else both may be null
       item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
       item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+      if (plan_.pages) {
+        item.pages = pages_of(tensors_.tables, p.sequence).data();
+        item.page_tokens = static_cast<std::int32_t>(plan_.pages->page_tokens);
+        item.k_page = plan_.pages->k.page;
+        item.v_page = plan_.pages->v.page;
+      }
     }
     item.out = tensors_.out + s.out + query_head * plan_.out.head_stride;
     if (tensors_.lse != nullptr) {
@@ -107,7 +114,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const Workspac
   if (t.out == nullptr) return invalid("out is null");
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
-  return {};
+  return plan->pages ? check_tables(*plan, t.tables) : Status();
 }
 
 }  // namespace

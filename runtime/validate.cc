@@ -7,6 +7,7 @@
 
 #include "runtime/executor.h"
 #include "runtime/message.h"
+#include "runtime/paged_layout.h"
 #include "runtime/strides.h"
 
 namespace heed::detail {
@@ -114,25 +115,50 @@ Layout contiguous(const Extent& e) {
   return e.empty() ? Layout() : Layout::bshd(e.tokens, e.heads, e.dims);
 }
 
+/// Pages that fit the heads, and hold as many tokens as a sequence may have.
+Status complete_pages(const Batch& batch, Description& d) {
+  const PagedLayout& p = *batch.pages;
+  const AttentionConfig& c = d.config;
+  if (batch.k || batch.v) return invalid("pages exclude k and v: give one or the other layout");
+  HEED_RETURN_IF_ERROR(check_paged_layout(p));
+  const auto check = [](const char* name, std::int64_t pages, std::int64_t config) -> Status {
+    if (pages == config) return {};
+    return invalid("pages.", name, " (", pages, ") must be that of the attention (", config, ")");
+  };
+  HEED_RETURN_IF_ERROR(check("kv_heads", p.kv_heads, c.kv_heads));
+  HEED_RETURN_IF_ERROR(check("head_dim", p.head_dim, c.head_dim));
+  HEED_RETURN_IF_ERROR(check("value_head_dim", p.value_head_dim, c.value_head_dim));
+  d.pages = p;
+  d.k = {0, p.k.token, p.k.head};
+  d.v = {0, p.v.token, p.v.head};
+  return {};
+}
+
+/// Keys and values in one piece.
+Status complete_keys(const Batch& batch, Description& d) {
+  const AttentionConfig& c = d.config;
+  const Extent k = extent_of(d.key, d.sequences, c.kv_heads, c.head_dim);
+  const Extent v = extent_of(d.key, d.sequences, c.kv_heads, c.value_head_dim);
+  HEED_RETURN_IF_ERROR(check_size("k", k));
+  HEED_RETURN_IF_ERROR(check_size("v", v));
+  d.k = batch.k.value_or(contiguous(k));
+  d.v = batch.v.value_or(contiguous(v));
+  HEED_RETURN_IF_ERROR(check_reach("k", axes_of(d.k, k), k.dims));
+  return check_reach("v", axes_of(d.v, v), v.dims);
+}
+
 Status complete_layouts(const Batch& batch, Description& d) {
   const AttentionConfig& c = d.config;
   const Extent q = extent_of(d.query, d.sequences, c.query_heads, c.head_dim);
-  const Extent k = extent_of(d.key, d.sequences, c.kv_heads, c.head_dim);
-  const Extent v = extent_of(d.key, d.sequences, c.kv_heads, c.value_head_dim);
   const Extent out = extent_of(d.query, d.sequences, c.query_heads, c.value_head_dim);
   const Extent lse = extent_of(d.query, d.sequences, c.query_heads, 1);
   HEED_RETURN_IF_ERROR(check_size("q", q));
-  HEED_RETURN_IF_ERROR(check_size("k", k));
-  HEED_RETURN_IF_ERROR(check_size("v", v));
   HEED_RETURN_IF_ERROR(check_size("out", out));
+  HEED_RETURN_IF_ERROR(batch.pages ? complete_pages(batch, d) : complete_keys(batch, d));
   d.q = batch.q.value_or(contiguous(q));
-  d.k = batch.k.value_or(contiguous(k));
-  d.v = batch.v.value_or(contiguous(v));
   d.out = batch.out.value_or(contiguous(out));
   d.lse = batch.lse.value_or(lse.empty() ? Layout() : Layout::bhsd(lse.tokens, lse.heads, 1));
   HEED_RETURN_IF_ERROR(check_reach("q", axes_of(d.q, q), q.dims));
-  HEED_RETURN_IF_ERROR(check_reach("k", axes_of(d.k, k), k.dims));
-  HEED_RETURN_IF_ERROR(check_reach("v", axes_of(d.v, v), v.dims));
   HEED_RETURN_IF_ERROR(check_reach("out", axes_of(d.out, out), out.dims));
   HEED_RETURN_IF_ERROR(check_reach("lse", axes_of(d.lse, lse), lse.dims));
   HEED_RETURN_IF_ERROR(check_apart("out", axes_of(d.out, out), out.dims));

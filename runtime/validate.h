@@ -1,6 +1,8 @@
 // The door of plan_attention: every fault of the caller is found here, before any work.
 #pragma once
 
+#include <optional>
+
 #include "runtime/plan_data.h"
 #include "runtime/tiles.h"
 
@@ -12,6 +14,7 @@ struct Description {
   std::int64_t sequences = 0;
   Lengths query, key;
   Layout q, k, v, out, lse;
+  std::optional<PagedLayout> pages;
   int workers = 1;
   TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;

@@ -21,6 +21,7 @@
 
 #include "heed/executor.h"
 #include "heed/export.h"
+#include "heed/paged_layout.h"
 #include "heed/status.h"
 
 namespace heed {
@@ -88,6 +89,9 @@ struct Batch {
   Lengths query = {};
   Lengths key = {};
   std::optional<Layout> q = {}, k = {}, v = {}, out = {};  ///< default: contiguous bshd
+  /// Keys and values in pages of this layout, in place of k and v. `key` gives the lengths as ever:
+  /// `length`, and with it `lengths` where sequences differ, or offsets.
+  std::optional<PagedLayout> pages = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
   std::optional<Layout> lse = {};
@@ -106,6 +110,17 @@ struct PlanOptions {
   int item_rows = 0;
 };
 
+/// Which pages hold the keys and values of each sequence: its key t is in the (t / page_tokens)th
+/// of its pages, at t % page_tokens. A block table has a row per sequence, CSR one list after the
+/// other. Pages of which no query sees a key (before a window, say) may have any number.
+struct PageTables {
+  std::span<const std::int32_t> pages = {};
+  std::int64_t stride = 0;  ///< block table: sequence b's pages begin at pages[b · stride]
+  /// CSR: sequence b's pages are pages[indptr[b]] … pages[indptr[b + 1] − 1]; sequences + 1
+  /// entries. Empty for a block table.
+  std::span<const std::int32_t> indptr = {};
+};
+
 /// The tensors of one run, with the shapes and layouts of the plan. Outputs must not overlap inputs
 /// or each other. Pointers need no more alignment than float.
 struct AttentionTensors {
@@ -116,6 +131,8 @@ struct AttentionTensors {
   /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible, NaN
   /// where a visible logit is NaN or +∞.
   float* lse = nullptr;
+  /// Where keys and values lie in pages; k and v are then the bases of the pool.
+  PageTables tables = {};
 };
 
 namespace detail {
@@ -179,7 +196,7 @@ class HEED_API Workspace {
 };
 
 /// Runs the plan in the caller's oneTBB arena, or in `executor`'s own. Allocates nothing; fails
-/// before any work when a tensor is missing or the workspace is too small.
+/// before any work when a tensor is missing, the workspace is too small, or a page does not exist.
 HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                     Executor* executor = nullptr) noexcept;
 
