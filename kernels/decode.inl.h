@@ -202,18 +202,19 @@ class FewRows {
   /// The rows from j on that can be taken together, at most to `end`. What follows a copy comes
   /// from `all`.
   KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
-    const auto run = [](const Source& rows, std::int32_t first, std::int32_t last) {
-      const std::int32_t left = last - first < kBlockKeys ? last - first : kBlockKeys;
-      return left > 0 ? rows.rows.run(first - rows.first, left) : 0;
+    const auto rows_from = [&](std::int32_t first) -> KeyRows {
+      const Source& source = first < end ? from : Source{all, 0};
+      const std::int32_t left = (first < end ? end : item_.key_end) - first;
+      if (left <= 0) return {};
+      const std::int32_t row = first - source.first;
+      return {source.rows.row(row), source.rows.run(row, left < kBlockKeys ? left : kBlockKeys)};
     };
-    KeyBlock b;
-    b.count = run(from, j, end);
-    b.rows = {from.rows.row(j - from.first), from.rows.rows.stride, from.rows.rows.dims};
-    const std::int32_t next = j + b.count;
-    const Source following = next < end ? from : Source{all, 0};
-    b.next_count = run(following, next, next < end ? end : item_.key_end);
-    b.next = b.next_count > 0 ? following.rows.row(next - following.first) : nullptr;
-    return b;
+    const KeyRows rows = rows_from(j);
+    const KeyRows next = rows_from(j + rows.count);
+    return {{rows.data, from.rows.rows.stride, from.rows.rows.dims},
+            rows.count,
+            next,
+            rows_from(j + rows.count + next.count)};
   }
 
   template <int Queries>

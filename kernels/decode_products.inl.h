@@ -7,9 +7,10 @@
 //
 // Memory decides the speed, and it is slow for two reasons here. K is read lanes rows at a time,
 // many short streams that no hardware prefetcher follows; and software prefetches are dropped where
-// many are under way. So the lines of the next block are prefetched, spread over the work on this
-// one, and before a block is used it is read once in address order: most of it is there by then,
-// and the hardware prefetchers bring what is not. bench/README.md has figures.
+// many are under way. So the lines of the next block are prefetched into L1 and those of the one
+// after it into L2, two at a time between the multiply-adds on this one, and before a block is used
+// it is read once in address order: most of it is there by then, and the hardware prefetchers bring
+// what is not. bench/README.md has figures.
 #pragma once
 
 #include "kernels/abi.h"
@@ -25,12 +26,17 @@ namespace {
 template <class Arch>
 inline constexpr int kRegisters = kLanes<Arch> == 16 ? 32 : 16;
 
-/// Up to kBlockKeys rows of keys or of values, and those that will be needed after them.
+/// Up to kBlockKeys rows of keys or of values.
+struct KeyRows {
+  const float* data = nullptr;
+  std::int32_t count = 0;
+};
+
+/// A block, 1 … kBlockKeys rows, and the two that will be needed after it, as far as there are any.
 struct KeyBlock {
   Rows rows;
-  std::int32_t count;  ///< 1 … kBlockKeys
-  const float* next;
-  std::int32_t next_count;  ///< 0 … kBlockKeys
+  std::int32_t count;
+  KeyRows next, after_next;
 };
 
 /// Reads each line of the block once, in the order in which they lie.
@@ -44,25 +50,58 @@ HEED_INLINE void read_in_order(const KeyBlock& block) {
   }
 }
 
-/// The block after this one, of which a slice is prefetched at a time.
-class NextBlock {
+/// Rows that are prefetched chunk by chunk, in the order in which they lie.
+template <Cache Into>
+class Chunks {
  public:
-  HEED_INLINE NextBlock(const KeyBlock& block, std::int32_t slices)
-      : rows_{block.next, block.rows.stride, block.rows.dims},
-        count_(block.next_count),
-        slice_((kBlockKeys + slices - 1) / slices) {}
+  HEED_INLINE Chunks(const KeyRows& rows, const KeyBlock& like)
+      : row_(rows.data), left_(rows.count), stride_(like.rows.stride), dims_(like.rows.dims) {}
 
-  HEED_INLINE void prefetch_slice() {
-    const std::int32_t now = count_ < slice_ ? count_ : slice_;
-    for (std::int32_t j = 0; j < now; ++j, rows_.data += rows_.stride) {
-      prefetch_row<Cache::l1>(rows_.data, rows_.dims);
+  /// Two lines; a row begins with a chunk of its own.
+  HEED_INLINE void prefetch() {
+    if (left_ == 0) return;
+    constexpr std::int32_t line = kAlignment / sizeof(float), chunk = 2 * line;
+#pragma GCC unroll 2
+    for (std::int32_t x = 0; x < chunk; x += line) {
+      __builtin_prefetch(row_ + x_ + x, 0, static_cast<int>(Into));
     }
-    count_ -= now;
+    x_ += chunk;
+    if (x_ < dims_) return;
+    x_ = 0;
+    row_ += stride_;
+    --left_;
+  }
+
+  HEED_INLINE void prefetch_rest() {
+    while (left_ > 0) prefetch();
   }
 
  private:
-  Rows rows_;
-  std::int32_t count_, slice_;
+  const float* row_;
+  std::int32_t left_;
+  std::ptrdiff_t stride_;
+  std::int32_t dims_, x_ = 0;
+};
+
+/// What comes after a block: the next one is brought to L1, the one after that to L2.
+class Upcoming {
+ public:
+  HEED_INLINE explicit Upcoming(const KeyBlock& block)
+      : next_(block.next, block), after_next_(block.after_next, block) {}
+
+  /// A chunk of each.
+  HEED_INLINE void prefetch() {
+    next_.prefetch();
+    after_next_.prefetch();
+  }
+  HEED_INLINE void prefetch_rest() {
+    next_.prefetch_rest();
+    after_next_.prefetch_rest();
+  }
+
+ private:
+  Chunks<Cache::l1> next_;
+  Chunks<Cache::l2> after_next_;
 };
 
 /// Query rows and their logits, which may be written for whole blocks of keys. Queries are filled
@@ -100,17 +139,17 @@ __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyB
   constexpr int lanes = kLanes<Arch>, vectors = kBlockKeys / lanes;
   const std::int32_t dims = k.rows.dims;
   read_in_order(k);
-  NextBlock next(k, (dims + lanes - 1) / lanes);
+  Upcoming upcoming(k);
   Vec<Arch> sum[vectors][Queries];
   clear(sum);
   for (std::int32_t x = 0; x < dims; x += lanes) {
-    next.prefetch_slice();
 #pragma GCC unroll 4
     for (int b = 0; b < vectors; ++b) {
       Vec<Arch> columns[lanes];
       load_columns<Arch>(k, b * lanes, x, columns);
 #pragma GCC unroll 16
       for (int i = 0; i < lanes; ++i) {
+        if (b == 0 && i % 2 == 0) upcoming.prefetch();
 #pragma GCC unroll 8
         for (int r = 0; r < Queries; ++r) {
           const Vec<Arch> q = splat<Arch>(queries.q[r * queries.stride + x + i]);
@@ -119,6 +158,7 @@ __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyB
       }
     }
   }
+  upcoming.prefetch_rest();
 #pragma GCC unroll 16
   for (int b = 0; b < vectors; ++b) {
 #pragma GCC unroll 8
@@ -136,20 +176,31 @@ struct FewOutputs {
   std::ptrdiff_t stride;
 };
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while the same columns of
+/// rows that will be needed come to L2.
 template <class Arch, int Queries, int Vectors>
-HEED_INLINE void add_columns(FewOutputs out, const float* v, std::ptrdiff_t v_stride,
-                             std::int32_t keys, std::int32_t vectors) {
+HEED_INLINE void add_columns(FewOutputs out, KeyRows v, std::ptrdiff_t v_stride, KeyRows coming,
+                             std::int32_t vectors) {
   constexpr int lanes = kLanes<Arch>;
-  for (; vectors >= Vectors; vectors -= Vectors, v += Vectors * lanes, out.o += Vectors * lanes) {
+  for (; vectors >= Vectors; vectors -= Vectors) {
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
-    multiply_accumulate<Arch, Broadcast::along_steps>(out.weights, out.weights_stride, v, v_stride,
-                                                      keys, sum);
+    for (std::int32_t j = 0; j < v.count; ++j) {
+      multiply_step<Arch, Broadcast::along_steps>(out.weights + j, out.weights_stride,
+                                                  v.data + j * v_stride, sum);
+      if (j < coming.count) {
+        prefetch_row<Cache::l2>(coming.data + j * v_stride, Vectors * lanes);
+      }
+    }
     store_rows<Arch>(sum, out.o, out.stride);
+    v.data += Vectors * lanes;
+    coming.data += Vectors * lanes;
+    out.o += Vectors * lanes;
   }
   if constexpr (Vectors > 1) {
-    if (vectors > 0) add_columns<Arch, Queries, Vectors / 2>(out, v, v_stride, keys, vectors);
+    if (vectors > 0) {
+      add_columns<Arch, Queries, Vectors / 2>(out, v, v_stride, coming, vectors);
+    }
   }
 }
 
@@ -162,13 +213,18 @@ constexpr int value_vectors(int queries) {
   return vectors;
 }
 
-/// Adds a block of values.
+/// Adds a block of values. Where all of a row's sums fit the registers its values are read in the
+/// order in which they lie, and hardware prefetchers need no help.
 template <class Arch, int Queries>
 __attribute__((noinline)) void add_values(const FewOutputs& out, const KeyBlock& v) {
-  read_in_order(v);
-  NextBlock(v, 1).prefetch_slice();
-  add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(out, v.rows.data, v.rows.stride, v.count,
-                                                           v.rows.dims / kLanes<Arch>);
+  constexpr int most = value_vectors<Arch>(Queries);
+  const std::int32_t vectors = v.rows.dims / kLanes<Arch>;
+  if (vectors > most) {
+    read_in_order(v);
+    Chunks<Cache::l1>(v.next, v).prefetch_rest();
+  }
+  add_columns<Arch, Queries, most>(out, {v.rows.data, v.count}, v.rows.stride, v.after_next,
+                                   vectors);
 }
 
 }  // namespace

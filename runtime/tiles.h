@@ -1,11 +1,9 @@
 // How large tiles and items are, so that what a core works on stays in its caches.
 //
-//   L1d   the weights of a tile (keys × the lanes of a block) and one cache line of each of its
-//   rows
-//         of values: what the product P·V walks through again for every few columns
+//   L1d   the weights of a tile (keys × the lanes of a block), and one line of each row of its
+//         values: what the product P·V walks through again for every few columns
 //   L2    two tiles of keys and values, the one in use and the next, which arrives meanwhile; and
-//   of
-//         each row of the item its query and two states, the partition's and the total
+//         of each row of the item its query and two states, the partition's and the total
 //
 // Tiles come first: as many keys as fit L1d, for each tile fetches the queries and outputs of every
 // block from L2 once, but no more than leave half of L2 to the rows. Then as many rows as fit
