@@ -11,6 +11,22 @@ namespace heed {
 namespace detail {
 namespace {
 
+/// The partitions that hold an item's keys, of which there are some.
+Range partitions_of(const PlannedItem& item) {
+  return {item.key_begin / kernels::kPartitionKeys,
+          (std::int64_t{item.key_end} - 1) / kernels::kPartitionKeys + 1};
+}
+
+kernels::States part_of(kernels::States states, const Range& partitions,
+                        std::ptrdiff_t value_head_dim) {
+  const std::ptrdiff_t before = partitions.first * states.rows;
+  states.m += before;
+  states.l += before;
+  states.o += before * value_head_dim;
+  states.partitions = static_cast<std::int32_t>(partitions.last - partitions.first);
+  return states;
+}
+
 /// One run of one plan.
 class Run {
  public:
@@ -55,7 +71,33 @@ class Run {
     const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
     if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
     finished.store(0, std::memory_order_relaxed);
-    plan_.kernels->merge(plan_.shape, item, split.partitions, scratch);
+    merge(item, split);
+  }
+
+  /// The states of a split's rows.
+  kernels::States states_of(const PlannedSplit& split, std::int32_t rows) const noexcept {
+    float* const m = floats(plan_.workspace.states) + split.states;
+    const std::ptrdiff_t count = std::ptrdiff_t{rows} * split.partitions;
+    return {m, m + count, m + 2 * count, rows, split.partitions};
+  }
+
+  void merge(const kernels::AttentionItem& item, const PlannedSplit& split) const noexcept {
+    const kernels::States all = states_of(split, item.rows);
+    const kernels::ConstStates states{all.m, all.l, all.o, all.rows, all.partitions};
+    kernels::MergeRows rows;
+    rows.states = &states;
+    rows.count = 1;
+    rows.state_stride = item.state_stride;
+    rows.out = item.out;
+    rows.lse = item.lse;
+    rows.out_stride = item.out_stride;
+    rows.lse_stride = item.lse_stride;
+    rows.group = plan_.shape.group;
+    rows.value_head_dim = plan_.shape.value_head_dim;
+    rows.row_begin = item.row_begin;
+    rows.rows = item.rows;
+    rows.rule = plan_.shape.rule;
+    plan_.kernels->merge(rows);
   }
 
   /// The planned item with the run's addresses.
@@ -92,8 +134,13 @@ class Run {
     item.diagonal = mask.diagonal();
     if (p.split >= 0) {
       const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(p.split)];
-      item.states = floats(plan_.workspace.states) + split.states;
-      item.first_partition = split.first_partition;
+      const Range partitions = partitions_of(p);
+      item.states = part_of(
+          states_of(split, p.rows),
+          {partitions.first - split.first_partition, partitions.last - split.first_partition},
+          plan_.shape.value_head_dim);
+      item.state_stride = {plan_.shape.group, 1};
+      item.first_partition = static_cast<std::int32_t>(partitions.first);
     }
     return item;
   }
