@@ -87,14 +87,24 @@ struct AttentionItem {
 
 /// Rows whose states are to be merged; numbered as in AttentionItem.
 struct MergeRows {
-  const ConstStates* states = nullptr;  ///< consecutive ones, each from the first row's state on
+  const ConstStates* states = nullptr;  ///< consecutive ones
   std::int32_t count = 0;               ///< of `states`
+  std::ptrdiff_t first_state = 0;       ///< the first row's number in `states`
   Strides state_stride;                 ///< in rows
   float* out = nullptr;                 ///< at (token 0, first query head of the group)
   float* lse = nullptr;                 ///< likewise, or null
   Strides out_stride, lse_stride;
   std::int32_t group = 0, value_head_dim = 0;
   std::int32_t row_begin = 0, rows = 0;
+  WeightRule rule = WeightRule::exponential;
+};
+
+/// Rows whose states are to be added to their sums, which are states of one partition.
+struct SumRows {
+  States sums;
+  ConstStates states;
+  std::ptrdiff_t first_row = 0, rows = 0;
+  std::int32_t value_head_dim = 0;
   WeightRule rule = WeightRule::exponential;
 };
 
@@ -157,6 +167,8 @@ struct KernelTable {
   void (*attend)(const AttentionShape& shape, const AttentionItem& item, float* scratch);
   /// Adds the states of each row, the earliest first, and writes out and lse.
   void (*merge)(const MergeRows& rows);
+  /// Adds the states of each row, the earliest first, to its sum.
+  void (*accumulate)(const SumRows& rows);
 
   void (*softmax)(const SoftmaxRows& rows);
   void (*log_softmax)(const SoftmaxRows& rows);

@@ -55,23 +55,40 @@ HEED_INLINE void add_state(RowSum sum, RowState part, std::int64_t dims) {
   });
 }
 
+/// sum += the states of a row, one partition after the other.
+template <class Arch, WeightRule Rule>
+HEED_INLINE void add_states(RowSum sum, const ConstStates& states, std::ptrdiff_t row,
+                            std::int64_t dims) {
+  for (std::int32_t p = 0; p < states.partitions; ++p) {
+    const std::ptrdiff_t i = p * states.rows + row;
+    add_state<Arch, Rule>(sum, {states.m[i], states.l[i], states.o + i * dims}, dims);
+  }
+}
+
 template <class Arch, WeightRule Rule>
 void merge_by(const MergeRows& rows) {
   const std::int64_t dims = rows.value_head_dim;
   const RowMap states{rows.group, rows.state_stride}, outputs{rows.group, rows.out_stride},
       sums{rows.group, rows.lse_stride};
   for (std::int32_t row = rows.row_begin; row < rows.row_begin + rows.rows; ++row) {
-    const std::ptrdiff_t first = states.offset(row) - states.offset(rows.row_begin);
+    const std::ptrdiff_t first =
+        rows.first_state + states.offset(row) - states.offset(rows.row_begin);
     float m = kNoKey, l = 0;
     float* const out = rows.out + outputs.offset(row);
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
-      for (std::int32_t p = 0; p < s->partitions; ++p) {
-        const std::ptrdiff_t i = p * s->rows + first;
-        add_state<Arch, Rule>({m, l, out}, {s->m[i], s->l[i], s->o + i * dims}, dims);
-      }
+      add_states<Arch, Rule>({m, l, out}, *s, first, dims);
     }
     write_output<Arch>(out, l, dims, out);
     if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(m, l);
+  }
+}
+
+template <class Arch, WeightRule Rule>
+void accumulate_by(const SumRows& rows) {
+  const std::int64_t dims = rows.value_head_dim;
+  for (std::ptrdiff_t row = rows.first_row; row < rows.first_row + rows.rows; ++row) {
+    add_states<Arch, Rule>({rows.sums.m[row], rows.sums.l[row], rows.sums.o + row * dims},
+                           rows.states, row, dims);
   }
 }
 
@@ -79,6 +96,12 @@ template <class Arch>
 void merge_rows(const MergeRows& rows) {
   rows.rule == WeightRule::argmax ? merge_by<Arch, WeightRule::argmax>(rows)
                                   : merge_by<Arch, WeightRule::exponential>(rows);
+}
+
+template <class Arch>
+void accumulate_rows(const SumRows& rows) {
+  rows.rule == WeightRule::argmax ? accumulate_by<Arch, WeightRule::argmax>(rows)
+                                  : accumulate_by<Arch, WeightRule::exponential>(rows);
 }
 
 }  // namespace

@@ -39,6 +39,7 @@ constexpr KernelTable make_table(const char* name) {
       .tile_rows = T::kRows,
       .attend = attend_item<T>,
       .merge = merge_rows<Arch>,
+      .accumulate = accumulate_rows<Arch>,
       .softmax = softmax_rows<Arch>,
       .log_softmax = log_softmax_rows<Arch>,
       .log_sum_exp = log_sum_exp_rows<Arch>,
