@@ -36,6 +36,22 @@ struct AttentionShape {
   std::int64_t window_right = 0;
 };
 
+/// m of the state of a row that sees no key of a partition: its l and O then say nothing.
+inline constexpr float kNoKey = -__builtin_inff();
+
+/// States of query rows over consecutive partitions: m and l [partition, row], O [partition, row,
+/// value_head_dim].
+template <class Float>
+struct StatesOf {
+  Float* m = nullptr;
+  Float* l = nullptr;
+  Float* o = nullptr;
+  std::ptrdiff_t rows = 0;  ///< of each partition
+  std::int32_t partitions = 0;
+};
+using States = StatesOf<float>;
+using ConstStates = StatesOf<const float>;
+
 /// A strided matrix of rows: (token, head of the group) for q, out and lse; token for k and v.
 struct Strides {
   std::ptrdiff_t token = 0;
@@ -61,11 +77,35 @@ struct AttentionItem {
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t diagonal = 0;                ///< token i stands at key position i + diagonal
-  /// Null: the item sees all keys of its rows and writes out and lse. Else: the item writes the
-  /// state of each partition it covers; the partition that begins at key p · kPartitionKeys goes to
-  /// states + (p − first_partition) · state_floats(…).
-  float* states = nullptr;
+  /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
+  /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
+  /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
+  States states;
+  Strides state_stride;
   std::int32_t first_partition = 0;
+};
+
+/// Rows whose states are to be merged; numbered as in AttentionItem.
+struct MergeRows {
+  const ConstStates* states = nullptr;  ///< consecutive ones
+  std::int32_t count = 0;               ///< of `states`
+  std::ptrdiff_t first_state = 0;       ///< the first row's number in `states`
+  Strides state_stride;                 ///< in rows
+  float* out = nullptr;                 ///< at (token 0, first query head of the group)
+  float* lse = nullptr;                 ///< likewise, or null
+  Strides out_stride, lse_stride;
+  std::int32_t group = 0, value_head_dim = 0;
+  std::int32_t row_begin = 0, rows = 0;
+  WeightRule rule = WeightRule::exponential;
+};
+
+/// Rows whose states are to be added to their sums, which are states of one partition.
+struct SumRows {
+  States sums;
+  ConstStates states;
+  std::ptrdiff_t first_row = 0, rows = 0;
+  std::int32_t value_head_dim = 0;
+  WeightRule rule = WeightRule::exponential;
 };
 
 /// The rows of a softmax over a matrix.
@@ -125,10 +165,10 @@ struct KernelTable {
 
   /// One item, start to end. `scratch` has attention_scratch_floats(shape, *this) floats.
   void (*attend)(const AttentionShape& shape, const AttentionItem& item, float* scratch);
-  /// Merges the states of `partitions` consecutive partitions left to right and writes out and lse
-  /// of the item's rows. `scratch` as above.
-  void (*merge)(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
-                float* scratch);
+  /// Adds the states of each row, the earliest first, and writes out and lse.
+  void (*merge)(const MergeRows& rows);
+  /// Adds the states of each row, the earliest first, to its sum.
+  void (*accumulate)(const SumRows& rows);
 
   void (*softmax)(const SoftmaxRows& rows);
   void (*log_softmax)(const SoftmaxRows& rows);
@@ -163,13 +203,10 @@ inline constexpr std::int32_t kMaxItemRows = 384;
 /// of every ISA.
 inline constexpr std::int32_t kBlockKeys = 16;
 
-/// Floats of one partition's state of `rows` rows: maximum, sum, and O, as rows of whole vectors
-/// where there are few, else as columns.
+/// Floats of one partition's states of `rows` rows: m, l and O.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
-                                                           std::int32_t rows, std::int32_t lanes) {
-  const std::size_t width = padded(rows, lanes);
-  if (rows > few_rows(lanes)) return (static_cast<std::size_t>(value_head_dim) + 2) * width;
-  return static_cast<std::size_t>(rows) * padded(value_head_dim, lanes) + 2 * width;
+                                                           std::int32_t rows) {
+  return static_cast<std::size_t>(rows) * (static_cast<std::size_t>(value_head_dim) + 2);
 }
 
 /// Distance of the rows of a tile that was copied: whole lines plus one more, so that equal columns
@@ -195,7 +232,7 @@ inline constexpr std::int32_t kBlockKeys = 16;
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
       (tile + std::size_t{kBlockKeys}) * static_cast<std::size_t>(few_rows(lanes));
-  // Room for a state of item_rows rows, or of fewer in either form.
+  // O as columns, or where rows are few as rows of whole vectors.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +
          2 * tile_copy_floats(shape);

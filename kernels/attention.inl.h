@@ -13,7 +13,9 @@
 #include "kernels/microkernel.inl.h"
 #include "kernels/rows.inl.h"
 #include "kernels/scores.inl.h"
+#include "kernels/states.inl.h"
 #include "kernels/tile.inl.h"
+#include "kernels/visible.inl.h"
 #include "kernels/weights.inl.h"
 
 namespace heed::kernels {
@@ -46,30 +48,11 @@ class Stream {
   void attend() {
     for (int b = 0; b < blocks_; ++b) pack(block_[b]);
     if (!stream<false>()) stream<true>();
-  }
-
-  /// Merges the states of consecutive partitions, left to right, and writes the outputs.
-  void merge(std::int32_t partitions) {
-    const std::size_t size = state_floats(shape_.value_head_dim, item_.rows, kLanes<Arch>);
-    for (int b = 0; b < blocks_; ++b) {
-      Block& block = block_[b];
-      block.any = false;
-      for (std::int32_t p = 0; p < partitions; ++p) {
-        block.part = state_in(item_.states + static_cast<std::size_t>(p) * size, b);
-        if (!sees_partition(block, item_.first_partition + p)) continue;
-        join(block);
-      }
-      finish(block);
-    }
+    if (item_.states.m != nullptr) mark_unseen_partitions();
   }
 
  private:
   std::int32_t vectors() const { return (item_.rows + kLanes<Arch> - 1) / kLanes<Arch>; }
-
-  State state_in(float* memory, int b) const {
-    const std::ptrdiff_t before = block_[b].first_row;
-    return State::at(memory + before * (shape_.value_head_dim + 2), block_[b].width);
-  }
 
   /// Cuts the rows into blocks, none of a single vector where two of two will do, and places their
   /// data.
@@ -105,14 +88,11 @@ class Stream {
 
   /// The keys that each row sees: an interval around its position, moving up with the token.
   void find_visible_keys(Block& b) const {
-    const auto clamp = [&](std::int64_t key) {
-      return static_cast<std::int32_t>(key < 0 ? 0 : key > item_.keys ? item_.keys : key);
-    };
     for (std::int32_t i = 0; i < b.width; ++i) {
       const std::int32_t row = item_.row_begin + b.first_row + (i < b.rows ? i : b.rows - 1);
-      const std::int64_t position = row / shape_.group + item_.diagonal;
-      b.first_key[i] = clamp(position - shape_.window_left);
-      b.last_key[i] = clamp(position + shape_.window_right + 1);
+      const KeyInterval keys = visible_keys(shape_, item_, row / shape_.group, {0, item_.keys});
+      b.first_key[i] = keys.first;
+      b.last_key[i] = keys.last;
     }
     b.key_begin = b.first_key[0];
     b.key_end = b.last_key[b.width - 1];
@@ -146,7 +126,7 @@ class Stream {
     }
     for (int b = 0; b < blocks_; ++b) {
       close_partition(block_[b]);
-      if (item_.states == nullptr) finish(block_[b]);
+      if (item_.states.m == nullptr) finish(block_[b]);
     }
     return Careful || finite_;
   }
@@ -341,20 +321,44 @@ class Stream {
     b.partition = partition;
     b.fresh = true;
     b.masked = false;
-    if (item_.states != nullptr) {
-      const std::size_t size = state_floats(shape_.value_head_dim, item_.rows, kLanes<Arch>);
-      b.part = state_in(
-          item_.states + static_cast<std::size_t>(partition - item_.first_partition) * size,
-          static_cast<int>(&b - block_));
-    }
     clear_sums<Arch>(b.part, b.width);
   }
 
   void close_partition(Block& b) {
     if (b.partition < 0) return;
     if (b.masked && finite_) finite_ = all_finite(b);
-    if (item_.states == nullptr) join(b);
+    item_.states.m == nullptr ? join(b) : write_states(b);
     b.partition = -1;
+  }
+
+  /// Writes `part` as rows.
+  void write_states(const Block& b) const {
+    const StateRows<Arch> states(shape_, item_);
+    for (std::int32_t v = 0; v < b.vectors; ++v) {
+      const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
+      const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
+      float* row[kLanes<Arch>];
+      for (std::int32_t lane = 0; lane < count; ++lane) {
+        row[lane] = states.o(b.partition, b.first_row + first + lane);
+      }
+      write_rows<Arch>(b.part.o + first, b.width, shape_.value_head_dim, row, count,
+                       [](Vec<Arch> o) { return o; });
+    }
+    for (std::int32_t i = 0; i < b.rows; ++i) {
+      states.write_sums(b.partition, b.first_row + i, b.part.m[i], b.part.l[i]);
+    }
+  }
+
+  /// The partitions that no row of a block sees.
+  void mark_unseen_partitions() const {
+    const StateRows<Arch> states(shape_, item_);
+    for (int b = 0; b < blocks_; ++b) {
+      for (std::int32_t p = states.begin(); p < states.end(); ++p) {
+        if (!sees_partition(block_[b], p)) {
+          states.write_unseen(p, block_[b].first_row, block_[b].rows);
+        }
+      }
+    }
   }
 
   /// Adds `part` to `total`; the first part becomes the total as it is.

@@ -12,8 +12,11 @@
 #include "kernels/abi.h"
 #include "kernels/decode_products.inl.h"
 #include "kernels/lanes.inl.h"
+#include "kernels/merge.inl.h"
 #include "kernels/rows.inl.h"
+#include "kernels/states.inl.h"
 #include "kernels/tile.inl.h"
+#include "kernels/visible.inl.h"
 #include "kernels/weights.inl.h"
 
 namespace heed::kernels {
@@ -36,12 +39,11 @@ class FewRows {
     const std::ptrdiff_t rows = static_cast<std::ptrdiff_t>(padded(item.rows, kWidth));
     head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
     dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
-    state_size_ =
-        static_cast<std::ptrdiff_t>(state_floats(shape.value_head_dim, item.rows, kWidth));
+    const std::ptrdiff_t state = item.rows * dims_ + 2 * rows;
     q_ = scratch;
     part_ = State::at(q_ + rows * head_dim_, rows);
-    total_ = State::at(part_.m + state_size_, rows);
-    weights_ = total_.m + state_size_;
+    total_ = State::at(part_.m + state, rows);
+    weights_ = total_.m + state;
     weights_stride_ = shape.tile_keys + kBlockKeys;
     k_copy_ = weights_ + item.rows * weights_stride_;
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
@@ -57,31 +59,18 @@ class FewRows {
       if (tile / kPartitionKeys != partition) {
         close_partition(partition);
         partition = tile / kPartitionKeys;
-        open_partition(partition);
+        clear(part_);
       }
       attend_tile(load_tile(tile > item_.key_begin ? tile : item_.key_begin, next));
       tile = next;
     }
     close_partition(partition);
-    if (item_.states == nullptr) finish();
-  }
-
-  /// Merges the states of consecutive partitions, left to right, and writes the outputs.
-  void merge(std::int32_t partitions) {
-    for (std::int32_t p = 0; p < partitions; ++p) {
-      part_ = state_in(p);
-      join();
-    }
-    finish();
+    item_.states.m == nullptr ? finish() : mark_unseen_partitions();
   }
 
  private:
   std::ptrdiff_t padded_rows() const {
     return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
-  }
-
-  State state_in(std::int32_t partition) const {
-    return State::at(item_.states + partition * state_size_, padded_rows());
   }
 
   /// Query rows, scaled and filled up with zeros to whole vectors.
@@ -96,11 +85,6 @@ class FewRows {
     }
   }
 
-  void open_partition(std::int32_t partition) {
-    if (item_.states != nullptr) part_ = state_in(partition - item_.first_partition);
-    clear(part_);
-  }
-
   void clear(State state) const {
     clear_sums<Arch>(state, padded_rows());
     for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
@@ -109,7 +93,31 @@ class FewRows {
   }
 
   void close_partition(std::int32_t partition) {
-    if (partition >= 0 && item_.states == nullptr) join();
+    if (partition < 0) return;
+    item_.states.m == nullptr ? join() : write_states(partition);
+  }
+
+  void write_states(std::int32_t partition) const {
+    const StateRows<Arch> states(shape_, item_);
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      states.write_sums(partition, r, part_.m[r], part_.l[r]);
+      const float* from = part_.o + r * dims_;
+      float* to = states.o(partition, r);
+      for_each_vector<Arch, 1>(shape_.value_head_dim, [&](auto access, int, std::int64_t x) {
+        access.store(to + x, access.load(from + x, 0.0F));
+      });
+    }
+  }
+
+  /// The partitions of which the item has no keys.
+  void mark_unseen_partitions() const {
+    const StateRows<Arch> states(shape_, item_);
+    for (std::int32_t p = states.begin(); p < states.end(); ++p) {
+      const std::int64_t begin = std::int64_t{p} * kPartitionKeys, end = begin + kPartitionKeys;
+      const std::int64_t first = begin > item_.key_begin ? begin : item_.key_begin;
+      const std::int64_t last = end < item_.key_end ? end : item_.key_end;
+      if (first >= last) states.write_unseen(p, 0, item_.rows);
+    }
   }
 
   /// Adds `part_` to `total_`; the first part becomes the total as it is.
@@ -122,24 +130,9 @@ class FewRows {
       return;
     }
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const Vec<Arch> m_total = splat<Arch>(total_.m[r]), m_part = splat<Arch>(part_.m[r]);
-      const Vec<Arch> m = Ops<Arch>::max(m_total, m_part);
-      const Vec<Arch> f_total = W::rescale(m_total, m), f_part = W::rescale(m_part, m);
-      const auto sum = [&](Vec<Arch> a, Vec<Arch> b) { return a * f_total + b * f_part; };
-      total_.m[r] = first_lane(m);
-      total_.l[r] = first_lane(sum(splat<Arch>(total_.l[r]), splat<Arch>(part_.l[r])));
-      float* a = total_.o + r * dims_;
-      const float* b = part_.o + r * dims_;
-      for (std::int32_t x = 0; x < dims_; x += kWidth) {
-        store<Arch>(a + x, sum(load<Arch>(a + x), load<Arch>(b + x)));
-      }
+      fold_row<Arch, Rule>({total_.m[r], total_.l[r], total_.o + r * dims_},
+                           {part_.m[r], part_.l[r], part_.o + r * dims_}, dims_);
     }
-  }
-
-  static HEED_INLINE float first_lane(Vec<Arch> x) {
-    alignas(kAlignment) float lane[kWidth];
-    store<Arch>(lane, x);
-    return lane[0];
   }
 
   /// Rows of keys or of values, in place or copied; `first` is the key in row 0.
@@ -175,14 +168,7 @@ class FewRows {
       const std::int32_t token = (item_.row_begin + row) / shape_.group;
       const std::int32_t next_token = (token + 1) * shape_.group - item_.row_begin;
       const std::int32_t end = next_token < item_.rows ? next_token : item_.rows;
-      const std::int64_t position = token + item_.diagonal;
-      const auto clamp = [&](std::int64_t key) {
-        return static_cast<std::int32_t>(key < tile.begin ? tile.begin
-                                         : key > tile.end ? tile.end
-                                                          : key);
-      };
-      const std::int32_t first = clamp(position - shape_.window_left);
-      const std::int32_t last = clamp(position + shape_.window_right + 1);
+      const auto [first, last] = visible_keys(shape_, item_, token, {tile.begin, tile.end});
       if (first < last) {
         attend_rows(row, end, {tile.k, tile.v, first, last}, first - tile.begin);
       }
@@ -268,8 +254,8 @@ class FewRows {
     if (Ops<Arch>::any(W::moves(candidate, m))) {
       const Vec<Arch> factor = W::rescale(m, candidate);
       m = candidate;
-      part_.m[r] = first_lane(m);
-      part_.l[r] *= first_lane(factor);
+      part_.m[r] = first_lane<Arch>(m);
+      part_.l[r] *= first_lane<Arch>(factor);
       scale_output<Arch>(part_.o + r * dims_, kWidth, dims_ / kWidth, factor);
     }
     for (std::int32_t j = 0; j < count; j += kWidth)
@@ -294,14 +280,8 @@ class FewRows {
     if (!any_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const float* o = total_.o + r * dims_;
-      float* out = item_.out + map.offset(item_.row_begin + r);
-      const Vec<Arch> l = splat<Arch>(total_.l[r]);
-      for (std::int32_t x = 0; x < shape_.value_head_dim; x += kWidth) {
-        const Vec<Arch> row = normalised<Arch>(load<Arch>(o + x), l);
-        const std::int32_t left = shape_.value_head_dim - x;
-        Part<Arch>(left < kWidth ? left : kWidth).store(out + x, row);
-      }
+      write_output<Arch>(total_.o + r * dims_, total_.l[r], shape_.value_head_dim,
+                         item_.out + map.offset(item_.row_begin + r));
     }
     if (item_.lse != nullptr) {
       write_lse<Rule>(total_, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
@@ -312,11 +292,10 @@ class FewRows {
   const AttentionShape& shape_;
   const AttentionItem& item_;
   std::int32_t head_dim_, dims_;  ///< filled up to whole vectors
-  std::ptrdiff_t state_size_;
-  float* q_;            ///< rows × head_dim_
-  State part_, total_;  ///< m and l per row; O is rows × dims_
-  bool any_ = false;    ///< total_ holds a state
-  float* weights_;      ///< logits, then weights: rows × weights_stride_
+  float* q_;                      ///< rows × head_dim_
+  State part_, total_;            ///< m and l per row; O is rows × dims_
+  bool any_ = false;              ///< total_ holds a state
+  float* weights_;                ///< logits, then weights: rows × weights_stride_
   std::ptrdiff_t weights_stride_;
   float* k_copy_;
   float* v_copy_;

@@ -84,6 +84,13 @@ HEED_INLINE void stream(float* p, Vec<xsimd::avx512dq> x) { _mm512_stream_ps(p, 
 /// Makes streamed stores visible to other cores before anything that follows.
 HEED_INLINE void publish_stores() { _mm_sfence(); }
 
+template <class Arch>
+HEED_INLINE float first_lane(Vec<Arch> x) {
+  alignas(64) float lane[kLanes<Arch>];
+  store<Arch>(lane, x);
+  return lane[0];
+}
+
 enum class Access { read, write };
 
 /// Fetches the line of p into L2; p may lie anywhere.

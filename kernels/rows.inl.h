@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/abi.h"
+#include "kernels/lanes.inl.h"
 #include "kernels/log.inl.h"
 #include "kernels/transpose.inl.h"
 #include "kernels/weights.inl.h"
@@ -56,18 +57,16 @@ HEED_INLINE Vec<Arch> normalised(Vec<Arch> o, Vec<Arch> l) {
   return Ops<Arch>::select(l == zero, zero, o / l + zero);
 }
 
-/// out = Oᵀ / l for `rows` (at most a vector of) rows.
-template <class Arch>
-void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdiff_t dims,
-                   float* out, RowMap map, std::int32_t first_row, int rows) {
+/// row[lane] = finish(the lane's column of O) for `rows` (at most a vector of) lanes.
+template <class Arch, class Finish>
+HEED_INLINE void write_rows(const float* o, std::ptrdiff_t width, std::ptrdiff_t dims,
+                            float* const* row, int rows, Finish finish) {
   constexpr int lanes = kLanes<Arch>;
-  float* row[lanes];
-  for (int lane = 0; lane < rows; ++lane) row[lane] = out + map.offset(first_row + lane);
   std::ptrdiff_t x = 0;
   for (; x + lanes <= dims; x += lanes) {
     Vec<Arch> r[lanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) r[i] = normalised<Arch>(load<Arch>(o + (x + i) * width), l);
+    for (int i = 0; i < lanes; ++i) r[i] = finish(load<Arch>(o + (x + i) * width));
     transpose(r);
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) {
@@ -76,9 +75,26 @@ void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdi
   }
   for (; x < dims; ++x) {
     alignas(kAlignment) float column[lanes];
-    store<Arch>(column, normalised<Arch>(load<Arch>(o + x * width), l));
+    store<Arch>(column, finish(load<Arch>(o + x * width)));
     for (int lane = 0; lane < rows; ++lane) row[lane][x] = column[lane];
   }
+}
+
+/// out = Oᵀ / l for `rows` (at most a vector of) rows.
+template <class Arch>
+void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdiff_t dims,
+                   float* out, RowMap map, std::int32_t first_row, int rows) {
+  float* row[kLanes<Arch>];
+  for (int lane = 0; lane < rows; ++lane) row[lane] = out + map.offset(first_row + lane);
+  write_rows<Arch>(o, width, dims, row, rows, [l](Vec<Arch> x) { return normalised<Arch>(x, l); });
+}
+
+/// out = O / l for one row, perhaps in place.
+template <class Arch>
+HEED_INLINE void write_output(const float* o, float l, std::int64_t dims, float* out) {
+  for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
+    access.store(out + x, normalised<Arch>(access.load(o + x, 0.0F), splat<Arch>(l)));
+  });
 }
 
 /// lse = (m + log2 l) · ln 2. l's binary exponent joins the integer m before anything is rounded,
@@ -93,12 +109,16 @@ HEED_INLINE float natural_lse(float m, float l) {
   return static_cast<float>((static_cast<double>(m) + exponent + log2_of(mantissa)) * ln2);
 }
 
+/// That of a row by its state; for argmax it is undefined.
+template <WeightRule Rule>
+HEED_INLINE float lse_of(float m, float l) {
+  return Rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);
+}
+
 template <WeightRule Rule>
 void write_lse(State state, float* lse, RowMap map, std::int32_t first_row, std::int32_t rows) {
   for (std::int32_t i = 0; i < rows; ++i) {
-    const bool undefined = Rule == WeightRule::argmax && state.l[i] != 0.0F;
-    lse[map.offset(first_row + i)] =
-        undefined ? __builtin_nanf("") : natural_lse(state.m[i], state.l[i]);
+    lse[map.offset(first_row + i)] = lse_of<Rule>(state.m[i], state.l[i]);
   }
 }
 

@@ -6,6 +6,7 @@
 #include "kernels/attention.inl.h"
 #include "kernels/decode.inl.h"
 #include "kernels/exp_array.inl.h"
+#include "kernels/merge.inl.h"
 #include "kernels/rotary.inl.h"
 #include "kernels/softmax.inl.h"
 #include "kernels/softmax_gradient.inl.h"
@@ -28,24 +29,6 @@ void attend_item(const AttentionShape& shape, const AttentionItem& item, float* 
                                    : attend_by<T, WeightRule::exponential>(shape, item, scratch);
 }
 
-template <class T, WeightRule Rule>
-void merge_by(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
-              float* scratch) {
-  if (item.rows <= few_rows(kLanes<typename T::Arch>)) {
-    FewRows<T, Rule>(shape, item, scratch).merge(partitions);
-  } else {
-    Stream<T, Rule>(shape, item, scratch).merge(partitions);
-  }
-}
-
-template <class T>
-void merge_item(const AttentionShape& shape, const AttentionItem& item, std::int32_t partitions,
-                float* scratch) {
-  shape.rule == WeightRule::argmax
-      ? merge_by<T, WeightRule::argmax>(shape, item, partitions, scratch)
-      : merge_by<T, WeightRule::exponential>(shape, item, partitions, scratch);
-}
-
 template <class T>
 constexpr KernelTable make_table(const char* name) {
   using Arch = typename T::Arch;
@@ -55,7 +38,8 @@ constexpr KernelTable make_table(const char* name) {
       .block_vectors = T::kVectors,
       .tile_rows = T::kRows,
       .attend = attend_item<T>,
-      .merge = merge_item<T>,
+      .merge = merge_rows<Arch>,
+      .accumulate = accumulate_rows<Arch>,
       .softmax = softmax_rows<Arch>,
       .log_softmax = log_softmax_rows<Arch>,
       .log_sum_exp = log_sum_exp_rows<Arch>,

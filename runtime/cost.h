@@ -27,7 +27,7 @@ struct CostModel {
   /// takes half as long as from memory.
   double merge(std::int64_t rows, std::int64_t partitions) const {
     const std::size_t state =
-        kernels::state_floats(value_head_dim, static_cast<std::int32_t>(rows), lanes);
+        kernels::state_floats(value_head_dim, static_cast<std::int32_t>(rows));
     return static_cast<double>(partitions) * static_cast<double>(state) * lanes / 2;
   }
 };

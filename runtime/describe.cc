@@ -72,6 +72,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
     text << "storage: " << p.pages->pages << " pages of " << p.pages->page_tokens
          << " tokens; tiles that cross pages are copied\n";
   }
+  if (p.shard) text << "keys: a shard of longer sequences, at whose positions the mask stands\n";
   describe_sizes(text, p);
   describe_masks(text, p.config);
   text << "weights: "

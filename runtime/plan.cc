@@ -34,12 +34,14 @@ class Planner {
     plan_.config = d_.config;
     plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
     plan_.pages = d_.pages;
+    plan_.shard = d_.shard.has_value();
     plan_.workers = d_.workers;
   }
 
   void build() {
     fill_shape();
     place_sequences();
+    shape_states();
     choose_sizes();
     schedule();
     lay_out_workspace();
@@ -71,16 +73,35 @@ class Planner {
                                  .k = d_.pages ? 0 : start(d_.k, d_.key, key_token),
                                  .v = d_.pages ? 0 : start(d_.v, d_.key, key_token),
                                  .out = start(d_.out, d_.query, query_token),
-                                 .lse = start(d_.lse, d_.query, query_token)});
-      plan_.masks.push_back({.queries = tokens_of(d_.query, b),
-                             .keys = tokens_of(d_.key, b),
-                             .group = plan_.shape.group,
-                             .window_left = plan_.shape.window_left,
-                             .window_right = plan_.shape.window_right,
-                             .alignment = d_.config.alignment});
+                                 .lse = start(d_.lse, d_.query, query_token),
+                                 .state = start(state_layout(), d_.query, query_token)});
+      const std::int64_t keys = tokens_of(d_.key, b);
+      const std::int64_t before = d_.shard ? first_key_of(*d_.shard, b) : 0;
+      plan_.masks.push_back(
+          {.queries = tokens_of(d_.query, b),
+           .keys = keys,
+           .group = plan_.shape.group,
+           .window_left = plan_.shape.window_left,
+           .window_right = plan_.shape.window_right,
+           .alignment = d_.config.alignment,
+           .keys_before = before,
+           .keys_after = d_.shard ? whole_length_of(*d_.shard, b) - before - keys : 0});
       query_token += plan_.masks.back().queries;
       key_token += plan_.masks.back().keys;
     }
+  }
+
+  /// Rows of states: one number for each (sequence, token, head).
+  Layout state_layout() const { return Layout::bshd(d_.query.length, d_.config.query_heads, 1); }
+
+  void shape_states() {
+    const Lengths& q = d_.query;
+    const std::int64_t tokens = q.offsets.empty() ? d_.sequences * q.length : q.offsets.back();
+    std::int64_t keys = 0;
+    for (const Visibility& mask : plan_.masks) keys = std::max(keys, mask.keys);
+    plan_.states = {.partitions = (keys + kPartitionKeys - 1) / kPartitionKeys,
+                    .rows = tokens * d_.config.query_heads,
+                    .value_head_dim = d_.config.value_head_dim};
   }
 
   void choose_sizes() {

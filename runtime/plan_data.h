@@ -7,15 +7,17 @@
 #include <vector>
 
 #include "heed/attention.h"
+#include "heed/partial_states.h"
 #include "kernels/abi.h"
 #include "runtime/schedule.h"
 #include "runtime/tiles.h"
 
 namespace heed::detail {
 
-/// Where one sequence's tensors begin, in elements.
+/// Where one sequence's tensors begin, in elements, and its states, in rows.
 struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
+  std::ptrdiff_t state = 0;
 };
 
 /// The counters of a run, at the start of every workspace; all zero between runs.
@@ -34,6 +36,8 @@ struct PlanData {
   AttentionConfig config;
   Layout q, k, v, out, lse;
   std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
+  bool shard = false;                ///< of longer sequences
+  StateShape states;                 ///< of run_partial
   std::vector<PlannedSequence> sequences;
   std::vector<Visibility> masks;  ///< one per sequence
   Schedule schedule;

@@ -182,7 +182,7 @@ bool Scheduler::prefers_splits(const Visibility& s, double parts) const {
     return false;
   }
   const std::size_t state =
-      kernels::state_floats(cost.value_head_dim, static_cast<std::int32_t>(s.rows()), cost.lanes);
+      kernels::state_floats(cost.value_head_dim, static_cast<std::int32_t>(s.rows()));
   return static_cast<double>(state) <=
          kStateShare * kPartitionKeys * (cost.head_dim + cost.value_head_dim);
 }
@@ -198,9 +198,8 @@ void Scheduler::split_above(double limit) {
     split.partitions =  // none reach 2³¹ keys
         (item.key_end - 1) / kPartitionKeys + 1 - split.first_partition;
     if (split.partitions < 2) continue;
-    const std::size_t state =
-        static_cast<std::size_t>(split.partitions) *
-        kernels::state_floats(work_->cost.value_head_dim, item.rows, work_->cost.lanes);
+    const std::size_t state = static_cast<std::size_t>(split.partitions) *
+                              kernels::state_floats(work_->cost.value_head_dim, item.rows);
     const std::int32_t heads = heads_with_room(state);
     if (heads == 0) continue;
     if (heads < work_->kv_heads) pieces_.push_back({item, item.cost, heads, pieces_[i].last_head});

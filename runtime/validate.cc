@@ -80,6 +80,47 @@ Status check_lengths(const char* name, const Lengths& l, std::int64_t sequences)
   return {};
 }
 
+/// An array of a shard, in place of the number for all sequences.
+Status check_shard_array(const char* name, std::span<const std::int32_t> array, std::int64_t number,
+                         const Description& d) {
+  if (array.empty()) return {};
+  if (number != 0) {
+    return invalid("shard.", name, " (", number, ") must be 0 where there is one per sequence");
+  }
+  if (static_cast<std::int64_t>(array.size()) == d.sequences) return {};
+  return invalid("shard has ", array.size(), " values of ", name, "; it must have one for each of ",
+                 d.sequences, " sequences");
+}
+
+/// A sequence's keys, which must be whole partitions of all its keys, the last one perhaps short.
+Status check_shard_keys(std::int64_t b, const Description& d) {
+  const std::int64_t first = first_key_of(*d.shard, b), whole = whole_length_of(*d.shard, b);
+  const std::int64_t keys = tokens_of(d.key, b);
+  HEED_RETURN_IF_ERROR(check_range("shard.first_key", first, 0, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("shard.whole_length", whole, 0, kMaxCount));
+  if (first % kPartitionKeys != 0) {
+    return invalid("shard.first_key (", first, ") of sequence ", b, " must be a multiple of ",
+                   kPartitionKeys);
+  }
+  if (keys == 0) return {};
+  if (first + keys > whole) {
+    return invalid("shard: the keys of sequence ", b, ", ", first, " … ", first + keys - 1,
+                   ", must lie within its whole_length (", whole, ")");
+  }
+  if (first + keys == whole || keys % kPartitionKeys == 0) return {};
+  return invalid("shard: sequence ", b, " has ", keys, " keys; where it does not end its ", whole,
+                 " they must be a multiple of ", kPartitionKeys);
+}
+
+Status check_shard(const Description& d) {
+  static_assert(kPartitionKeys == kernels::kPartitionKeys);
+  const KeyShard& s = *d.shard;
+  HEED_RETURN_IF_ERROR(check_shard_array("first_key", s.first_keys, s.first_key, d));
+  HEED_RETURN_IF_ERROR(check_shard_array("whole_length", s.whole_lengths, s.whole_length, d));
+  for (std::int64_t b = 0; b < d.sequences; ++b) HEED_RETURN_IF_ERROR(check_shard_keys(b, d));
+  return {};
+}
+
 /// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
 struct Extent {
   std::int64_t sequences, tokens, heads, dims;
@@ -211,6 +252,8 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   d.key = batch.key;
   HEED_RETURN_IF_ERROR(check_lengths("query", d.query, d.sequences));
   HEED_RETURN_IF_ERROR(check_lengths("key", d.key, d.sequences));
+  d.shard = batch.shard;
+  if (d.shard) HEED_RETURN_IF_ERROR(check_shard(d));
   HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
   HEED_RETURN_IF_ERROR(check_row_counts(d));
   return check_options(options, d);

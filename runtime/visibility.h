@@ -18,9 +18,12 @@ struct Visibility {
   std::int64_t group = 1;                          ///< query heads per KV head
   std::int64_t window_left = 0, window_right = 0;  ///< at most INT32_MAX
   Alignment alignment = Alignment::end;
+  std::int64_t keys_before = 0, keys_after = 0;  ///< that other shards of the sequence have
 
   /// Token i stands at key position i + diagonal.
-  std::int64_t diagonal() const { return alignment == Alignment::start ? 0 : keys - queries; }
+  std::int64_t diagonal() const {
+    return alignment == Alignment::start ? -keys_before : keys + keys_after - queries;
+  }
   std::int64_t rows() const { return queries * group; }
 
   /// The keys that a token sees.

@@ -100,6 +100,32 @@ TEST_F(AttentionAllocation, NoneInShares) {
   }
 }
 
+TEST_F(AttentionAllocation, NoneInPartialStates) {
+  for (const std::int64_t queries : {1, 300}) {
+    Work work(queries, 3000, 1);
+    Plan plan;
+    Workspace workspace;
+    ASSERT_TRUE(work.plan(plan).ok());
+    ASSERT_TRUE(workspace.reserve(plan).ok());
+    StateShape shape = state_shape(plan);
+    std::vector<float> memory(shape.floats());
+    const PartialStates states = PartialStates::in(memory.data(), shape);
+    shape.partitions = 1;
+    std::vector<float> total_memory(shape.floats());
+    const PartialStates total = PartialStates::in(total_memory.data(), shape);
+    const AttentionTensors tensors = work.tensors();
+    const std::array<ConstPartialStates, 2> merged = {total, states};
+    bool fine = true;
+    const Count counted = count([&] {
+      fine &= run_partial(plan, tensors, states, workspace).ok() && clear(plan, total).ok();
+      fine &= accumulate(plan, total, states).ok();
+      fine &= merge(plan, merged, tensors.out, tensors.lse).ok();
+    });
+    EXPECT_TRUE(fine);
+    EXPECT_EQ(counted.allocations, 0);
+  }
+}
+
 // oneTBB may refill its pools of tasks when it likes; heed's own code uses operator new.
 TEST_F(AttentionAllocation, NoneOfHeedsOwnInRunsOfManyWorkers) {
   Work work(300, 3000, 4);

@@ -236,9 +236,8 @@ void expect_splits_fit(const Work& work, const Schedule& schedule) {
     const auto index = static_cast<std::size_t>(i.split);
     const PlannedSplit& s = schedule.splits.at(index);
     ++parts[index];
-    ends[index] =
-        s.states + static_cast<std::size_t>(s.partitions) *
-                       kernels::state_floats(work.cost.value_head_dim, i.rows, work.cost.lanes);
+    ends[index] = s.states + static_cast<std::size_t>(s.partitions) *
+                                 kernels::state_floats(work.cost.value_head_dim, i.rows);
     EXPECT_GE(i.key_begin, s.first_partition * kPartitionKeys);
     EXPECT_LE(i.key_end, (s.first_partition + s.partitions) * kPartitionKeys);
   }

@@ -29,6 +29,10 @@ namespace heed {
 /// Largest head dimension of queries, keys and values.
 inline constexpr std::int64_t kMaxHeadDim = 512;
 
+/// Keys of a partition. Sums over keys start afresh at every multiple of this position, so that
+/// keys can be split there without leaving a trace in the bits.
+inline constexpr std::int64_t kPartitionKeys = 256;
+
 /// A window side without an end.
 inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
 
@@ -82,6 +86,21 @@ struct Layout {
   }
 };
 
+/// Which keys of longer sequences a batch has: each sequence's Batch::key tokens are a piece of its
+/// whole keys, at whose positions masks and windows stand. `run` gives the results of these keys
+/// alone; heed/partial_states.h says how those of all pieces become one. The arrays are read while
+/// planning only.
+struct KeyShard {
+  /// Of every sequence: the position of its first key here, a multiple of kPartitionKeys, ≥ 0.
+  std::int64_t first_key = 0;
+  /// Of every sequence: all its keys, those of the other shards included. Where the keys here end
+  /// before them, their number must be a multiple of kPartitionKeys.
+  std::int64_t whole_length = 0;
+  /// One per sequence, in place of first_key and whole_length where these differ; or empty.
+  std::span<const std::int32_t> first_keys = {};
+  std::span<const std::int32_t> whole_lengths = {};
+};
+
 /// How much there is to compute, and where it lives: the part of the description that changes from
 /// call to call. Lengths and the number of sequences may be zero.
 struct Batch {
@@ -95,6 +114,8 @@ struct Batch {
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
   std::optional<Layout> lse = {};
+  /// Default: the keys are all that there are.
+  std::optional<KeyShard> shard = {};
 };
 
 /// How it is computed.

@@ -6,6 +6,7 @@
 #include "heed/executor.h"
 #include "heed/kv_cache.h"
 #include "heed/paged_layout.h"
+#include "heed/partial_states.h"
 #include "heed/rotary.h"
 #include "heed/softmax.h"
 #include "heed/status.h"
