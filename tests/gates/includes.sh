@@ -40,7 +40,7 @@ allowed() {
     tests/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/tiles\.h\"" ;;
     tests/schedule_test.cc) echo "$(allowed tests/any)|\"runtime/schedule\.h\"" ;;
     tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
-    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|bench)/[a-z_0-9]+\.h\"" ;;
+    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
@@ -49,6 +49,8 @@ allowed() {
     bench/peers/ggml.cc) echo "$(allowed bench/peers/any)|<dlfcn\.h>" ;;
     bench/peers/*) echo "$(allowed bench/any)|\"bench/peers/[a-z_0-9]+\.h\"" ;;
     bench/*) echo "$standard|$system|$tools|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
+    tools/llama/*) echo "$standard|$system|<fmt/[a-z]+\.h>|\"(heed|tools/llama)/[a-z_0-9]+\.h\"" ;;
+    tools/generate.cc) echo "$(allowed tools/any)|\"tools/llama/[a-z_0-9]+\.h\"" ;;
     tools/*) echo "$standard|$system|$tools|\"(heed|tools|bench|tests/proof)/[a-z_0-9]+\.h\"" ;;
   esac
 }
