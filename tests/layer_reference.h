@@ -6,10 +6,11 @@
 // bias;
 //                (n + 3)·ε of the terms' sizes covers the second order for n < 1000, and Σ |w|·e.
 // rotation       what heed/rotary.h says of the element, and |cos|·e + |sin|·e of its pair.
-// attention      a logit is off by D = scale · Σ (|q|·e_k + e_q·|k| + e_q·e_k) at most, and its weight w
-//                by w·(e^D − 1). With R = Σ w·(e^D − 1) over Σ w, and V the largest |v|, outputs are off
-//                by 2·V·R / (1 − R) + max e_v (proof/bounds.h derives the first term), and by what it
-//                says of inputs without error.
+// attention      a logit is off by D = scale · Σ (|q|·e_k + e_q·|k| + e_q·e_k) at most, and its
+// weight w
+//                by w·(e^D − 1). With R = Σ w·(e^D − 1) over Σ w, and V the largest |v|, outputs
+//                are off by 2·V·R / (1 − R) + max e_v (proof/bounds.h derives the first term), and
+//                by what it says of inputs without error.
 #pragma once
 
 #include <cstdint>

@@ -36,7 +36,8 @@ struct Linear {
 };
 
 /// y[tokens, outputs] = x[tokens, inputs] Wᵀ + b, through OpenBLAS. y may not overlap x.
-HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* x, float* y) noexcept;
+HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* x,
+                        float* y) noexcept;
 
 /// What a model fixes of its attention layers.
 struct LayerConfig {
