@@ -71,7 +71,7 @@ Status Tokenizer::parse(const std::string& path, std::string_view bytes, std::in
     Piece piece;
     std::int32_t length = 0;
     if (!take(bytes, piece.score) || !take(bytes, length) || length < 0 ||
-        bytes.size() < static_cast<std::size_t>(length)) {
+        std::ssize(bytes) < length) {
       return fault(path, fmt::format("it ends within token {} of {}", token, vocab_size));
     }
     if (std::isnan(piece.score)) {
