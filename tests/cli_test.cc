@@ -24,6 +24,7 @@ TEST(Heed, HelpAndVersion) {
                                      {"check", "--help"},
                                      {"bench", "--help"},
                                      {"plan", "--help"},
+                                     {"generate", "--help"},
                                      {"--version"}}) {
     const CommandResult result = run_heed(arguments);
     expect_fine(result);
@@ -34,7 +35,7 @@ TEST(Heed, HelpAndVersion) {
 
 TEST(Heed, BadUsage) {
   const std::vector<std::pair<Arguments, std::string>> faults = {
-      {{}, "the first argument must be a subcommand: info, attend, check, bench or plan"},
+      {{}, "the first argument must be a subcommand: info, attend, check, bench, plan or generate"},
       {{""}, "argument (\"\") must be a subcommand"},
       {{"attent"}, "argument (\"attent\") must be a subcommand"},
       {{"--isa"}, "argument (\"--isa\") must be a subcommand"},
@@ -62,6 +63,7 @@ TEST(Heed, BadUsage) {
       {{"plan", "--workload", "^no such$"}, "heed plan: --workload (\"^no such$\") must match"},
       {{"plan", "--workload", "^softmax"},
        "heed plan: --workload (\"^softmax\") must match the name of at least one with attention"},
+      {{"generate"}, "heed generate: MODEL is required"},
       {{"bench", "--json", "/no/such/folder/x"},
        "heed bench: --json /no/such/folder/x: cannot be written: /no/such/folder is not a folder"},
   };

@@ -35,9 +35,17 @@ Status bad_value(std::string_view option, std::string_view text, std::string_vie
   return {StatusCode::invalid_argument, fmt::format("{} (\"{}\") must be {}", option, text, rule)};
 }
 
+Status parse_integer(std::string_view option, std::string_view text, std::int64_t least,
+                     std::int64_t most, std::int64_t& value) {
+  if (parse_number(text, value) && value >= least && value <= most) return {};
+  return bad_value(option, text, fmt::format("an integer from {} to {}", least, most));
+}
+
 Status parse_threads(std::string_view option, std::string_view text, int& threads) {
-  if (parse_number(text, threads) && threads >= 1 && threads <= kMaxThreads) return {};
-  return bad_value(option, text, fmt::format("an integer from 1 to {}", kMaxThreads));
+  std::int64_t value = 0;
+  Status status = parse_integer(option, text, 1, kMaxThreads, value);
+  if (status.ok()) threads = static_cast<int>(value);
+  return status;
 }
 
 Status parse_thread_list(std::string_view option, std::string_view text,
@@ -75,6 +83,11 @@ Status parse_scale(std::string_view option, std::string_view text, float& scale)
 Status parse_temperature(std::string_view option, std::string_view text, float& temperature) {
   if (parse_number(text, temperature) && temperature >= 0) return {};
   return bad_value(option, text, "a number of 0 or more in the range of float32, or inf");
+}
+
+Status parse_probability(std::string_view option, std::string_view text, float& probability) {
+  if (parse_number(text, probability) && probability > 0 && probability <= 1) return {};
+  return bad_value(option, text, "a number above 0 and at most 1");
 }
 
 Status parse_seconds(std::string_view option, std::string_view text, double& seconds) {

@@ -12,6 +12,10 @@ namespace heed::tools {
 /// option ("text") must be rule.
 Status bad_value(std::string_view option, std::string_view text, std::string_view rule);
 
+/// An integer from `least` to `most`.
+Status parse_integer(std::string_view option, std::string_view text, std::int64_t least,
+                     std::int64_t most, std::int64_t& value);
+
 /// A number of threads, 1 to 1024.
 Status parse_threads(std::string_view option, std::string_view text, int& threads);
 
@@ -27,6 +31,9 @@ Status parse_scale(std::string_view option, std::string_view text, float& scale)
 
 /// A float of 0 or more, or inf.
 Status parse_temperature(std::string_view option, std::string_view text, float& temperature);
+
+/// A float above 0, at most 1.
+Status parse_probability(std::string_view option, std::string_view text, float& probability);
 
 /// A number above 0, finite.
 Status parse_seconds(std::string_view option, std::string_view text, double& seconds);

@@ -14,6 +14,9 @@ struct Outcome {
   bool passed = true;
 };
 
+/// The type of options whose values may be empty.
+inline constexpr const char* kTextType = "TEXT";
+
 /// What the command line asks for; set while it is parsed.
 using Action = std::function<Outcome()>;
 
@@ -22,5 +25,6 @@ void add_attend(CLI::App& app, Action& action);
 void add_check(CLI::App& app, Action& action);
 void add_bench(CLI::App& app, Action& action);
 void add_plan(CLI::App& app, Action& action);
+void add_generate(CLI::App& app, Action& action);
 
 }  // namespace heed::tools

@@ -1,4 +1,5 @@
-// heed: attention on NumPy files, and proof, figures and plans of this build on this machine.
+// heed: attention on NumPy files, proof, figures and plans of this build on this machine, and text
+// from language models.
 //
 // Ends with 0 where all is well, 1 where a check failed, and 2 with one line on standard error
 // where usage or input is wrong.
@@ -25,7 +26,8 @@ namespace heed::tools {
 namespace {
 
 constexpr int kFine = 0, kCheckFailed = 1, kBadUsage = 2;
-constexpr std::string_view kSubcommands = "a subcommand: info, attend, check, bench or plan";
+constexpr std::string_view kSubcommands =
+    "a subcommand: info, attend, check, bench, plan or generate";
 
 /// The text without control characters, so that a message is one line whatever a file is called.
 std::string one_line(std::string_view text) {
@@ -94,9 +96,10 @@ int fail_to_parse(CLI::App& app, const CLI::ParseError& error) {
               fmt::format("{} (see {} --help)", sentence_of(error, subcommand != nullptr), who));
 }
 
-/// An option with an empty value, or an empty string.
+/// An option with an empty value where there must be none, or an empty string.
 std::string empty_option(const CLI::App& subcommand) {
   for (const CLI::Option* option : subcommand.get_options()) {
+    if (option->get_type_name() == kTextType) continue;
     const auto& values = option->results();
     if (std::ranges::find(values, std::string()) != values.end()) return option->get_name();
   }
@@ -125,6 +128,7 @@ int run(int argc, char** argv) {
   add_check(app, action);
   add_bench(app, action);
   add_plan(app, action);
+  add_generate(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

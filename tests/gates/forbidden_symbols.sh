@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# forbidden_symbols.sh OBJECT...: the library never aborts, exits or prints, so its objects do not
-# refer to what does.
+# forbidden_symbols.sh OBJECT...: the library never aborts, exits or prints, and never changes how many
+# threads others use, so its objects do not refer to what does.
 set -euo pipefail
 if (($# == 0)); then
   echo "no objects: nothing was checked"
@@ -9,6 +9,7 @@ fi
 forbidden='abort|exit|_exit|_Exit|quick_exit|raise|__assert_fail|std::__glibcxx_assert_fail.*'
 forbidden+='|(__)?v?f?d?printf(_chk)?|puts|fputs|putchar|putc|fputc|fwrite|perror|std(out|err)|write'
 forbidden+='|std::(cout|cerr|clog|wcout|wcerr|wclog)(\[abi:.*\])?|std::ios_base::Init::Init\(\)'
+forbidden+='|(openblas|goto|omp)_set_num_threads(_|_local)?'
 found=$(nm --undefined-only --demangle "$@" | sed -n 's/^ *U //p' | grep -xE "$forbidden" | sort -u || true)
 if [[ -n $found ]]; then
   echo "forbidden: $found"

@@ -4,6 +4,7 @@
 #   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
 #   kernels/            itself, xsimd, intrinsics, and headers of the standard library without code
 #   runtime/            include/, itself, kernels/abi.h; one file oneTBB
+#   runtime/layer/      include/, itself, sentences for Status; one file OpenBLAS
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
 #                       kernels/abi.h and what selects a table; one micro-benchmark and one peer
 #                       OpenBLAS; one peer what loads libraries
@@ -27,9 +28,11 @@ allowed() {
     runtime/dispatch.cc) echo "$(allowed runtime/any)|\"heed_isa_rows\.inc\"" ;;
     runtime/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/float_environment.h) echo "<xmmintrin\.h>" ;;
+    runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
+    runtime/layer/*) echo "$standard|\"(heed|runtime/layer)/[a-z_0-9]+\.h\"|\"runtime/message\.h\"" ;;
     runtime/*) echo "$standard|$system|\"(heed|runtime)/[a-z_0-9]+\.h\"|\"kernels/abi\.h\"" ;;
     tests/toy/*) echo "\"kernels/table\.inl\.h\"" ;;
-    tests/gates/*) echo "$standard|<heed/heed\.h>" ;;
+    tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients; they hold no code.
     tests/proof/oracle.cc) echo "$(allowed tests/proof/any)|\"kernels/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
@@ -37,7 +40,7 @@ allowed() {
     tests/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/tiles\.h\"" ;;
     tests/schedule_test.cc) echo "$(allowed tests/any)|\"runtime/schedule\.h\"" ;;
     tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
-    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|bench)/[a-z_0-9]+\.h\"" ;;
+    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
@@ -46,6 +49,8 @@ allowed() {
     bench/peers/ggml.cc) echo "$(allowed bench/peers/any)|<dlfcn\.h>" ;;
     bench/peers/*) echo "$(allowed bench/any)|\"bench/peers/[a-z_0-9]+\.h\"" ;;
     bench/*) echo "$standard|$system|$tools|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
+    tools/llama/*) echo "$standard|$system|<fmt/[a-z]+\.h>|\"(heed|tools/llama)/[a-z_0-9]+\.h\"" ;;
+    tools/generate.cc) echo "$(allowed tools/any)|\"tools/llama/[a-z_0-9]+\.h\"" ;;
     tools/*) echo "$standard|$system|$tools|\"(heed|tools|bench|tests/proof)/[a-z_0-9]+\.h\"" ;;
   esac
 }

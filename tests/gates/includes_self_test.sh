@@ -25,6 +25,12 @@ runtime/cpu.cc <oneapi/tbb/info.h>
 runtime/dispatch.cc "kernels/simd.inl.h"
 runtime/executor.cc <xsimd/xsimd.hpp>
 runtime/features.cc "tests/proof/oracle.h"
+runtime/run.cc <cblas.h>
+runtime/run.cc "runtime/layer/step.h"
+runtime/layer/step.cc <cblas.h>
+runtime/layer/step.cc "runtime/dispatch.h"
+tools/llama/model.cc <cblas.h>
+tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/simd.inl.h"
 tests/proof/reference.cc "kernels/abi.h"
 tests/dispatch_test.cc "kernels/table.inl.h"

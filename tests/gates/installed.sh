@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # installed.sh static|shared BUILD_DIR WORK_DIR CXX: installs BUILD_DIR under WORK_DIR, checks what came, and
-# builds and runs the consumer against it, by find_package and by pkg-config.
+# builds and runs the consumers against it, by find_package and by pkg-config.
 set -euo pipefail
 kind=$1 build=$2 work=$3 cxx=$4
 consumer=$(cd "$(dirname "$0")" && pwd)/consumer
@@ -32,9 +32,20 @@ case $kind:$library in
     ;;
 esac
 
-cmake -S "$consumer" -B "$work/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+layer=$(find "$prefix" -name 'libheed_layer.*' -type f)
+if [[ $kind:$layer == shared:*.so.* ]]; then
+  exported=$(nm --dynamic --defined-only --demangle "$layer" | sed 's/^[0-9a-f]* [A-Za-z] //')
+  grep -q '^heed::MultiHeadAttention::forward(' <<<"$exported"
+  if grep -vE '^heed::' <<<"$exported" || grep -E '^heed::detail::' <<<"$exported"; then
+    echo "these should not be exported by the layer"
+    exit 1
+  fi
+fi
+
+cmake -S "$consumer" -B "$work/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
+  -DCOMPONENTS="${layer:+layer}" >/dev/null
 cmake --build "$work/cmake"
-"$work/cmake/consumer"
+for program in "$work"/cmake/*consumer; do "$program"; done
 
 pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
 libraries=$(dirname "$library")
@@ -43,3 +54,9 @@ flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 # shellcheck disable=SC2086
 "$cxx" -std=c++20 "$consumer/consumer.cc" -o "$work/consumer" $flags
 LD_LIBRARY_PATH=$libraries "$work/consumer"
+if [[ -n $layer ]]; then
+  flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer)
+  # shellcheck disable=SC2086
+  "$cxx" -std=c++20 "$consumer/layer_consumer.cc" -o "$work/layer_consumer" $flags
+  LD_LIBRARY_PATH=$libraries "$work/layer_consumer"
+fi

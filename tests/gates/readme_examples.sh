@@ -14,6 +14,7 @@ awk -v work="$work" '
 
 pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
 flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
+layer_flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer 2>/dev/null || true)
 shopt -s nullglob
 examples=("$work"/*.cc)
 if ((${#examples[@]} == 0)); then
@@ -22,7 +23,15 @@ if ((${#examples[@]} == 0)); then
 fi
 for example in "${examples[@]}"; do
   echo "$(basename "$example" .cc):"
+  needed=$flags
+  if grep -qF '<heed/layer.h>' "$example"; then
+    if [[ -z $layer_flags ]]; then
+      echo "this build has no heed::layer: not checked"
+      continue
+    fi
+    needed=$layer_flags
+  fi
   # shellcheck disable=SC2086
-  "$cxx" -std=c++20 -Wall -Wextra -Werror "$example" -o "${example%.cc}" $flags
+  "$cxx" -std=c++20 -Wall -Wextra -Werror "$example" -o "${example%.cc}" $needed
   LD_LIBRARY_PATH=$(dirname "$pkgconfig") "${example%.cc}"
 done

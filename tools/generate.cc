@@ -1,0 +1,227 @@
+// heed generate: a small language model on heed's attention, from prompts to text.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <CLI/App.hpp>
+#include <cerrno>
+#include <chrono>
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "heed/executor.h"
+#include "tools/arguments.h"
+#include "tools/command.h"
+#include "tools/llama/checkpoint.h"
+#include "tools/llama/generation.h"
+#include "tools/llama/model.h"
+#include "tools/llama/tokenizer.h"
+
+namespace heed::tools {
+namespace {
+
+/// The command line, as given; empty where an option is not.
+struct GenerateOptions {
+  std::string model, tokenizer, prompts;
+  std::optional<std::string> prompt;  ///< may be empty
+  std::string steps, temperature, top_p, seed, chunk, page, threads, isa;
+  bool ids = false;
+};
+
+/// What the options say, besides files.
+struct Request {
+  llama::GenerationOptions generation;
+  int threads = 0;  ///< 0: heed chooses
+};
+
+Status parse_request(const GenerateOptions& o, std::int64_t context, Request& request) {
+  constexpr std::int64_t most_tokens = 1 << 16;
+  llama::GenerationOptions& generation = request.generation;
+  const auto integer = [](std::string_view option, const std::string& text, std::int64_t least,
+                          std::int64_t most, std::int64_t& value) -> Status {
+    return text.empty() ? Status() : parse_integer(option, text, least, most, value);
+  };
+  std::int64_t seed = 0;
+  generation.steps = context;
+  Status status = integer("--steps", o.steps, 1, context, generation.steps);
+  if (status.ok()) status = integer("--chunk", o.chunk, 1, most_tokens, generation.chunk);
+  if (status.ok()) status = integer("--page", o.page, 1, most_tokens, generation.page_tokens);
+  if (status.ok()) {
+    status = integer("--seed", o.seed, 0, std::numeric_limits<std::int64_t>::max(), seed);
+  }
+  generation.sampler.seed = static_cast<std::uint64_t>(seed);
+  if (status.ok() && !o.temperature.empty()) {
+    status = parse_temperature("--temperature", o.temperature, generation.sampler.temperature);
+  }
+  if (status.ok() && !o.top_p.empty()) {
+    status = parse_probability("--top-p", o.top_p, generation.sampler.top_p);
+  }
+  if (status.ok() && !o.threads.empty()) {
+    status = parse_threads("--threads", o.threads, request.threads);
+  }
+  return status;
+}
+
+/// The lines of the file, or the one prompt.
+Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts) {
+  if (o.prompt.has_value() == !o.prompts.empty()) {
+    return {StatusCode::invalid_argument, "either --prompt or --prompts must be given"};
+  }
+  if (o.prompt) {
+    prompts = {*o.prompt};
+    return {};
+  }
+  errno = 0;
+  std::ifstream file(o.prompts);
+  for (std::string line; std::getline(file, line);) prompts.push_back(line);
+  if (errno != 0) {
+    return {StatusCode::invalid_argument,
+            fmt::format("--prompts {}: cannot be read: {}", o.prompts, std::strerror(errno))};
+  }
+  if (!prompts.empty()) return {};
+  return {StatusCode::invalid_argument, fmt::format("--prompts {}: has no line", o.prompts)};
+}
+
+Status encode_prompts(const llama::Tokenizer& tokenizer, const std::vector<std::string>& prompts,
+                      std::int64_t context, std::vector<std::vector<std::int32_t>>& ids) {
+  for (const std::string& prompt : prompts) {
+    if (Status status = tokenizer.encode(prompt, ids.emplace_back()); !status) return status;
+    if (std::ssize(ids.back()) <= context) continue;
+    return {StatusCode::invalid_argument,
+            fmt::format("prompt {} has {} tokens; the model's context has {}", ids.size(),
+                        ids.back().size(), context)};
+  }
+  return {};
+}
+
+/// Prints texts one after the other, each as far as it is known.
+class Printer {
+ public:
+  /// `tokenizer` is null where ids are wanted.
+  explicit Printer(const llama::Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
+
+  void print(std::span<const llama::Text> texts) {
+    while (text_ < texts.size()) {
+      const llama::Text& text = texts[text_];
+      for (; known_ < text.ids.size(); ++known_) print_token(text.ids);
+      if (!text.ended) break;
+      std::fputc('\n', stdout);
+      ++text_;
+      known_ = 0;
+    }
+    std::fflush(stdout);
+  }
+
+ private:
+  void print_token(const std::vector<std::int32_t>& ids) const {
+    if (tokenizer_ == nullptr) {
+      fmt::print("{}{}", known_ == 0 ? "" : " ", ids[known_]);
+    } else if (known_ > 0) {
+      const std::string piece = tokenizer_->decode(ids[known_ - 1], ids[known_]);
+      std::fwrite(piece.data(), 1, piece.size(), stdout);
+    }
+  }
+
+  const llama::Tokenizer* tokenizer_;
+  std::size_t text_ = 0;   ///< the first that is not printed in full
+  std::size_t known_ = 0;  ///< its tokens that are printed
+};
+
+std::int64_t count_tokens(std::span<const llama::Text> texts) {
+  std::int64_t tokens = 0;
+  for (const llama::Text& text : texts) tokens += std::ssize(text.ids);
+  return tokens;
+}
+
+/// Runs to the end, printing what comes.
+Status run_to_end(llama::Generation& generation, Printer printer) {
+  const std::int64_t before = count_tokens(generation.texts());
+  const auto start = std::chrono::steady_clock::now();
+  printer.print(generation.texts());
+  while (!generation.ended()) {
+    if (Status status = generation.step(); !status) return status;
+    printer.print(generation.texts());
+  }
+  const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
+  const std::int64_t tokens = count_tokens(generation.texts()) - before;
+  if (std::ferror(stdout) == 0) {
+    fmt::print(stderr, "{} tokens in {:.3f} s: {:.1f} tokens/s\n", tokens, time.count(),
+               static_cast<double>(tokens) / time.count());
+  }
+  return {};
+}
+
+/// Half of what the weights leave of the machine's memory.
+std::int64_t cache_bytes(const llama::Checkpoint& checkpoint) {
+  const std::int64_t memory = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
+  return (memory - checkpoint.bytes) / 2;
+}
+
+Status generate(const GenerateOptions& o) {
+  llama::Checkpoint checkpoint;
+  llama::Tokenizer tokenizer;
+  Request request;
+  std::vector<std::string> prompts;
+  std::vector<std::vector<std::int32_t>> ids;
+  Status status = read_prompts(o, prompts);
+  if (status.ok()) status = llama::read_checkpoint(o.model, checkpoint);
+  const llama::ModelShape& shape = checkpoint.shape;
+  if (status.ok()) status = parse_request(o, shape.context, request);
+  if (status.ok()) status = llama::Tokenizer::read(o.tokenizer, shape.vocab_size, tokenizer);
+  if (status.ok()) status = encode_prompts(tokenizer, prompts, shape.context, ids);
+  if (!status) return status;
+  request.generation.cache_bytes = cache_bytes(checkpoint);
+
+  Executor executor;
+  if (request.threads > 0) status = Executor::create(request.threads, executor);
+  if (!status) return status;
+  const RunOptions run_options{.isa = o.isa,
+                               .workers = request.threads,
+                               .executor = request.threads > 0 ? &executor : nullptr};
+  llama::Model model;
+  llama::Generation generation;
+  status = llama::Model::create(checkpoint, run_options, model);
+  if (status.ok()) {
+    status = llama::Generation::create(model, request.generation, std::move(ids), generation);
+  }
+  return status.ok() ? run_to_end(generation, Printer(o.ids ? nullptr : &tokenizer)) : status;
+}
+
+}  // namespace
+
+void add_generate(CLI::App& app, Action& action) {
+  CLI::App* const command = app.add_subcommand(
+      "generate", "Continue texts with a language model, a checkpoint in the format of llama2.c");
+  const auto o = std::make_shared<GenerateOptions>();
+  const auto option = [&](const char* name, auto& value, const char* type,
+                          const char* description) {
+    return command->add_option(name, value, description)->type_name(type);
+  };
+  option("MODEL", o->model, "FILE", "The checkpoint")->required();
+  option("--tokenizer", o->tokenizer, "FILE", "The model's tokenizer, as llama2.c has it")
+      ->required();
+  option("--prompt", o->prompt, kTextType, "The beginning of a text; may be empty");
+  option("--prompts", o->prompts, "FILE", "One on each line, for texts that grow together");
+  option("--steps", o->steps, "N", "Positions of a text, its prompt's included (all of the model)");
+  option("--temperature", o->temperature, "T|inf",
+         "What logits are divided by: 0 always takes the largest (0)");
+  option("--top-p", o->top_p, "P", "Only the most probable tokens with more than P together (1)");
+  option("--seed", o->seed, "N", "Of the random numbers where the temperature is not 0 (0)");
+  option("--chunk", o->chunk, "N", "Tokens of prompts that are read in one step (256)");
+  option("--page", o->page, "N", "Tokens of a page of the cache (64)");
+  option(
+      "--threads", o->threads, "N",
+      "Number of threads, matrix products apart, which run on OPENBLAS_NUM_THREADS (one per CPU)");
+  option("--isa", o->isa, "NAME",
+         "Instruction set, matrix products apart (HEED_ISA, else the best)");
+  command->add_flag("--ids", o->ids, "Print the numbers of the tokens, one line for each text");
+  command->callback([o, &action] { action = [o] { return Outcome{generate(*o)}; }; });
+}
+
+}  // namespace heed::tools

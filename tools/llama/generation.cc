@@ -1,0 +1,140 @@
+#include "tools/llama/generation.h"
+
+#include <algorithm>
+#include <utility>
+
+namespace heed::llama {
+namespace {
+
+std::int64_t pages_of(std::int64_t tokens, std::int64_t page_tokens) {
+  return (tokens + page_tokens - 1) / page_tokens;
+}
+
+/// How many of the texts at once the options allow: the cache has pages for all they may come to
+/// need.
+std::int64_t texts_at_once(const ModelShape& shape, const GenerationOptions& options,
+                           std::size_t texts) {
+  const std::int64_t text_tokens =
+      pages_of(options.steps, options.page_tokens) * options.page_tokens;
+  const std::int64_t text_bytes =
+      shape.layers * text_tokens * shape.kv_dim() * std::int64_t{2 * sizeof(float)};
+  const std::int64_t most = std::min(options.running, options.cache_bytes / text_bytes);
+  return std::clamp(static_cast<std::int64_t>(texts), std::int64_t{1},
+                    std::max<std::int64_t>(1, most));
+}
+
+KvCacheConfig cache_config(const ModelShape& shape, const GenerationOptions& options,
+                           std::int64_t at_once) {
+  KvCacheConfig config;
+  config.layout = PagedLayout::bhsd(at_once * pages_of(options.steps, options.page_tokens),
+                                    options.page_tokens, shape.kv_heads, shape.head_dim());
+  config.layers = shape.layers;
+  config.sequences = at_once;
+  config.sequence_tokens = options.steps;
+  return config;
+}
+
+}  // namespace
+
+Status Generation::create(Model& model, const GenerationOptions& options,
+                          std::vector<std::vector<std::int32_t>> prompts, Generation& generation) {
+  Generation made;
+  made.model_ = &model;
+  made.options_ = options;
+  made.sampler_ = Sampler(options.sampler);
+  made.at_once_ = texts_at_once(model.shape(), options, prompts.size());
+  const auto most = static_cast<std::size_t>(options.steps) + 1;
+  for (std::vector<std::int32_t>& prompt : prompts) {
+    prompt.resize(std::min(prompt.size(), most));
+    const bool ended = prompt.size() == most;
+    made.texts_.push_back({std::move(prompt), ended});
+  }
+  Status status = KvCache::create(cache_config(model.shape(), options, made.at_once_), made.cache_);
+  if (status.ok()) status = made.admit();
+  if (status.ok()) generation = std::move(made);
+  return status;
+}
+
+Status Generation::admit() {
+  for (; waiting_ < texts_.size() && std::ssize(running_) < at_once_; ++waiting_) {
+    if (texts_[waiting_].ended) continue;
+    Running running{waiting_, -1};
+    if (Status status = cache_.add(running.sequence); !status) return status;
+    running_.push_back(running);
+  }
+  return {};
+}
+
+/// Tokens that the model has not seen.
+std::int64_t Generation::unread(const Running& running) {
+  return std::ssize(ids_of(running)) - cache_.tokens(running.sequence);
+}
+
+/// The next `tokens` tokens of a text become part of the step.
+Status Generation::read(const Running& running, std::int64_t tokens) {
+  const std::vector<std::int32_t>& ids = ids_of(running);
+  const auto first = ids.begin() + cache_.tokens(running.sequence);
+  slots_.resize(static_cast<std::size_t>(tokens));
+  if (Status status = cache_.extend(running.sequence, slots_); !status) return status;
+  sequences_.push_back({running.sequence, tokens});
+  tokens_.insert(tokens_.end(), first, first + tokens);
+  if (unread(running) > 0) return {};
+  wanted_.push_back(std::ssize(tokens_) - 1);
+  growing_.push_back(running.text);
+  return {};
+}
+
+/// Single tokens of all texts that have but one; then prompts, up to a chunk.
+Status Generation::gather() {
+  sequences_.clear();
+  tokens_.clear();
+  wanted_.clear();
+  growing_.clear();
+  std::int64_t chunk = options_.chunk;
+  for (const bool single : {true, false}) {
+    for (const Running& running : running_) {
+      const std::int64_t left = unread(running);
+      const std::int64_t tokens = single ? left : std::min(left, chunk);
+      if (tokens == 0 || single != (left == 1)) continue;
+      if (Status status = read(running, tokens); !status) return status;
+      if (!single) chunk -= tokens;
+    }
+  }
+  return {};
+}
+
+/// Each text whose last token the model has seen gets another one, or ends.
+Status Generation::pick_tokens() {
+  const auto vocab_size = static_cast<std::size_t>(model_->shape().vocab_size);
+  for (std::size_t i = 0; i < growing_.size(); ++i) {
+    Text& text = texts_[growing_[i]];
+    std::int32_t token = -1;
+    Status status = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
+                                  std::ssize(text.ids), token);
+    if (!status) return status;
+    if (token != kBoundary) text.ids.push_back(token);
+    text.ended = token == kBoundary || std::ssize(text.ids) == options_.steps + 1;
+  }
+  return {};
+}
+
+/// Texts that have ended make room for others.
+Status Generation::retire() {
+  for (const Running& running : running_) {
+    if (!texts_[running.text].ended) continue;
+    if (Status status = cache_.remove(running.sequence); !status) return status;
+  }
+  std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended; });
+  return admit();
+}
+
+Status Generation::step() {
+  Status status = gather();
+  if (!status) return status;
+  logits_.resize(wanted_.size() * static_cast<std::size_t>(model_->shape().vocab_size));
+  status = model_->forward(cache_, {sequences_, tokens_, wanted_}, logits_);
+  if (status.ok()) status = pick_tokens();
+  return status.ok() ? retire() : status;
+}
+
+}  // namespace heed::llama
