@@ -37,7 +37,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
         steps -= kStepsPerWeight;
       }
       weights.weigh(v, logits + (row * Count + v) * kLanes<Arch>, weight_sum);
-      // The sums need all registers: what `weights` holds must not be kept in them.
+      // The sums need nearly all registers: of what `weights` holds only a sum may be kept in one.
       asm volatile("" : : : "memory");
     }
     weights.sum(v) = weight_sum;

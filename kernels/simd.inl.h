@@ -46,6 +46,9 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 
 // Operations that differ from ISA to ISA. max(a, b) returns b where either is NaN, as the
 // instruction does; so max(x, running) ignores a NaN in x.
+//
+// accumulate() is sum = fma(a, b, sum) in the form that overwrites the sum: left to themselves,
+// compilers overwrite a factor here and there, and then copy sums from register to register.
 template <class Arch>
 struct Ops;
 
