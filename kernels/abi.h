@@ -83,6 +83,8 @@ struct AttentionItem {
   States states;
   Strides state_stride;
   std::int32_t first_partition = 0;
+  /// It writes one state for each row, the sum of those of all partitions, which its rows all see.
+  bool sum_states = false;
 };
 
 /// Rows whose states are to be merged; numbered as in AttentionItem.

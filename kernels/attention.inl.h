@@ -48,7 +48,7 @@ class Stream {
   void attend() {
     for (int b = 0; b < blocks_; ++b) pack(block_[b]);
     if (!stream<false>()) stream<true>();
-    if (item_.states.m != nullptr) mark_unseen_partitions();
+    if (item_.states.m != nullptr && !item_.sum_states) mark_unseen_partitions();
   }
 
  private:
@@ -126,7 +126,11 @@ class Stream {
     }
     for (int b = 0; b < blocks_; ++b) {
       close_partition(block_[b]);
-      if (item_.states.m == nullptr) finish(block_[b]);
+      if (item_.states.m == nullptr) {
+        finish(block_[b]);
+      } else if (item_.sum_states) {
+        write_states(block_[b], block_[b].total, item_.first_partition);
+      }
     }
     return Careful || finite_;
   }
@@ -327,25 +331,29 @@ class Stream {
   void close_partition(Block& b) {
     if (b.partition < 0) return;
     if (b.masked && finite_) finite_ = all_finite(b);
-    item_.states.m == nullptr ? join(b) : write_states(b);
+    if (item_.states.m == nullptr || item_.sum_states) {
+      join(b);
+    } else {
+      write_states(b, b.part, b.partition);
+    }
     b.partition = -1;
   }
 
-  /// Writes `part` as rows.
-  void write_states(const Block& b) const {
+  /// Writes a block's state as rows.
+  void write_states(const Block& b, const State& state, std::int32_t partition) const {
     const StateRows<Arch> states(shape_, item_);
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
       const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
       float* row[kLanes<Arch>];
       for (std::int32_t lane = 0; lane < count; ++lane) {
-        row[lane] = states.o(b.partition, b.first_row + first + lane);
+        row[lane] = states.o(partition, b.first_row + first + lane);
       }
-      write_rows<Arch>(b.part.o + first, b.width, shape_.value_head_dim, row, count,
+      write_rows<Arch>(state.o + first, b.width, shape_.value_head_dim, row, count,
                        [](Vec<Arch> o) { return o; });
     }
     for (std::int32_t i = 0; i < b.rows; ++i) {
-      states.write_sums(b.partition, b.first_row + i, b.part.m[i], b.part.l[i]);
+      states.write_sums(partition, b.first_row + i, state.m[i], state.l[i]);
     }
   }
 

@@ -65,7 +65,8 @@ class FewRows {
       tile = next;
     }
     close_partition(partition);
-    item_.states.m == nullptr ? finish() : mark_unseen_partitions();
+    if (item_.states.m == nullptr) return finish();
+    item_.sum_states ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
   }
 
  private:
@@ -94,14 +95,14 @@ class FewRows {
 
   void close_partition(std::int32_t partition) {
     if (partition < 0) return;
-    item_.states.m == nullptr ? join() : write_states(partition);
+    item_.states.m == nullptr || item_.sum_states ? join() : write_states(part_, partition);
   }
 
-  void write_states(std::int32_t partition) const {
+  void write_states(const State& state, std::int32_t partition) const {
     const StateRows<Arch> states(shape_, item_);
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      states.write_sums(partition, r, part_.m[r], part_.l[r]);
-      const float* from = part_.o + r * dims_;
+      states.write_sums(partition, r, state.m[r], state.l[r]);
+      const float* from = state.o + r * dims_;
       float* to = states.o(partition, r);
       for_each_vector<Arch, 1>(shape_.value_head_dim, [&](auto access, int, std::int64_t x) {
         access.store(to + x, access.load(from + x, 0.0F));
@@ -161,19 +162,24 @@ class FewRows {
             load(values_of(shape_, item_), small_pages || ragged, v_copy_), begin, end};
   }
 
-  /// Rows of one token see the same keys of the tile and are done together; no mask is needed.
+  /// Rows that see the same keys of the tile, as those of one token do, are done together; no mask
+  /// is needed.
   void attend_tile(const Tile& tile) {
     score_tile(tile);
     for (std::int32_t row = 0; row < item_.rows;) {
-      const std::int32_t token = (item_.row_begin + row) / shape_.group;
-      const std::int32_t next_token = (token + 1) * shape_.group - item_.row_begin;
-      const std::int32_t end = next_token < item_.rows ? next_token : item_.rows;
-      const auto [first, last] = visible_keys(shape_, item_, token, {tile.begin, tile.end});
-      if (first < last) {
-        attend_rows(row, end, {tile.k, tile.v, first, last}, first - tile.begin);
+      const KeyInterval keys = visible_to(row, tile);
+      std::int32_t end = row + 1;
+      while (end < item_.rows && visible_to(end, tile) == keys) ++end;
+      if (keys.first < keys.last) {
+        attend_rows(row, end, {tile.k, tile.v, keys.first, keys.last}, keys.first - tile.begin);
       }
       row = end;
     }
+  }
+
+  KeyInterval visible_to(std::int32_t row, const Tile& tile) const {
+    return visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group,
+                        {tile.begin, tile.end});
   }
 
   /// weights_[row][key] = the logits of all rows.

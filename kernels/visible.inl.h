@@ -10,6 +10,7 @@ namespace {
 /// Keys first … last − 1.
 struct KeyInterval {
   std::int32_t first, last;
+  bool operator==(const KeyInterval&) const = default;
 };
 
 /// Those of `keys` that a token of the item sees.

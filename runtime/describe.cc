@@ -43,6 +43,20 @@ void describe_sizes(std::ostream& text, const detail::PlanData& p) {
   text << "L2)\n";
 }
 
+/// The prefixes that are read once for several sequences, and what that saves.
+void describe_prefixes(std::ostream& text, const detail::PlanData& p) {
+  const std::vector<detail::PrefixGroup>& groups = p.schedule.groups;
+  if (p.shared.empty()) return;
+  std::int64_t once = 0, saved = 0;
+  for (const detail::PrefixGroup& group : groups) {
+    const std::int64_t keys = group.keys().last - group.keys().first;
+    once += keys;
+    saved += keys * (group.last - group.first - 1);
+  }
+  text << "shared prefixes: " << groups.size() << " groups of sequences read " << once
+       << " keys once in place of " << once + saved << "\n";
+}
+
 /// The splits, and how evenly the work spreads over the workers by its estimated costs.
 void describe_schedule(std::ostream& text, const detail::PlanData& p) {
   const detail::Schedule& s = p.schedule;
@@ -87,6 +101,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << "\n"
        << "items: " << items.size() << ", longest first, " << few_items << " of them with at most "
        << few << " rows, by the kernel for few rows\n";
+  describe_prefixes(text, p);
   describe_schedule(text, p);
   text << "workers: " << p.workers << ", started: " << p.shares << "\n"
        << "workspace: " << p.workspace.total << " bytes\n";

@@ -1,5 +1,7 @@
 #include "runtime/page_tables.h"
 
+#include <algorithm>
+
 #include "runtime/message.h"
 
 namespace heed::detail {
@@ -67,6 +69,31 @@ Status check_sequence(const PlanData& plan, const PageTables& tables, std::int64
   return {};
 }
 
+/// The pages of the keys [first, last) of a sequence whose entries have been checked.
+std::span<const std::int32_t> pages_of_keys(const PlanData& plan, const PageTables& tables,
+                                            std::int32_t sequence, const Range& keys) {
+  const std::int64_t tokens = plan.pages->page_tokens;
+  const auto first = static_cast<std::size_t>(keys.first / tokens);
+  const auto last = static_cast<std::size_t>((keys.last - 1) / tokens + 1);
+  return pages_of(tables, sequence).subspan(first, last - first);
+}
+
+/// Whether the pages that a group of sequences reads together are the same for all of them.
+Status check_group(const PlanData& plan, const PageTables& tables, const PrefixGroup& group) {
+  const auto pages = pages_of_keys(plan, tables, group.first, group.keys());
+  for (std::int32_t b = group.first + 1; b < group.last; ++b) {
+    const auto others = pages_of_keys(plan, tables, b, group.keys());
+    const auto difference = std::ranges::mismatch(pages, others);
+    if (difference.in1 == pages.end()) continue;
+    const std::int64_t page =
+        group.keys().first / plan.pages->page_tokens + (difference.in1 - pages.begin());
+    return invalid("tables: page ", page, " of sequence ", b, " (", *difference.in2,
+                   ") must be that of sequence ", group.first, " (", *difference.in1,
+                   "): by shared_prefixes they have it in common");
+  }
+  return {};
+}
+
 }  // namespace
 
 Status check_tables(const PlanData& plan, const PageTables& tables) {
@@ -74,6 +101,9 @@ Status check_tables(const PlanData& plan, const PageTables& tables) {
   HEED_RETURN_IF_ERROR(check_form(tables, sequences));
   for (std::int64_t b = 0; b < sequences; ++b) {
     HEED_RETURN_IF_ERROR(check_sequence(plan, tables, b));
+  }
+  for (const PrefixGroup& group : plan.schedule.groups) {
+    HEED_RETURN_IF_ERROR(check_group(plan, tables, group));
   }
   return {};
 }

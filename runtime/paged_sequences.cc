@@ -193,6 +193,22 @@ Status PagedSequences::page_lists(std::span<const std::int32_t> ids, std::span<s
   });
 }
 
+Status PagedSequences::shared_prefixes(std::span<const std::int32_t> ids,
+                                       std::span<std::int32_t> prefixes) const noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_ids(ids));
+    if (prefixes.size() != ids.size()) {
+      return invalid("prefixes has ", prefixes.size(), " elements; it must have one for each of ",
+                     ids.size(), " ids");
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::int64_t tokens = i == 0 ? 0 : shared_tokens(ids[i - 1], ids[i]);
+      prefixes[i] = static_cast<std::int32_t>(std::min(tokens, detail::kMaxCount));
+    }
+    return {};
+  });
+}
+
 Status PagedSequences::check_id(std::int32_t id) const {
   return tokens(id) >= 0 ? Status() : invalid("sequence ", id, " is not in use");
 }
@@ -210,6 +226,13 @@ Status PagedSequences::check_prefix(std::int32_t id, std::int64_t prefix) const 
 
 std::int64_t PagedSequences::pages_for(std::int64_t tokens) const {
   return (tokens + page_tokens_ - 1) / page_tokens_;
+}
+
+/// The first tokens that two sequences have in the same pages.
+std::int64_t PagedSequences::shared_tokens(std::int32_t a, std::int32_t b) const {
+  const std::span<const std::int32_t> of_a = pages(a), of_b = pages(b);
+  const std::int64_t same = std::ranges::mismatch(of_a, of_b).in1 - of_a.begin();
+  return std::min({same * page_tokens_, tokens(a), tokens(b)});
 }
 
 std::int32_t* PagedSequences::row(std::int32_t id) const { return &tables_[id * row_pages_]; }

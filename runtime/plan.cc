@@ -41,6 +41,7 @@ class Planner {
   void build() {
     fill_shape();
     place_sequences();
+    find_shared_partitions();
     shape_states();
     choose_sizes();
     schedule();
@@ -91,6 +92,24 @@ class Planner {
     }
   }
 
+  /// Sequences read keys together where their rows follow one another, in q and in states.
+  void find_shared_partitions() {
+    plan_.shared.clear();
+    const std::int64_t heads = d_.config.query_heads;
+    for (std::size_t b = 0; b < d_.shared_prefixes.size(); ++b) {
+      std::int32_t partitions = d_.shared_prefixes[b] / kernels::kPartitionKeys;
+      if (b > 0) {
+        const PlannedSequence &before = plan_.sequences[b - 1], &own = plan_.sequences[b];
+        const std::int64_t tokens = plan_.masks[b - 1].queries;
+        if (own.q - before.q != tokens * d_.q.token_stride ||
+            own.state - before.state != tokens * heads) {
+          partitions = 0;
+        }
+      }
+      plan_.shared.push_back(partitions);
+    }
+  }
+
   /// Rows of states: one number for each (sequence, token, head).
   Layout state_layout() const { return Layout::bshd(d_.query.length, d_.config.query_heads, 1); }
 
@@ -114,6 +133,7 @@ class Planner {
   void schedule() {
     const kernels::KernelTable& table = *plan_.kernels;
     const Work work{.sequences = plan_.masks,
+                    .shared = plan_.shared,
                     .kv_heads = d_.config.kv_heads,
                     .cost = {table.lanes, plan_.shape.head_dim, plan_.shape.value_head_dim},
                     .block_rows = table.block_vectors * table.lanes,

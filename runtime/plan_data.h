@@ -39,7 +39,8 @@ struct PlanData {
   bool shard = false;                ///< of longer sequences
   StateShape states;                 ///< of run_partial
   std::vector<PlannedSequence> sequences;
-  std::vector<Visibility> masks;  ///< one per sequence
+  std::vector<Visibility> masks;     ///< one per sequence
+  std::vector<std::int32_t> shared;  ///< as Work has it
   Schedule schedule;
   Scheduler scheduler;
   WorkspaceLayout workspace;

@@ -1,4 +1,6 @@
 // Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+#include <limits>
+
 #include "heed/attention.h"
 #include "heed/partial_states.h"
 #include "runtime/executor.h"
@@ -12,12 +14,6 @@
 namespace heed {
 namespace detail {
 namespace {
-
-/// The partitions that hold an item's keys, of which there are some.
-Range partitions_of(const PlannedItem& item) {
-  return {item.key_begin / kernels::kPartitionKeys,
-          (std::int64_t{item.key_end} - 1) / kernels::kPartitionKeys + 1};
-}
 
 /// The states of these partitions, from a row on.
 kernels::States part_of(kernels::States states, const Range& partitions, std::ptrdiff_t row,
@@ -72,40 +68,74 @@ class Run {
 
   void work(const PlannedItem& planned, float* scratch) const noexcept {
     const kernels::AttentionItem item = bind(planned);
-    plan_.kernels->attend(plan_.shape, item, scratch);
+    kernels::AttentionShape shape = plan_.shape;
+    if (planned.sequences > 1) {  // whose rows see all of the keys
+      shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
+    }
+    plan_.kernels->attend(shape, item, scratch);
     if (planned.split < 0 || states_ != nullptr) return;
-    const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(planned.split)];
-    auto& finished = control().finished_parts[planned.split];
+    for (std::int32_t i = 0; i < planned.sequences; ++i) finish_part(planned.split + i);
+  }
+
+  /// Merges a split where this was its last part.
+  void finish_part(std::int32_t index) const noexcept {
+    const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(index)];
+    auto& finished = control().finished_parts[index];
     const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
     if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
     finished.store(0, std::memory_order_relaxed);
-    merge(item, split);
+    merge(split);
   }
 
-  /// The states of a split's rows.
-  kernels::States states_of(const PlannedSplit& split, std::int32_t rows) const noexcept {
-    float* const m = floats(plan_.workspace.states) + split.states;
-    const std::ptrdiff_t count = std::ptrdiff_t{rows} * split.partitions;
-    return {m, m + count, m + 2 * count, rows, split.partitions};
+  /// The states of one head, from a row on.
+  kernels::States states_of(const PlannedStates& planned, std::int32_t head,
+                            std::int32_t row) const noexcept {
+    const std::int32_t partitions = planned.summed ? 1 : planned.partitions;
+    const std::ptrdiff_t count = std::ptrdiff_t{planned.rows} * partitions;
+    float* const m = floats(plan_.workspace.states) + planned.begin +
+                     static_cast<std::size_t>(head) * planned.head_floats;
+    return part_of({m, m + count, m + 2 * count, planned.rows, partitions}, {0, partitions}, row,
+                   plan_.shape.value_head_dim);
   }
 
-  void merge(const kernels::AttentionItem& item, const PlannedSplit& split) const noexcept {
-    const kernels::States all = states_of(split, item.rows);
-    const kernels::ConstStates states{all.m, all.l, all.o, all.rows, all.partitions};
+  void merge(const PlannedSplit& split) const noexcept {
+    kernels::ConstStates states[kMostSources];
+    for (std::int32_t i = 0; i < split.sources; ++i) {
+      const StateSource& source =
+          plan_.schedule.sources[static_cast<std::size_t>(split.first_source + i)];
+      const kernels::States s =
+          states_of(plan_.schedule.states[static_cast<std::size_t>(source.states)], split.kv_head,
+                    source.row);
+      states[i] = {s.m, s.l, s.o, s.rows, s.partitions};
+    }
+    const Outputs outputs = outputs_of(split.sequence, split.kv_head);
     kernels::MergeRows rows;
-    rows.states = &states;
-    rows.count = 1;
-    rows.state_stride = item.state_stride;
-    rows.out = item.out;
-    rows.lse = item.lse;
-    rows.out_stride = item.out_stride;
-    rows.lse_stride = item.lse_stride;
+    rows.states = states;
+    rows.count = split.sources;
+    rows.state_stride = {plan_.shape.group, 1};
+    rows.out = outputs.out;
+    rows.lse = outputs.lse;
+    rows.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
+    rows.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
     rows.group = plan_.shape.group;
     rows.value_head_dim = plan_.shape.value_head_dim;
-    rows.row_begin = item.row_begin;
-    rows.rows = item.rows;
+    rows.row_begin = split.row_begin;
+    rows.rows = split.rows;
     rows.rule = plan_.shape.rule;
     plan_.kernels->merge(rows);
+  }
+
+  struct Outputs {
+    float *out, *lse;
+  };
+
+  /// Those of the first query head of a KV head's group.
+  Outputs outputs_of(std::int32_t sequence, std::int32_t kv_head) const noexcept {
+    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(sequence)];
+    const std::ptrdiff_t head = std::ptrdiff_t{kv_head} * plan_.shape.group;
+    return {
+        tensors_.out + s.out + head * plan_.out.head_stride,
+        tensors_.lse == nullptr ? nullptr : tensors_.lse + s.lse + head * plan_.lse.head_stride};
   }
 
   /// The planned item with the run's addresses.
@@ -119,9 +149,13 @@ class Run {
     item.rows = p.rows;
     item.key_begin = p.key_begin;
     item.key_end = p.key_end;
-    const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
-    item.keys = static_cast<std::int32_t>(mask.keys);
-    item.diagonal = mask.diagonal();
+    if (p.sequences > 1) {
+      item.keys = p.key_end;
+    } else {
+      const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
+      item.keys = static_cast<std::int32_t>(mask.keys);
+      item.diagonal = mask.diagonal();
+    }
     if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
     if (states_ != nullptr) {
       bind_states(p, item);
@@ -145,36 +179,35 @@ class Run {
     }
   }
 
-  /// Outputs, and the states of the item's part of a split.
+  /// Outputs, or the item's part of the states.
   void bind_outputs(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
-    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
-    const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
-    item.out = tensors_.out + s.out + query_head * plan_.out.head_stride;
+    const Outputs outputs = outputs_of(p.sequence, p.kv_head);
+    item.out = outputs.out;
+    item.lse = outputs.lse;
     item.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
-    if (tensors_.lse != nullptr) {
-      item.lse = tensors_.lse + s.lse + query_head * plan_.lse.head_stride;
-    }
     item.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
-    if (p.split < 0) return;
-    const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(p.split)];
+    if (p.states < 0) return;
+    const PlannedStates& states = plan_.schedule.states[static_cast<std::size_t>(p.states)];
     const Range partitions = partitions_of(p);
-    item.states =
-        part_of(states_of(split, p.rows),
-                {partitions.first - split.first_partition, partitions.last - split.first_partition},
-                0, plan_.shape.value_head_dim);
+    const Range part{partitions.first - states.first_partition,
+                     states.summed ? 1 : partitions.last - states.first_partition};
+    item.states = part_of(states_of(states, p.kv_head, 0), part, 0, plan_.shape.value_head_dim);
     item.state_stride = {plan_.shape.group, 1};
     item.first_partition = static_cast<std::int32_t>(partitions.first);
+    item.sum_states = states.summed;
   }
 
-  /// The caller's states: of all partitions, or where keys are split of those of the part, to which
-  /// the first and the last one add what lies before and behind the split.
+  /// The caller's states: of all partitions, or of those of the item's part, to which the first and
+  /// the last one of a row add what lies before and behind its keys.
   void bind_states(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
     Range partitions{0, plan_.states.partitions};
-    if (p.split >= 0) {
-      const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(p.split)];
+    if (p.states >= 0) {
+      const PlannedStates& states = plan_.schedule.states[static_cast<std::size_t>(p.states)];
       const Range own = partitions_of(p);
-      if (own.first > split.first_partition) partitions.first = own.first;
-      if (own.last < split.first_partition + split.partitions) partitions.last = own.last;
+      if (!states.first || own.first > states.first_partition) partitions.first = own.first;
+      if (!states.last || own.last < states.first_partition + states.partitions) {
+        partitions.last = own.last;
+      }
     }
     const std::int32_t group = plan_.shape.group;
     const std::ptrdiff_t row = plan_.sequences[static_cast<std::size_t>(p.sequence)].state +

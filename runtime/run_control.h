@@ -9,8 +9,8 @@ namespace heed::detail {
 
 /// Splits of a plan at most. Items are split that are more than a 32nd of a worker's fair share,
 /// and there are at most 32 times as many of those as workers; where this is reached the others
-/// stay whole.
-inline constexpr std::size_t kMaxSplits = 4096;
+/// stay whole. Sequences that have a prefix in common need one for each KV head: 512 of 32 heads.
+inline constexpr std::size_t kMaxSplits = 16384;
 
 /// Lies at the start of every workspace, whatever the plan. All zero between runs.
 struct alignas(64) RunControl {

@@ -5,10 +5,14 @@
 
 namespace heed::detail {
 
-bool Simulation::completes_split(std::span<const PlannedItem> items, std::int64_t item) {
-  if (item < 0) return false;
-  const std::int32_t split = items[static_cast<std::size_t>(item)].split;
-  return split >= 0 && --parts_left_[static_cast<std::size_t>(split)] == 0;
+/// The cost of merging the splits of which the item is the last part.
+double Simulation::merging_after(const PlannedItem& item, std::span<const PlannedSplit> splits) {
+  double cost = 0;
+  for (std::int32_t i = 0; item.split >= 0 && i < item.sequences; ++i) {
+    const auto split = static_cast<std::size_t>(item.split + i);
+    if (--parts_left_[split] == 0) cost += splits[split].merge_cost;
+  }
+  return cost;
 }
 
 double Simulation::makespan(std::span<const PlannedItem> items,
@@ -25,9 +29,10 @@ double Simulation::makespan(std::span<const PlannedItem> items,
     std::pop_heap(workers_.begin(), workers_.end(), later);
     Worker& worker = workers_.back();
     now = worker.free_at;
-    if (completes_split(items, worker.item)) {
-      const std::int32_t split = items[static_cast<std::size_t>(worker.item)].split;
-      worker = {now + splits[static_cast<std::size_t>(split)].merge_cost, -1};
+    const double merging =
+        worker.item < 0 ? 0 : merging_after(items[static_cast<std::size_t>(worker.item)], splits);
+    if (merging > 0) {
+      worker = {now + merging, -1};
     } else if (next < items.size()) {
       worker = {now + items[next].cost, static_cast<std::int64_t>(next)};
       ++next;

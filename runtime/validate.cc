@@ -121,6 +121,25 @@ Status check_shard(const Description& d) {
   return {};
 }
 
+/// Prefixes that lie in pages, which two sequences can have in common.
+Status check_shared_prefixes(const Batch& batch, const Description& d) {
+  const std::span<const std::int32_t> prefixes = d.shared_prefixes;
+  if (prefixes.empty()) return {};
+  if (!batch.pages) return invalid("shared_prefixes need keys and values in pages");
+  if (static_cast<std::int64_t>(prefixes.size()) != d.sequences) {
+    return invalid("shared_prefixes has ", prefixes.size(),
+                   " entries; it must have one for each of ", d.sequences, " sequences");
+  }
+  for (std::int64_t b = 0; b < d.sequences; ++b) {
+    const std::int64_t most = b == 0 ? 0 : std::min(tokens_of(d.key, b - 1), tokens_of(d.key, b));
+    const std::int32_t keys = prefixes[static_cast<std::size_t>(b)];
+    if (keys >= 0 && keys <= most) continue;
+    return invalid("shared_prefixes[", b, "] (", keys, ") must be from 0 to ", most,
+                   b == 0 ? ": there is no sequence before it" : ", the keys of both sequences");
+  }
+  return {};
+}
+
 /// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
 struct Extent {
   std::int64_t sequences, tokens, heads, dims;
@@ -254,6 +273,8 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   HEED_RETURN_IF_ERROR(check_lengths("key", d.key, d.sequences));
   d.shard = batch.shard;
   if (d.shard) HEED_RETURN_IF_ERROR(check_shard(d));
+  d.shared_prefixes = batch.shared_prefixes;
+  HEED_RETURN_IF_ERROR(check_shared_prefixes(batch, d));
   HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
   HEED_RETURN_IF_ERROR(check_row_counts(d));
   return check_options(options, d);

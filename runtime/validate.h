@@ -16,6 +16,7 @@ struct Description {
   Layout q, k, v, out, lse;
   std::optional<PagedLayout> pages;
   std::optional<KeyShard> shard;
+  std::span<const std::int32_t> shared_prefixes;
   int workers = 1;
   TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <string>
 #include <vector>
 
 #include "heed/heed.h"
@@ -161,6 +162,28 @@ TEST_F(AttentionAllocation, NoneWhenPlanningOrReservingAgain) {
     EXPECT_TRUE(fine);
     EXPECT_EQ(counted.allocations, 0);
   }
+}
+
+TEST_F(AttentionAllocation, NoneWhenPlanningSharedPrefixesAgain) {
+  const AttentionConfig config{
+      .query_heads = 8, .kv_heads = 2, .head_dim = 64, .value_head_dim = 64, .causal = true};
+  std::array<std::int32_t, 32> prefixes;
+  prefixes.fill(2000);
+  prefixes[0] = 0;
+  Batch batch{.sequences = 32, .query = {.length = 1}, .key = {.length = 2100}};
+  batch.pages = PagedLayout::bhsd(5000, 16, 2, 64);
+  batch.shared_prefixes = prefixes;
+  Plan plan;
+  for (int i = 0; i < 2; ++i) {
+    ASSERT_TRUE(plan_attention(config, batch, {.workers = 7}, plan).ok());
+  }
+  bool fine = true;
+  const Count counted = count([&] {
+    for (int i = 0; i < 3; ++i) fine &= plan_attention(config, batch, {.workers = 7}, plan).ok();
+  });
+  EXPECT_TRUE(fine);
+  EXPECT_EQ(counted.allocations, 0);
+  EXPECT_NE(plan.describe().find("shared prefixes: 1 groups"), std::string::npos);
 }
 
 }  // namespace

@@ -1,12 +1,12 @@
 // Keys and values in pages give the bits that they give in one piece, and page tables are checked
 // before any work.
 #include <algorithm>
-#include <numeric>
-#include <random>
+#include <limits>
 #include <string>
 #include <vector>
 
 #include "tests/attention_run.h"
+#include "tests/paged_case.h"
 
 namespace heed::tests {
 namespace {
@@ -14,140 +14,6 @@ namespace {
 using proof::Case;
 using proof::CaseSpec;
 using proof::Form;
-using proof::GuardedBuffer;
-using proof::Row;
-
-enum class Pool { bshd, bhsd, together };
-
-/// The keys and values of a case, moved to pages of a pool in no order. What no key lies in is NaN.
-class PagedCase {
- public:
-  PagedCase(const Case& c, std::int64_t page_tokens, Pool pool) : case_(c) {
-    const proof::Tokens& keys = c.geometry().keys();
-    const std::int64_t sequences = c.geometry().sequences();
-    indptr_.push_back(0);
-    for (std::int64_t b = 0; b < sequences; ++b) {
-      const std::int64_t pages = (keys.length(b) + page_tokens - 1) / page_tokens;
-      indptr_.push_back(indptr_.back() + static_cast<std::int32_t>(pages));
-      row_pages_ = std::max(row_pages_, pages);
-    }
-    constexpr std::int64_t spare = 3;
-    layout_ = make_layout(indptr_.back() + spare, page_tokens, pool);
-    shuffle_pages();
-    make_buffers(pool);
-    for (std::int64_t b = 0; b < sequences; ++b) copy_sequence(b);
-  }
-
-  const PagedLayout& layout() const { return layout_; }
-
-  Batch batch() const {
-    Batch batch = case_.batch();
-    batch.k.reset();
-    batch.v.reset();
-    batch.pages = layout_;
-    return batch;
-  }
-
-  AttentionTensors tensors(bool csr) const {
-    AttentionTensors tensors = case_.inputs();
-    tensors.k = k_;
-    tensors.v = v_;
-    tensors.tables = csr ? PageTables{.pages = pages_, .indptr = indptr_}
-                         : PageTables{.pages = block_table_, .stride = row_pages_ + 1};
-    return tensors;
-  }
-
-  /// A page number of sequence b's `page`th page.
-  std::int32_t& page(std::int64_t b, std::int64_t page) {
-    return pages_[static_cast<std::size_t>(indptr_[static_cast<std::size_t>(b)] + page)];
-  }
-
- private:
-  PagedLayout make_layout(std::int64_t pages, std::int64_t page_tokens, Pool pool) const {
-    const AttentionConfig& config = case_.config();
-    if (pool == Pool::bhsd) {
-      return PagedLayout::bhsd(pages, page_tokens, config.kv_heads, config.head_dim,
-                               config.value_head_dim);
-    }
-    const PagedLayout apart = PagedLayout::bshd(pages, page_tokens, config.kv_heads,
-                                                config.head_dim, config.value_head_dim);
-    return pool == Pool::together ? PagedLayout::together(apart) : apart;
-  }
-
-  void shuffle_pages() {
-    pages_.resize(static_cast<std::size_t>(layout_.pages));
-    std::iota(pages_.begin(), pages_.end(), 0);
-    std::shuffle(pages_.begin(), pages_.end(), std::mt19937_64(1));
-    pages_.resize(static_cast<std::size_t>(indptr_.back()));
-    // Rows of the block table are longer than need be, and end with what is no page.
-    const std::size_t rows = indptr_.size() - 1;
-    block_table_.assign(rows * static_cast<std::size_t>(row_pages_ + 1), -1);
-    for (std::size_t b = 0; b < rows; ++b) {
-      std::copy(pages_.begin() + indptr_[b], pages_.begin() + indptr_[b + 1],
-                block_table_.begin() +
-                    static_cast<std::ptrdiff_t>(b * static_cast<std::size_t>(row_pages_ + 1)));
-    }
-  }
-
-  void make_buffers(Pool pool) {
-    const auto elements = [&](const PageStrides& s, std::int64_t dims) {
-      return static_cast<std::size_t>((layout_.pages - 1) * s.page +
-                                      (layout_.page_tokens - 1) * s.token +
-                                      (layout_.kv_heads - 1) * s.head + dims);
-    };
-    const std::size_t k = elements(layout_.k, layout_.head_dim);
-    const std::size_t v = elements(layout_.v, layout_.value_head_dim);
-    const bool one = pool == Pool::together;
-    const std::int64_t v_offset =
-        one ? layout_.k.page -
-                  PageStrides::bshd(layout_.page_tokens, layout_.kv_heads, layout_.value_head_dim)
-                      .page
-            : 0;
-    keys_ = GuardedBuffer(one ? static_cast<std::size_t>(v_offset) + v : k);
-    values_ = GuardedBuffer(one ? 0 : v);
-    k_ = keys_.data();
-    v_ = one ? k_ + v_offset : values_.data();
-  }
-
-  void copy_sequence(std::int64_t b) {
-    const AttentionTensors dense = case_.inputs();
-    for (std::int64_t j = 0; j < case_.geometry().keys().length(b); ++j) {
-      const std::int64_t number = page(b, j / layout_.page_tokens);
-      const auto place = [&](const PageStrides& s, std::int64_t head) {
-        return number * s.page + j % layout_.page_tokens * s.token + head * s.head;
-      };
-      for (std::int64_t head = 0; head < layout_.kv_heads; ++head) {
-        const Row row{b, 0, head * case_.geometry().group()};
-        std::copy_n(dense.k + case_.geometry().k(row, j), layout_.head_dim,
-                    k_ + place(layout_.k, head));
-        std::copy_n(dense.v + case_.geometry().v(row, j), layout_.value_head_dim,
-                    v_ + place(layout_.v, head));
-      }
-    }
-  }
-
-  const Case& case_;
-  PagedLayout layout_;
-  std::int64_t row_pages_ = 0;
-  std::vector<std::int32_t> indptr_, pages_, block_table_;
-  GuardedBuffer keys_, values_;
-  float* k_ = nullptr;
-  float* v_ = nullptr;
-};
-
-Outputs run_paged(const Case& c, const PagedCase& paged, const PlanOptions& options, bool csr) {
-  Outputs outputs = fresh_outputs(c);
-  Plan plan;
-  Status status = plan_attention(c.config(), paged.batch(), options, plan);
-  EXPECT_TRUE(status.ok()) << status.message();
-  Workspace workspace;
-  status = workspace.reserve(plan);
-  EXPECT_TRUE(status.ok()) << status.message();
-  status = run(plan, outputs.with(paged.tensors(csr)), workspace);
-  EXPECT_TRUE(status.ok()) << status.message();
-  expect_exactly_rows_written(c.geometry(), outputs);
-  return outputs;
-}
 
 /// Prompts, chunks and single tokens together, in heads whose rows are no whole vectors.
 CaseSpec mixed() {

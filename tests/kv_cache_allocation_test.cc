@@ -53,6 +53,7 @@ class KvCacheAllocation : public testing::Test {
     const std::array<std::int32_t, 2> ids = {parent, child};
     fine &= cache_.block_table(ids, 100, table_).ok();
     fine &= cache_.page_lists(ids, indptr_, table_).ok();
+    fine &= cache_.shared_prefixes(ids, std::span(indptr_).first(2)).ok();
     return fine && cache_.remove(parent).ok() && cache_.remove(child).ok();
   }
 

@@ -221,6 +221,19 @@ class CacheLife {
       ASSERT_TRUE(std::ranges::equal(pages, std::span(table).subspan(i * kPages, pages.size())));
       ASSERT_TRUE(std::equal(pages.begin(), pages.end(), indices.begin() + indptr[i]));
     }
+    check_shared_prefixes(ids);
+  }
+
+  /// What sequences have in common in their pages they have in common.
+  void check_shared_prefixes(const std::vector<std::int32_t>& ids) {
+    std::vector<std::int32_t> prefixes(ids.size());
+    ASSERT_TRUE(cache_.shared_prefixes(ids, prefixes).ok());
+    for (std::size_t i = 1; i < ids.size(); ++i) {
+      const std::vector<int>&before = model_.at(ids[i - 1]), &own = model_.at(ids[i]);
+      ASSERT_LE(prefixes[i], std::ssize(before));
+      ASSERT_LE(prefixes[i], std::ssize(own));
+      ASSERT_TRUE(std::equal(own.begin(), own.begin() + prefixes[i], before.begin()));
+    }
   }
 
   using Model = std::map<std::int32_t, std::vector<int>>;

@@ -275,6 +275,29 @@ TEST_F(PagedSequencesTest, PageTables) {
   EXPECT_TRUE(sequences_.page_lists({}, std::span(indptr).first(1), {}).ok());
 }
 
+TEST_F(PagedSequencesTest, SharedPrefixes) {
+  create({.pages = 20, .page_tokens = 4, .sequences = 6});
+  const std::int32_t a = add();
+  extend(a, 10);
+  const std::int32_t b = fork(a, 10), c = fork(a, 5), d = add();
+  const auto prefixes = [&](const Numbers& ids) {
+    Numbers shared(ids.size(), -5);
+    EXPECT_TRUE(sequences_.shared_prefixes(ids, shared).ok());
+    return shared;
+  };
+  EXPECT_EQ(prefixes({a, b, c, d}), (Numbers{0, 10, 5, 0}));
+  extend(b, 1, {2, 3, 2});  // writes to its last page, which then is its own
+  extend(d, 1);
+  EXPECT_EQ(prefixes({a, b, c, d, a, a}), (Numbers{0, 8, 5, 0, 0, 10}));
+  EXPECT_EQ(prefixes({}), Numbers());
+  Numbers shared(2, -5);
+  expect_status(sequences_.shared_prefixes(Numbers{a, b, c}, shared), StatusCode::invalid_argument,
+                "prefixes has 2 elements; it must have one for each of 3 ids");
+  expect_status(sequences_.shared_prefixes(Numbers{a, 5}, shared), StatusCode::invalid_argument,
+                "sequence 5 is not in use");
+  EXPECT_EQ(shared, Numbers(2, -5));
+}
+
 TEST_F(PagedSequencesTest, PageTablesThatAreTooSmall) {
   const std::int32_t a = add(), b = add();
   extend(b, 2);

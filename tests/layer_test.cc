@@ -164,6 +164,40 @@ TEST(Layer, AttentionHasTheSameBitsHoweverTokensAreBatched) {
   }
 }
 
+/// The outputs of the last tokens of sequences with a prefix of so many tokens in common, which is
+/// written for each of them, or once.
+std::vector<float> last_outputs(const LayerSpec& spec, std::int64_t prefix, bool fork) {
+  LayerModel model(spec);
+  const std::int64_t dim = spec.config.dim;
+  proof::Random random(9);
+  const std::vector<float> x = random_tokens(random, prefix, dim);
+  const std::int32_t first = model.add();
+  model.forward({{first, x}});
+  std::vector<std::pair<std::int32_t, std::vector<float>>> fresh;
+  for (int i = 0; i < 4; ++i) {
+    std::int32_t id = -1;
+    if (fork) {
+      EXPECT_TRUE(model.cache().fork(first, prefix, id).ok());
+    } else {
+      model.forward({{id = model.add(), x}});
+    }
+    fresh.emplace_back(id, random_tokens(random, 3, dim));
+  }
+  std::vector<float> y = model.forward(fresh);
+  const std::string plan = model.step().plan().describe();
+  EXPECT_EQ(plan.find("shared prefixes: 1 groups") != std::string::npos, fork) << plan;
+  return y;
+}
+
+TEST(Layer, ReadsPrefixesOfForkedSequencesOnce) {
+  LayerSpec spec = spec_of(4, 2, 16);
+  spec.rotary = {.rotary_dim = 16, .positions = 700};
+  spec.exact_products = true;
+  spec.page_tokens = 16;
+  spec.pages = 400;
+  EXPECT_EQ(last_outputs(spec, 600, true), last_outputs(spec, 600, false));
+}
+
 // Layers share a step; each has pages of its own.
 TEST(Layer, OneStepServesAllLayers) {
   LayerSpec spec = specs()["llama"];

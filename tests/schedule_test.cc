@@ -36,6 +36,7 @@ struct Batch {
   std::int32_t head_dim;
   bool causal;
   std::vector<std::int64_t> queries, keys;
+  std::vector<std::int32_t> shared = {};  ///< partitions, as Work has them
 
   std::vector<Visibility> masks() const {
     std::vector<Visibility> masks;
@@ -50,9 +51,10 @@ struct Batch {
   }
 };
 
-/// The batch on kernels with so many lanes, for one worker; refers to `masks`.
+/// The batch on kernels with so many lanes, for one worker; refers to both.
 Work work_on(const Batch& batch, const std::vector<Visibility>& masks, std::int32_t lanes) {
   return {.sequences = masks,
+          .shared = batch.shared,
           .kv_heads = batch.kv_heads,
           .cost = {lanes, batch.head_dim, batch.head_dim},
           .block_rows = 3 * lanes,
@@ -76,6 +78,23 @@ Batch decodes(std::size_t sequences) {
                keys);
 }
 
+/// Answers to so many questions about some long texts, after a common introduction.
+Batch shared_prefixes(std::int32_t texts, std::int32_t questions) {
+  Random random(7);
+  Batch batch =
+      llama(std::to_string(texts) + " texts, " + std::to_string(questions) + " questions", {}, {});
+  for (std::int32_t text = 0; text < texts; ++text) {
+    const std::int64_t length = 512 + 256 * (1 + random.below(12));
+    for (std::int32_t question = 0; question < questions; ++question) {
+      batch.queries.push_back(1 + random.below(3));
+      batch.keys.push_back(length + 20 + random.below(900));
+      batch.shared.push_back(static_cast<std::int32_t>(question > 0 ? length / 256 : 2));
+    }
+  }
+  batch.shared[0] = 0;
+  return batch;
+}
+
 std::vector<Batch> real_batches() {
   const std::vector<std::int64_t> documents = {47, 64,  96,  640, 256, 1024, 128, 180,
                                                32, 900, 333, 777, 512, 111,  384, 200};
@@ -97,6 +116,9 @@ std::vector<Batch> real_batches() {
   for (const std::size_t n : {1, 2, 3, 5, 8, 13, 16, 32, 64, 100, 128, 256}) {
     batches.push_back(decodes(n));
   }
+  batches.push_back(shared_prefixes(1, 64));
+  batches.push_back(shared_prefixes(4, 16));
+  batches.push_back(shared_prefixes(20, 3));
   return batches;
 }
 
@@ -189,12 +211,18 @@ struct Coverage {
 /// The items of each (sequence, KV head), by their first rows.
 using Covered = std::map<std::tuple<std::int32_t, std::int32_t, std::int32_t>, Coverage>;
 
-Covered covered_by(const Schedule& schedule) {
+Covered covered_by(const Work& work, const Schedule& schedule) {
   Covered covered;
   for (const PlannedItem& i : schedule.items) {
-    Coverage& coverage = covered[{i.sequence, i.kv_head, i.row_begin}];
-    coverage.rows = {i.row_begin, i.row_begin + i.rows};
-    coverage.keys.push_back({i.key_begin, i.key_end});
+    std::int64_t rows = 0;
+    for (std::int32_t b = i.sequence; b < i.sequence + i.sequences; ++b) {
+      Coverage& coverage = covered[{b, i.kv_head, i.row_begin}];
+      coverage.rows = {i.row_begin, i.row_begin + i.rows};
+      if (i.sequences > 1) coverage.rows = {0, work.sequence(b).rows()};
+      coverage.keys.push_back({i.key_begin, i.key_end});
+      rows += coverage.rows.last - coverage.rows.first;
+    }
+    EXPECT_EQ(rows, i.rows);
   }
   return covered;
 }
@@ -202,7 +230,7 @@ Covered covered_by(const Schedule& schedule) {
 /// Fails unless the items of each head of each sequence are all of its rows, once, each against all
 /// keys that it sees, with whole partitions for each part.
 void expect_complete(const Work& work, const Schedule& schedule) {
-  Covered covered = covered_by(schedule);
+  Covered covered = covered_by(work, schedule);
   for (std::size_t b = 0; b < work.sequences.size(); ++b) {
     const Visibility& s = work.sequences[b];
     for (std::int64_t head = 0; head < work.kv_heads; ++head) {
@@ -212,7 +240,8 @@ void expect_complete(const Work& work, const Schedule& schedule) {
                              static_cast<std::int32_t>(row)});
         ASSERT_FALSE(found.empty()) << "no item has row " << row << " of sequence " << b;
         Coverage& coverage = found.mapped();
-        std::ranges::sort(coverage.keys, {}, &Range::first);
+        std::ranges::sort(coverage.keys, {},
+                          [](const Range& r) { return std::pair(r.first, r.last); });
         ASSERT_EQ(coverage.keys.front().first, s.of_rows(coverage.rows).first);
         ASSERT_EQ(coverage.keys.back().last, s.of_rows(coverage.rows).last);
         for (std::size_t i = 1; i < coverage.keys.size(); ++i) {
@@ -226,30 +255,69 @@ void expect_complete(const Work& work, const Schedule& schedule) {
   EXPECT_TRUE(covered.empty());
 }
 
-/// Fails unless the splits count their parts, and the states of each lie by themselves within the
-/// memory that they are allowed.
-void expect_splits_fit(const Work& work, const Schedule& schedule) {
+/// Fails unless the splits count their parts.
+void expect_parts_counted(const Schedule& schedule) {
   std::vector<std::int32_t> parts(schedule.splits.size());
-  std::vector<std::size_t> ends(schedule.splits.size());
   for (const PlannedItem& i : schedule.items) {
-    if (i.split < 0) continue;
-    const auto index = static_cast<std::size_t>(i.split);
-    const PlannedSplit& s = schedule.splits.at(index);
-    ++parts[index];
-    ends[index] = s.states + static_cast<std::size_t>(s.partitions) *
-                                 kernels::state_floats(work.cost.value_head_dim, i.rows);
-    EXPECT_GE(i.key_begin, s.first_partition * kPartitionKeys);
-    EXPECT_LE(i.key_end, (s.first_partition + s.partitions) * kPartitionKeys);
+    EXPECT_EQ(i.split < 0, i.states < 0);
+    for (std::int32_t m = 0; i.split >= 0 && m < i.sequences; ++m) {
+      const auto index = static_cast<std::size_t>(i.split + m);
+      const PlannedSplit& split = schedule.splits.at(index);
+      ++parts[index];
+      EXPECT_EQ(split.sequence, i.sequence + m);
+      EXPECT_EQ(split.kv_head, i.kv_head);
+      EXPECT_EQ(split.row_begin, i.row_begin);
+    }
+  }
+  for (std::size_t i = 0; i < parts.size(); ++i) EXPECT_EQ(parts[i], schedule.splits[i].parts);
+}
+
+/// Fails unless a split finds the states of its rows in the order of their keys, none left out, and
+/// sums come first.
+void expect_sources_in_order(const Schedule& schedule) {
+  for (const PlannedSplit& split : schedule.splits) {
+    ASSERT_LE(split.sources, detail::kMostSources);
+    std::int32_t next = -1;
+    for (std::int32_t i = 0; i < split.sources; ++i) {
+      const detail::StateSource& source =
+          schedule.sources.at(static_cast<std::size_t>(split.first_source + i));
+      const detail::PlannedStates& states =
+          schedule.states.at(static_cast<std::size_t>(source.states));
+      EXPECT_LE(source.row + split.rows, states.rows);
+      EXPECT_EQ(states.first, i == 0);
+      EXPECT_EQ(states.last, i == split.sources - 1);
+      EXPECT_TRUE(i == 0 || states.first_partition == next);
+      EXPECT_TRUE(i == 0 || !states.summed);
+      next = states.first_partition + states.partitions;
+    }
+  }
+}
+
+/// Fails unless states lie by themselves, as many as their partitions are, within the memory that
+/// they are allowed: of rows that share prefixes a partition more, which may not be full.
+void expect_states_fit(const Work& work, const Schedule& schedule) {
+  std::map<std::size_t, std::size_t> places;
+  for (const PlannedItem& i : schedule.items) {
+    if (i.states < 0) continue;
+    const detail::PlannedStates& states = schedule.states.at(static_cast<std::size_t>(i.states));
+    const auto count = static_cast<std::size_t>(states.summed ? 1 : states.partitions);
+    const std::size_t begin =
+        states.begin + static_cast<std::size_t>(i.kv_head) * states.head_floats;
+    places[begin] = std::max(
+        places[begin], begin + count * kernels::state_floats(work.cost.value_head_dim, i.rows));
+    EXPECT_EQ(i.rows, states.rows);
+    EXPECT_GE(i.key_begin, states.first_partition * kPartitionKeys);
+    EXPECT_LE(i.key_end, (states.first_partition + states.partitions) * kPartitionKeys);
   }
   std::size_t end = 0;
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    EXPECT_EQ(parts[i], schedule.splits[i].parts);
-    EXPECT_EQ(schedule.splits[i].states, end);
-    end = ends[i];
+  for (const auto& [begin, after] : places) {
+    EXPECT_GE(begin, end);
+    end = after;
   }
-  EXPECT_EQ(schedule.state_floats, end);
+  EXPECT_LE(end, schedule.state_floats);
   double keys = 0;
   for (const Visibility& s : work.sequences) keys += static_cast<double>(s.keys);
+  if (!work.shared.empty()) keys += static_cast<double>(work.sequences.size()) * kPartitionKeys;
   EXPECT_LE(static_cast<double>(end), 0.25 * keys * static_cast<double>(work.kv_heads) *
                                           (work.cost.head_dim + work.cost.value_head_dim));
 }
@@ -268,7 +336,9 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
         work.workers = workers;
         scheduler.schedule(work, schedule);
         expect_complete(work, schedule);
-        expect_splits_fit(work, schedule);
+        expect_parts_counted(schedule);
+        expect_sources_in_order(schedule);
+        expect_states_fit(work, schedule);
         splits += schedule.splits.size();
         if (HasFailure()) return;
       }
@@ -306,6 +376,21 @@ Schedule schedule_of(const Batch& batch, int workers) {
   return schedule;
 }
 
+// Together they are read once, and what is left is a tenth of the work.
+TEST(Schedule, PrefixesAreReadOnce) {
+  Batch batch = llama("", std::vector<std::int64_t>(16, 1), std::vector<std::int64_t>(16, 4096));
+  const Schedule apart = schedule_of(batch, 4);
+  batch.shared.assign(16, 15);
+  batch.shared[0] = 0;
+  const Schedule together = schedule_of(batch, 4);
+  EXPECT_EQ(together.groups.size(), 1U);
+  EXPECT_EQ(together.visible_scores, apart.visible_scores);
+  EXPECT_LT(together.total_cost, apart.total_cost / 3);
+  for (const PlannedItem& i : together.items) {
+    EXPECT_EQ(i.sequences, i.key_begin < 3840 ? 16 : 1);
+  }
+}
+
 // Of 64 rows 48 would fit a block; but then all keys would be read twice.
 TEST(Schedule, KeysOfFewRowsAreSplitBeforeTheirRows) {
   const Schedule few = schedule_of(llama("", {16}, {100000}), 32);
@@ -328,11 +413,15 @@ TEST(Schedule, ItemsOfOneHeadComeTogether) {
 
 // Merging counts as a part of every part.
 TEST(Schedule, TheLongestComeFirst) {
-  for (const Batch& batch : {prompts("", {700, 100, 300}), llama("", {1, 1}, {100000, 5000})}) {
+  for (const Batch& batch :
+       {prompts("", {700, 100, 300}), llama("", {1, 1}, {100000, 5000}), shared_prefixes(4, 16)}) {
     const Schedule schedule = schedule_of(batch, 16);
     const auto length = [&](const PlannedItem& i) {
-      return i.cost +
-             (i.split < 0 ? 0 : schedule.splits.at(static_cast<std::size_t>(i.split)).merge_cost);
+      double cost = i.cost;
+      for (std::int32_t m = 0; i.split >= 0 && m < i.sequences; ++m) {
+        cost += schedule.splits.at(static_cast<std::size_t>(i.split + m)).merge_cost;
+      }
+      return cost;
     };
     EXPECT_TRUE(std::ranges::is_sorted(schedule.items, std::greater(), length));
   }

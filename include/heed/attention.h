@@ -111,6 +111,14 @@ struct Batch {
   /// Keys and values in pages of this layout, in place of k and v. `key` gives the lengths as ever:
   /// `length`, and with it `lengths` where sequences differ, or offsets.
   std::optional<PagedLayout> pages = {};
+  /// Prefixes that neighbours have in common: the first shared_prefixes[b] keys of sequence b are
+  /// also those of sequence b − 1, and lie in the same pages. One per sequence, the first of them
+  /// 0; or empty. Whole partitions of what several sequences have in common are then read once for
+  /// all of them ("cascade": Ye et al. 2024), where that saves work; no result changes. In a batch
+  /// that is sorted like a dictionary, prefixes of any tree are found. The array is read while
+  /// planning only. Needs pages; queries of all the sequences at one token stride, as ragged ones
+  /// are, or single ones in a row.
+  std::span<const std::int32_t> shared_prefixes = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
   std::optional<Layout> lse = {};

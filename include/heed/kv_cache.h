@@ -92,11 +92,18 @@ class HEED_API PagedSequences {
   Status page_lists(std::span<const std::int32_t> ids, std::span<std::int32_t> indptr,
                     std::span<std::int32_t> indices) const noexcept;
 
+  /// What neighbours of a batch have in common, for Batch::shared_prefixes: prefixes[i] is how many
+  /// tokens, the first ones, ids[i] has in the same pages as ids[i − 1]; prefixes[0] is 0.
+  /// `prefixes` has ids.size() elements.
+  Status shared_prefixes(std::span<const std::int32_t> ids,
+                         std::span<std::int32_t> prefixes) const noexcept;
+
  private:
   Status check_id(std::int32_t id) const;
   Status check_ids(std::span<const std::int32_t> ids) const;
   Status check_prefix(std::int32_t id, std::int64_t prefix) const;
   std::int64_t pages_for(std::int64_t tokens) const;
+  std::int64_t shared_tokens(std::int32_t a, std::int32_t b) const;
   std::int32_t* row(std::int32_t id) const;
   std::int32_t take_page();
   void release_page(std::int32_t page);
@@ -146,6 +153,7 @@ class HEED_API KvCache : private PagedSequences {
   using PagedSequences::free_pages;
   using PagedSequences::page_lists;
   using PagedSequences::pages;
+  using PagedSequences::shared_prefixes;
   using PagedSequences::tokens;
 
   /// Those of the configuration.

@@ -76,7 +76,8 @@ class HEED_API AttentionStep {
                        AttentionStep& step) noexcept;
 
   /// Prepares a step of these sequences, in this order, each at most once: their new tokens are the
-  /// rows of x, one sequence after the other. The cache must not change until the last layer is
+  /// rows of x, one sequence after the other. Prefixes that neighbours have in common by
+  /// KvCache::fork are read once for all of them. The cache must not change until the last layer is
   /// through. Allocates nothing once two steps have been as large. A failure changes nothing.
   Status prepare(const KvCache& cache, std::span<const StepTokens> sequences) noexcept;
 

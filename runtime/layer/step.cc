@@ -93,7 +93,9 @@ Status list_pages(const KvCache& cache, StepBatch& batch) {
       check_range("pages of the step", static_cast<std::int64_t>(pages), 0, kMaxCount));
   batch.page_offsets.resize(batch.ids.size() + 1);
   batch.page_numbers.resize(pages);
-  return cache.page_lists(batch.ids, batch.page_offsets, batch.page_numbers);
+  HEED_RETURN_IF_ERROR(cache.page_lists(batch.ids, batch.page_offsets, batch.page_numbers));
+  batch.shared_prefixes.resize(batch.ids.size());
+  return cache.shared_prefixes(batch.ids, batch.shared_prefixes);
 }
 
 Status list_sequences(const KvCache& cache, std::span<const StepTokens> sequences,
@@ -116,6 +118,7 @@ Status plan_batch(const StepData& step, StepBatch& batch) {
   described.key.lengths = batch.key_lengths;
   if (!batch.key_lengths.empty()) described.key.length = std::ranges::max(batch.key_lengths);
   described.pages = batch.layout;
+  described.shared_prefixes = batch.shared_prefixes;
   const PlanOptions options{.isa = step.isa, .workers = step.options.workers};
   return plan_attention(step.config.attention, described, options, batch.plan);
 }

@@ -15,6 +15,7 @@ struct StepBatch {
   std::vector<std::int32_t> query_offsets;  ///< a sequence's rows: sequences + 1, from 0
   std::vector<std::int32_t> key_lengths;
   std::vector<std::int32_t> page_offsets, page_numbers;  ///< CSR
+  std::vector<std::int32_t> shared_prefixes;
   std::vector<std::int64_t> slots, positions;            ///< of each row
   PagedLayout layout;
   Plan plan;
