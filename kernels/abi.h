@@ -74,6 +74,7 @@ struct AttentionItem {
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
   std::int32_t row_begin = 0, rows = 0;
+  bool few_rows = false;  ///< by the kernel for few rows, ≤ most_few_rows(lanes)
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t diagonal = 0;                ///< token i stands at key position i + diagonal
@@ -196,9 +197,12 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
 }
 
-/// Rows up to which the kernel for few rows is the faster one: with as many rows as half a vector
-/// has lanes, the other kernel's lanes are half full, and it needs no transposes.
-[[maybe_unused]] static constexpr std::int32_t few_rows(std::int32_t lanes) { return lanes / 2; }
+/// Rows that the kernel for few rows takes at most: their sums for a block of keys, and a vector of
+/// keys that is being transposed, fit the registers (AVX-512: 8 + 16 of 32; AVX2: 10 + 8, two of
+/// which wait in L1).
+[[maybe_unused]] static constexpr std::int32_t most_few_rows(std::int32_t lanes) {
+  return lanes == 8 ? 5 : lanes / 2;
+}
 
 /// Keys that the kernel for few rows takes at a time: 8 KiB of keys and as much of values for rows
 /// of 128, so that these and the next ones of both fit an L1 cache of 32 KiB; and at least a vector
@@ -233,7 +237,7 @@ inline constexpr std::int32_t kBlockKeys = 16;
   const auto tile = static_cast<std::size_t>(shape.tile_keys);
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
-      (tile + std::size_t{kBlockKeys}) * static_cast<std::size_t>(few_rows(lanes));
+      (tile + std::size_t{kBlockKeys}) * static_cast<std::size_t>(most_few_rows(lanes));
   // O as columns, or where rows are few as rows of whole vectors.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +

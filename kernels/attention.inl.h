@@ -156,12 +156,14 @@ class Stream {
   /// with each register tile.
   TileView arrive() {
     const TileView tile{next_k_.arrive(), next_v_.arrive(), next_begin_, next_end_};
-    std::int32_t readers = 0;
+    std::int32_t k_tiles = 0, v_tiles = 0;
     for (int b = 0; b < blocks_; ++b) {
-      readers += block_[b].key_begin < tile.end && block_[b].key_end > tile.begin;
+      if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) continue;
+      const std::int32_t rows = T::rows(block_[b].vectors);
+      k_tiles += (tile.end - tile.begin + rows - 1) / rows;
+      v_tiles += (shape_.value_head_dim + rows - 1) / rows;
     }
-    expect(tile.end, readers * ((tile.end - tile.begin + T::kRows - 1) / T::kRows),
-           readers * ((shape_.value_head_dim + T::kRows - 1) / T::kRows));
+    expect(tile.end, k_tiles, v_tiles);
     return tile;
   }
 
@@ -245,10 +247,10 @@ class Stream {
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const Lanes& lanes,
                                                 const TileView& keys) {
     const std::int32_t count = keys.end - keys.begin;
-    if (Rule == WeightRule::argmax || count < 2 * T::kRows) return false;
+    if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
     const bool first = b.fresh && !b.any;
     GuessedWeights<Arch, Count> weights(lanes.sums);
-    score_and_weigh<Arch, T::kRows, Count>(scores<Count>(lanes, keys), next_k_, weights);
+    score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(lanes, keys), next_k_, weights);
     // A first guess must not be above the row's largest logit: it is not where weights are 1 on
     // average.
     if (weights.commit(lanes.sums, first ? static_cast<float>(count) : 0.0F)) return true;
@@ -259,8 +261,8 @@ class Stream {
   /// The weights of any keys. Returns whether the guess of m would have been right.
   template <int Count>
   __attribute__((noinline)) bool weigh(const Lanes& lanes, const TileView& keys, bool masked) {
-    multiply_rows<Arch, Broadcast::along_steps, T::kRows, Count>(scores<Count>(lanes, keys),
-                                                                 next_k_);
+    multiply_rows<Arch, Broadcast::along_steps, T::rows(Count), Count>(scores<Count>(lanes, keys),
+                                                                       next_k_);
     const std::int32_t count = keys.end - keys.begin;
     if (masked) mask<Count>(lanes, keys.begin, count);
     return exponentiate<Arch, Rule, Count>(weights_, count, lanes.sums);
@@ -277,7 +279,7 @@ class Stream {
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
   template <int Count>
   __attribute__((noinline)) void accumulate(const Lanes& lanes, const TileView& keys) {
-    multiply_rows<Arch, Broadcast::along_rows, T::kRows, Count>(
+    multiply_rows<Arch, Broadcast::along_rows, T::rows(Count), Count>(
         {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
          lanes.sums.state.o, lanes.sums.stride, shape_.value_head_dim, lanes.sums.fresh},
         next_v_);

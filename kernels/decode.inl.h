@@ -32,7 +32,7 @@ class FewRows {
   using Arch = typename T::Arch;
   using W = Weights<Arch, Rule>;
   static constexpr int kWidth = kLanes<Arch>;
-  static constexpr int kMostRows = few_rows(kWidth);
+  static constexpr int kMostRows = most_few_rows(kWidth);
 
   FewRows(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {

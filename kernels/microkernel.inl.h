@@ -27,6 +27,9 @@ struct Tile {
   using Arch = A;
   static constexpr int kRows = Rows;        ///< broadcast rows
   static constexpr int kVectors = Vectors;  ///< vectors of query rows
+
+  /// Broadcast rows beside so many vectors: twice as many where there would be too few sums.
+  static constexpr int rows(int vectors) { return Rows * vectors < 8 ? 2 * Rows : Rows; }
 };
 
 template <class V, int Rows, int Vectors>

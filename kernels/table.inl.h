@@ -16,7 +16,7 @@ namespace {
 
 template <class T, WeightRule Rule>
 void attend_by(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (item.rows <= few_rows(kLanes<typename T::Arch>)) {
+  if (item.few_rows) {
     FewRows<T, Rule>(shape, item, scratch).attend();
   } else {
     Stream<T, Rule>(shape, item, scratch).attend();

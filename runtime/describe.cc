@@ -94,13 +94,13 @@ void describe(std::ostream& text, const detail::PlanData& p) {
                                                  : "softmax, temperature ");
   if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
   const std::vector<detail::PlannedItem>& items = p.schedule.items;
-  const std::int32_t few = kernels::few_rows(k.lanes);
   const auto few_items =
-      std::count_if(items.begin(), items.end(), [&](const auto& item) { return item.rows <= few; });
+      std::count_if(items.begin(), items.end(), [](const auto& item) { return item.few_rows; });
   text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.schedule.visible_scores
        << "\n"
-       << "items: " << items.size() << ", longest first, " << few_items << " of them with at most "
-       << few << " rows, by the kernel for few rows\n";
+       << "items: " << items.size()
+       << ", longest first; kernels, whichever costs less: " << few_items
+       << " by that for few rows, " << std::ssize(items) - few_items << " by that for blocks\n";
   describe_prefixes(text, p);
   describe_schedule(text, p);
   text << "workers: " << p.workers << ", started: " << p.shares << "\n"

@@ -147,6 +147,7 @@ class Run {
     item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
     item.row_begin = p.row_begin;
     item.rows = p.rows;
+    item.few_rows = p.few_rows;
     item.key_begin = p.key_begin;
     item.key_end = p.key_end;
     if (p.sequences > 1) {

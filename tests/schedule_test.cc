@@ -391,6 +391,21 @@ TEST(Schedule, PrefixesAreReadOnce) {
   }
 }
 
+// As measured: a block's lanes that have no row cost as much as others, transposes do once.
+TEST(Schedule, TheCheaperKernelIsTaken) {
+  const auto few = [](std::int32_t lanes, std::int64_t rows) {
+    const detail::CostModel cost{lanes, 128, 128};
+    return cost.few_rows(rows);
+  };
+  for (const auto& [lanes, most] : {std::pair{16, 8}, std::pair{8, 5}, std::pair{4, 2}}) {
+    EXPECT_TRUE(few(lanes, 1));
+    EXPECT_TRUE(few(lanes, most));
+    EXPECT_FALSE(few(lanes, most + 1));
+  }
+  const Schedule mixed = schedule_of(llama("", {1, 300}, {500, 500}), 1);
+  for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.few_rows, i.sequence == 0);
+}
+
 // Of 64 rows 48 would fit a block; but then all keys would be read twice.
 TEST(Schedule, KeysOfFewRowsAreSplitBeforeTheirRows) {
   const Schedule few = schedule_of(llama("", {16}, {100000}), 32);

@@ -193,6 +193,11 @@ TEST(SharedPrefixes, AreReadTogetherOnlyWhereThatHelps) {
   few.form = Form::padded;
   few.queries = {1, 2};
   EXPECT_EQ(groups(few), 0U);
+  CaseSpec apart = tokens({2, 2}, {1200, 1200});
+  apart.form = Form::dense;
+  EXPECT_EQ(groups(apart), 1U);
+  apart.storage = proof::Storage::bhsd;
+  EXPECT_EQ(groups(apart), 0U);
 }
 
 TEST(SharedPrefixes, TablesWithoutThemAreRefused) {
