@@ -96,6 +96,7 @@ void ItemBench::operator()(benchmark::State& state, const kernels::KernelTable& 
   item.rows = rows;
   item.key_end = item.keys = keys;
   item.diagonal = keys - rows;
+  item.few_rows = rows <= kernels::most_few_rows(kernels.lanes);
   const Scratch scratch(kernels::attention_scratch_floats(what, kernels));
   for (auto _ : state) {
     kernels.attend(what, item, scratch.get());
@@ -106,12 +107,23 @@ void ItemBench::operator()(benchmark::State& state, const kernels::KernelTable& 
       benchmark::Counter(operations, benchmark::Counter::kIsIterationInvariantRate);
 }
 
-// A server's step: 64 sequences, each with one query against a cache of its own length.
-void plan_64_sequences(benchmark::State& state, const kernels::KernelTable& kernels) {
+/// A server's step: 64 sequences, each with one query against a cache of its own length, of which
+/// so many tokens are the same for all.
+struct PlanBench {
+  std::int32_t shared;
+
+  void operator()(benchmark::State& state, const kernels::KernelTable& kernels) const;
+};
+
+void PlanBench::operator()(benchmark::State& state, const kernels::KernelTable& kernels) const {
   constexpr std::int64_t kSequences = 64;
   proof::Random random(1);
   std::vector<std::int32_t> lengths(kSequences);
-  for (std::int32_t& length : lengths) length = static_cast<std::int32_t>(1 + random.below(4096));
+  for (std::int32_t& length : lengths) {
+    length = shared + static_cast<std::int32_t>(1 + random.below(4096 - shared));
+  }
+  std::vector<std::int32_t> prefixes(kSequences, shared);
+  prefixes[0] = 0;
   AttentionConfig config;
   config.query_heads = 32;
   config.kv_heads = 8;
@@ -122,6 +134,8 @@ void plan_64_sequences(benchmark::State& state, const kernels::KernelTable& kern
   batch.query.length = 1;
   batch.key.length = 4096;
   batch.key.lengths = lengths;
+  batch.pages = PagedLayout::bhsd(1 << 16, 16, config.kv_heads, config.head_dim);
+  batch.shared_prefixes = prefixes;
   Plan plan;
   for (auto _ : state) {
     const PlanOptions options{.isa = kernels.name, .workers = 2};
@@ -175,7 +189,8 @@ void register_isa(const kernels::KernelTable& kernels) {
             "/dim:" + std::to_string(item.head_dim),
         item);
   }
-  add("plan_64_sequences", plan_64_sequences);
+  add("plan_64_sequences", PlanBench{0});
+  add("plan_64_sequences/shared:1024", PlanBench{1024});
   add("tiny_call", tiny_call);
 }
 

@@ -113,11 +113,11 @@ struct Batch {
   std::optional<PagedLayout> pages = {};
   /// Prefixes that neighbours have in common: the first shared_prefixes[b] keys of sequence b are
   /// also those of sequence b − 1, and lie in the same pages. One per sequence, the first of them
-  /// 0; or empty. Whole partitions of what several sequences have in common are then read once for
-  /// all of them ("cascade": Ye et al. 2024), where that saves work; no result changes. In a batch
-  /// that is sorted like a dictionary, prefixes of any tree are found. The array is read while
-  /// planning only. Needs pages; queries of all the sequences at one token stride, as ragged ones
-  /// are, or single ones in a row.
+  /// 0; or empty. Whole partitions of them are then read once for all their sequences (Juravsky et
+  /// al., "Hydragen", arXiv 2402.05099), where that saves work; no result changes. Where relatives
+  /// stand together, prefixes within prefixes are found, too. The array is read while planning
+  /// only. Needs pages, and queries that lie at one token stride throughout the sequences, as
+  /// ragged ones do, and dense ones of a single token or without gaps.
   std::span<const std::int32_t> shared_prefixes = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
