@@ -229,7 +229,7 @@ inline constexpr std::int32_t kBlockKeys = 16;
 }
 
 /// Floats of scratch that a worker needs: the queries, two states, two visible keys per row, the
-/// tile of weights (few rows' are followed by a block each), and two tiles' copies.
+/// tile of weights (few rows have a partition's, followed by a block), and two tiles' copies.
 [[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
                                                                        const KernelTable& table) {
   const std::int32_t lanes = table.lanes;
@@ -237,7 +237,7 @@ inline constexpr std::int32_t kBlockKeys = 16;
   const auto tile = static_cast<std::size_t>(shape.tile_keys);
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
-      (tile + std::size_t{kBlockKeys}) * static_cast<std::size_t>(most_few_rows(lanes));
+      std::size_t{kPartitionKeys + kBlockKeys} * static_cast<std::size_t>(most_few_rows(lanes));
   // O as columns, or where rows are few as rows of whole vectors.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +

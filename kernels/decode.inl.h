@@ -22,9 +22,9 @@
 namespace heed::kernels {
 namespace {
 
-/// Keys whose logits are all known before their values are added. Values then wait in L1 or L2, and
-/// what is done once for each row and tile is little beside 64 keys.
-inline constexpr std::int32_t kFewRowsTileKeys = 64;
+/// Keys of a chain of sums for each chunk that is prefetched beside it: a partition's bring a block
+/// of rows of 128.
+inline constexpr std::int32_t kKeysPerChunk = 4;
 
 template <class T, WeightRule Rule>
 class FewRows {
@@ -44,7 +44,7 @@ class FewRows {
     part_ = State::at(q_ + rows * head_dim_, rows);
     total_ = State::at(part_.m + state, rows);
     weights_ = total_.m + state;
-    weights_stride_ = shape.tile_keys + kBlockKeys;
+    weights_stride_ = kPartitionKeys + kBlockKeys;
     k_copy_ = weights_ + item.rows * weights_stride_;
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
   }
@@ -52,8 +52,7 @@ class FewRows {
   void attend() {
     pack();
     std::int32_t partition = -1;
-    const std::int32_t step =
-        shape_.tile_keys < kFewRowsTileKeys ? shape_.tile_keys : kFewRowsTileKeys;
+    const std::int32_t step = copies_keys() || copies_values() ? shape_.tile_keys : kPartitionKeys;
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
       const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
       if (tile / kPartitionKeys != partition) {
@@ -147,19 +146,22 @@ class FewRows {
     std::int32_t begin, end;
   };
 
-  /// Pages of less than a block are not worth a block each, and values are read in whole vectors,
-  /// so ragged rows of them must be copied.
+  /// Pages of less than a block are not worth a block each.
+  bool copies_keys() const { return item_.pages != nullptr && item_.page_tokens < kBlockKeys; }
+  /// Values are read in whole vectors, so that ragged rows of them must be copied.
+  bool copies_values() const { return copies_keys() || shape_.value_head_dim % kWidth != 0; }
+
+  /// The keys of a partition, or of as much of it as there is room for copies: the longer the
+  /// streams of keys and of values, the better prefetchers follow them.
   Tile load_tile(std::int32_t begin, std::int32_t end) const {
-    const bool small_pages = item_.pages != nullptr && item_.page_tokens < kBlockKeys;
     const auto load = [&](const Storage& from, bool copies, float* copy) -> Source {
       if (!copies) return {from, 0};
       Incoming<Arch> rows(from, begin, end - begin, 1, copy);
       rows.next();
       return {{rows.arrive()}, begin};
     };
-    const bool ragged = shape_.value_head_dim % kWidth != 0;
-    return {load(keys_of(shape_, item_), small_pages, k_copy_),
-            load(values_of(shape_, item_), small_pages || ragged, v_copy_), begin, end};
+    return {load(keys_of(shape_, item_), copies_keys(), k_copy_),
+            load(values_of(shape_, item_), copies_values(), v_copy_), begin, end};
   }
 
   /// Rows that see the same keys of the tile, as those of one token do, are done together; no mask
@@ -224,9 +226,13 @@ class FewRows {
     for (std::int32_t r = row; r < end; ++r) {
       exponentiate_row(weights + (r - row) * weights_stride_, count, r);
     }
+    const KeyBlock first = block(keys.v, values_of(shape_, item_), keys.begin, keys.end);
+    Chunks<Cache::l2> second(first.next, first);
     std::int32_t r = row;
-    for (; r + 4 <= end; r += 4) sum_rows<4>(weights + (r - row) * weights_stride_, count, r);
-    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r);
+    for (; r + 4 <= end; r += 4) {
+      sum_rows<4>(weights + (r - row) * weights_stride_, count, r, second);
+    }
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r, second);
     for (std::int32_t j = keys.begin; j < keys.end;) {
       KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
       values.rows.dims = dims_;
@@ -268,13 +274,16 @@ class FewRows {
       store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
   }
 
-  /// l += the weights, key by key; several rows side by side, as each is a chain of additions.
+  /// l += the weights, key by key; several rows side by side, as each is a chain of additions,
+  /// beside which memory brings more values.
   template <int Rows>
-  void sum_rows(const float* weights, std::int32_t count, std::int32_t row) {
+  void sum_rows(const float* weights, std::int32_t count, std::int32_t row,
+                Chunks<Cache::l2>& coming) {
     float l[Rows];
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) l[r] = part_.l[row + r];
     for (std::int32_t j = 0; j < count; ++j) {
+      if (j % kKeysPerChunk == 0) coming.prefetch();
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) l[r] += weights[r * weights_stride_ + j];
     }

@@ -5,12 +5,11 @@
 //
 // Both keep the canonical order: one fma chain along x for a logit, along the keys for an output.
 //
-// Memory decides the speed, and it is slow for two reasons here. K is read lanes rows at a time,
+// Memory decides the speed, and it is slow for two reasons here. A block is read several times, in
 // many short streams that no hardware prefetcher follows; and software prefetches are dropped where
-// many are under way. So the lines of the next block are prefetched into L1 and those of the one
-// after it into L2, two at a time between the multiply-adds on this one, and before a block is used
-// it is read once in address order: most of it is there by then, and the hardware prefetchers bring
-// what is not. bench/README.md has figures.
+// many are under way. So the lines of the next block are prefetched into L1, and of keys also those
+// of the one after it into L2, in the order in which they lie, two at a time between the
+// multiply-adds on this one, evenly. bench/README.md has figures.
 #pragma once
 
 #include "kernels/abi.h"
@@ -39,16 +38,8 @@ struct KeyBlock {
   KeyRows next, after_next;
 };
 
-/// Reads each line of the block once, in the order in which they lie.
-HEED_INLINE void read_in_order(const KeyBlock& block) {
-  constexpr std::int32_t line = kAlignment / sizeof(float);
-  const float* row = block.rows.data;
-  for (std::int32_t j = 0; j < block.count; ++j, row += block.rows.stride) {
-    for (std::int32_t x = 0; x < block.rows.dims; x += line) {
-      asm volatile("" : : "r"(__builtin_bit_cast(std::int32_t, row[x])));
-    }
-  }
-}
+/// Floats that are prefetched together: two lines.
+inline constexpr std::int32_t kChunk = 2 * kAlignment / sizeof(float);
 
 /// Rows that are prefetched chunk by chunk, in the order in which they lie.
 template <Cache Into>
@@ -57,15 +48,15 @@ class Chunks {
   HEED_INLINE Chunks(const KeyRows& rows, const KeyBlock& like)
       : row_(rows.data), left_(rows.count), stride_(like.rows.stride), dims_(like.rows.dims) {}
 
-  /// Two lines; a row begins with a chunk of its own.
+  /// A row begins with a chunk of its own.
   HEED_INLINE void prefetch() {
     if (left_ == 0) return;
-    constexpr std::int32_t line = kAlignment / sizeof(float), chunk = 2 * line;
+    constexpr std::int32_t line = kAlignment / sizeof(float);
 #pragma GCC unroll 2
-    for (std::int32_t x = 0; x < chunk; x += line) {
+    for (std::int32_t x = 0; x < kChunk; x += line) {
       __builtin_prefetch(row_ + x_ + x, 0, static_cast<int>(Into));
     }
-    x_ += chunk;
+    x_ += kChunk;
     if (x_ < dims_) return;
     x_ = 0;
     row_ += stride_;
@@ -138,7 +129,6 @@ template <class Arch, int Queries>
 __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyBlock& k) {
   constexpr int lanes = kLanes<Arch>, vectors = kBlockKeys / lanes;
   const std::int32_t dims = k.rows.dims;
-  read_in_order(k);
   Upcoming upcoming(k);
   Vec<Arch> sum[vectors][Queries];
   clear(sum);
@@ -176,31 +166,27 @@ struct FewOutputs {
   std::ptrdiff_t stride;
 };
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while the same columns of
-/// rows that will be needed come to L2.
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while as many lines of the
+/// next block come.
 template <class Arch, int Queries, int Vectors>
-HEED_INLINE void add_columns(FewOutputs out, KeyRows v, std::ptrdiff_t v_stride, KeyRows coming,
-                             std::int32_t vectors) {
-  constexpr int lanes = kLanes<Arch>;
+HEED_INLINE void add_columns(FewOutputs out, KeyRows v, std::ptrdiff_t v_stride,
+                             Chunks<Cache::l1>& next, std::int32_t vectors) {
+  constexpr int lanes = kLanes<Arch>, chunks = (Vectors * lanes + kChunk - 1) / kChunk;
   for (; vectors >= Vectors; vectors -= Vectors) {
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
     for (std::int32_t j = 0; j < v.count; ++j) {
       multiply_step<Arch, Broadcast::along_steps>(out.weights + j, out.weights_stride,
                                                   v.data + j * v_stride, sum);
-      if (j < coming.count) {
-        prefetch_row<Cache::l2>(coming.data + j * v_stride, Vectors * lanes);
-      }
+#pragma GCC unroll 4
+      for (int i = 0; i < chunks; ++i) next.prefetch();
     }
     store_rows<Arch>(sum, out.o, out.stride);
     v.data += Vectors * lanes;
-    coming.data += Vectors * lanes;
     out.o += Vectors * lanes;
   }
   if constexpr (Vectors > 1) {
-    if (vectors > 0) {
-      add_columns<Arch, Queries, Vectors / 2>(out, v, v_stride, coming, vectors);
-    }
+    if (vectors > 0) add_columns<Arch, Queries, Vectors / 2>(out, v, v_stride, next, vectors);
   }
 }
 
@@ -213,18 +199,13 @@ constexpr int value_vectors(int queries) {
   return vectors;
 }
 
-/// Adds a block of values. Where all of a row's sums fit the registers its values are read in the
-/// order in which they lie, and hardware prefetchers need no help.
+/// Adds a block of values.
 template <class Arch, int Queries>
 __attribute__((noinline)) void add_values(const FewOutputs& out, const KeyBlock& v) {
-  constexpr int most = value_vectors<Arch>(Queries);
-  const std::int32_t vectors = v.rows.dims / kLanes<Arch>;
-  if (vectors > most) {
-    read_in_order(v);
-    Chunks<Cache::l1>(v.next, v).prefetch_rest();
-  }
-  add_columns<Arch, Queries, most>(out, {v.rows.data, v.count}, v.rows.stride, v.after_next,
-                                   vectors);
+  Chunks<Cache::l1> next(v.next, v);
+  add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(
+      out, {v.rows.data, v.count}, v.rows.stride, next, v.rows.dims / kLanes<Arch>);
+  next.prefetch_rest();
 }
 
 }  // namespace
