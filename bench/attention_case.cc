@@ -73,9 +73,17 @@ void AttentionCase::lay_out() {
   if (workload_.paged()) {
     pages_ = CachePages(workload_.kv_lengths, workload_.page_tokens, workload_.shared_keys);
     batch_.pages = page_layout();
+    share_prefixes();
   } else if (keys_by_head()) {
     batch_.k = batch_.v = by_head(batch_.key, workload_.kv_heads);
   }
+}
+
+void AttentionCase::share_prefixes() {
+  if (workload_.shared_keys == 0) return;
+  shared_prefixes_.assign(workload_.kv_lengths.size(), workload_.shared_keys);
+  shared_prefixes_.front() = 0;
+  batch_.shared_prefixes = shared_prefixes_;
 }
 
 PagedLayout AttentionCase::page_layout() const {

@@ -52,6 +52,7 @@ class AttentionCase {
   Lengths describe_keys();
   void lay_out();
   PagedLayout page_layout() const;
+  void share_prefixes();
   void size_tensors();
   bool queries_by_head() const { return workload_.layout == TensorLayout::bhsd; }
   bool keys_by_head() const;
@@ -60,7 +61,7 @@ class AttentionCase {
 
   const AttentionWorkload& workload_;
   AttentionConfig config_;
-  std::vector<std::int32_t> query_offsets_, key_offsets_;
+  std::vector<std::int32_t> query_offsets_, key_offsets_, shared_prefixes_;
   CachePages pages_;
   Batch batch_;
   std::size_t query_floats_ = 0, key_floats_ = 0;

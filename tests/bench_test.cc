@@ -295,6 +295,14 @@ TEST(BenchAttentionCase, LayoutsOfPages) {
   }
 }
 
+TEST(BenchAttentionCase, SaysWhatSequencesShare) {
+  const AttentionWorkload shared = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
+  const AttentionWorkload apart = attention("x 3 2 2 1 9,10,8 8 none pages=4");
+  EXPECT_TRUE(
+      std::ranges::equal(AttentionCase(shared).batch().shared_prefixes, Lengths32{0, 8, 8}));
+  EXPECT_TRUE(AttentionCase(apart).batch().shared_prefixes.empty());
+}
+
 TEST(BenchAttentionCase, SizesOfPages) {
   const AttentionWorkload workload = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
   const AttentionCase c(workload);

@@ -90,6 +90,9 @@ TEST(PlanCommand, OfPages) {
     EXPECT_NE(shown[i].text.find("\nstorage: " + expected[i].second), std::string::npos)
         << shown[i].text;
   }
+  const std::string prefixes = "\nshared prefixes: 1 groups of sequences read 1792 keys once";
+  EXPECT_EQ(shown[0].text.find(prefixes), std::string::npos) << shown[0].text;
+  EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
 }
 
 TEST(PlanCommand, SplitsOfALongContext) {
