@@ -64,6 +64,7 @@ AttentionTensors AttentionBench::tensors(std::int64_t run) {
   tensors.k = keys_and_values_.data() + copy * case_.kv_copy_floats();
   tensors.v = tensors.k + case_.value_offset();
   tensors.out = out_.scratch().data();
+  tensors.tables = case_.tables();
   return tensors;
 }
 

@@ -1,5 +1,7 @@
 #include "bench/attention_case.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <numeric>
 
@@ -28,13 +30,7 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(work
   batch_.query = describe_queries();
   batch_.key = describe_keys();
   lay_out();
-  const proof::Geometry shape = geometry();
-  const auto floats = [&](const proof::Tokens& tokens, const Layout& layout, std::int64_t heads) {
-    return static_cast<std::size_t>(
-        proof::extent(tokens, layout, batch_.sequences, heads, workload.head_dim));
-  };
-  query_floats_ = floats(shape.queries(), shape.q_layout(), workload.query_heads);
-  key_floats_ = floats(shape.keys(), shape.k_layout(), workload.kv_heads);
+  size_tensors();
 }
 
 Lengths AttentionCase::describe_queries() {
@@ -64,7 +60,8 @@ Lengths AttentionCase::describe_keys() {
 }
 
 bool AttentionCase::keys_by_head() const {
-  return queries_by_head() || (workload_.layout == TensorLayout::usual && workload_.cached());
+  const bool cache = workload_.cached() || workload_.paged();
+  return queries_by_head() || (workload_.layout == TensorLayout::usual && cache);
 }
 
 void AttentionCase::lay_out() {
@@ -73,17 +70,55 @@ void AttentionCase::lay_out() {
     return Layout::bhsd(tokens, heads, workload_.head_dim);
   };
   if (queries_by_head()) batch_.q = batch_.out = by_head(batch_.query, workload_.query_heads);
-  if (keys_by_head()) batch_.k = batch_.v = by_head(batch_.key, workload_.kv_heads);
+  if (workload_.paged()) {
+    pages_ = CachePages(workload_.kv_lengths, workload_.page_tokens, workload_.shared_keys);
+    batch_.pages = page_layout();
+    share_prefixes();
+  } else if (keys_by_head()) {
+    batch_.k = batch_.v = by_head(batch_.key, workload_.kv_heads);
+  }
+}
+
+void AttentionCase::share_prefixes() {
+  if (workload_.shared_keys == 0) return;
+  shared_prefixes_.assign(workload_.kv_lengths.size(), workload_.shared_keys);
+  shared_prefixes_.front() = 0;
+  batch_.shared_prefixes = shared_prefixes_;
+}
+
+PagedLayout AttentionCase::page_layout() const {
+  const auto layout = keys_by_head() ? PagedLayout::bhsd : PagedLayout::bshd;
+  return layout(pages_.count(), workload_.page_tokens, workload_.kv_heads, workload_.head_dim, 0);
+}
+
+void AttentionCase::size_tensors() {
+  const proof::Geometry shape = geometry();
+  const auto floats = [&](const proof::Tokens& tokens, const Layout& layout, std::int64_t heads) {
+    return static_cast<std::size_t>(
+        proof::extent(tokens, layout, batch_.sequences, heads, workload_.head_dim));
+  };
+  query_floats_ = floats(shape.queries(), shape.q_layout(), workload_.query_heads);
+  key_floats_ = workload_.paged()
+                    ? static_cast<std::size_t>(batch_.pages->pages * batch_.pages->k.page)
+                    : floats(shape.keys(), shape.k_layout(), workload_.kv_heads);
 }
 
 std::string AttentionCase::layout() const {
-  const auto name = [](const Lengths& lengths, bool by_head) -> std::string {
-    if (lengths.offsets.empty()) return by_head ? "bhsd" : "bshd";
+  const auto name = [](bool ragged, bool by_head) -> std::string {
+    if (!ragged) return by_head ? "bhsd" : "bshd";
     return by_head ? "ragged hsd" : "ragged shd";
   };
-  const std::string queries = name(batch_.query, queries_by_head());
-  const std::string keys = name(batch_.key, keys_by_head());
+  const std::string queries = name(!batch_.query.offsets.empty(), queries_by_head());
+  const bool ragged = !batch_.key.offsets.empty() && !workload_.paged();
+  const std::string keys = name(ragged, keys_by_head()) + pages_in_words();
   return queries == keys ? queries : "q " + queries + ", kv " + keys;
+}
+
+std::string AttentionCase::pages_in_words() const {
+  if (!workload_.paged()) return "";
+  const std::string pages = fmt::format(" in pages of {}", workload_.page_tokens);
+  if (workload_.shared_keys == 0) return pages;
+  return fmt::format("{}, the first {} keys shared", pages, workload_.shared_keys);
 }
 
 Inputs AttentionCase::inputs(std::uint64_t seed) const {
@@ -101,7 +136,8 @@ std::size_t AttentionCase::value_offset() const {
 
 double AttentionCase::needed_bytes() const {
   const std::vector<std::int32_t>& each = workload_.kv_lengths;
-  const double keys = std::accumulate(each.begin(), each.end(), 0.0);
+  const double again = static_cast<double>(workload_.sequences() - 1) * workload_.shared_keys;
+  const double keys = std::accumulate(each.begin(), each.end(), 0.0) - again;
   const auto numbers = static_cast<double>(workload_.kv_heads * 2 * workload_.head_dim);
   return keys * numbers * sizeof(float);
 }

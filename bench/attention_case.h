@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/cache_pages.h"
 #include "bench/memory.h"
 #include "bench/workloads.h"
 #include "heed/attention.h"
@@ -17,7 +18,8 @@ namespace heed::bench {
 /// length, ragged where not. Unless the workload names a layout, queries, and keys and values that
 /// belong to the same tokens, lie as projections write them ([sequence, token, head, head_dim]),
 /// those of a cache as caches hold them ([sequence, kv_head, token, head_dim], each slot as long as
-/// the longest sequence).
+/// the longest sequence). Keys and values in pages belong to a cache: [page, kv_head, token,
+/// head_dim].
 class AttentionCase {
  public:
   explicit AttentionCase(const AttentionWorkload& workload);
@@ -27,8 +29,11 @@ class AttentionCase {
   const AttentionConfig& config() const { return config_; }
   /// Refers to arrays in this object.
   const Batch& batch() const { return batch_; }
-  proof::Geometry geometry() const { return {config_, batch_}; }
-  /// In words: that of all tensors, or those of queries and of keys and values.
+  /// Of a run on any copy of keys and values: each has pages of its own. Empty where these lie in
+  /// none. Refers to arrays in this object.
+  PageTables tables() const { return pages_.tables(); }
+  proof::Geometry geometry() const { return {config_, batch_, tables()}; }
+  /// In words: that of all tensors, or those of queries and of keys and values, and their pages.
   std::string layout() const;
 
   Inputs query_inputs() const { return inputs(1); }
@@ -39,20 +44,25 @@ class AttentionCase {
   std::size_t value_offset() const;
   /// From one copy of keys and values to the next.
   std::size_t kv_copy_floats() const { return 2 * value_offset(); }
-  /// Bytes of the keys and values that some query sees, each once.
+  /// Bytes of the keys and values that some query sees, each once, also where sequences share it.
   double needed_bytes() const;
 
  private:
   Lengths describe_queries();
   Lengths describe_keys();
   void lay_out();
+  PagedLayout page_layout() const;
+  void share_prefixes();
+  void size_tensors();
   bool queries_by_head() const { return workload_.layout == TensorLayout::bhsd; }
   bool keys_by_head() const;
+  std::string pages_in_words() const;
   Inputs inputs(std::uint64_t seed) const;
 
   const AttentionWorkload& workload_;
   AttentionConfig config_;
-  std::vector<std::int32_t> query_offsets_, key_offsets_;
+  std::vector<std::int32_t> query_offsets_, key_offsets_, shared_prefixes_;
+  CachePages pages_;
   Batch batch_;
   std::size_t query_floats_ = 0, key_floats_ = 0;
 };

@@ -6,6 +6,7 @@
 #include <charconv>
 #include <regex>
 #include <sstream>
+#include <utility>
 
 namespace heed::bench {
 namespace {
@@ -13,18 +14,24 @@ namespace {
 /// One line of the file; the first fault that is found ends it.
 class Line {
  public:
-  Line(int number, const std::string& text) : number_(number), words_(text) {}
+  Line(int number, const std::string& text) : number_(number), words_(text) { words_ >> next_; }
 
   std::string word(std::string_view field) {
-    std::string word;
-    if (!(words_ >> word)) fail("{} is missing", field);
-    return word;
+    if (next_.empty()) fail("{} is missing", field);
+    return take();
   }
 
-  std::string optional_word() {
-    std::string word;
-    words_ >> word;
-    return word;
+  /// Takes the next word where it is this one.
+  bool flag(std::string_view word) {
+    const bool found = next_ == word;
+    if (found) take();
+    return found;
+  }
+
+  /// Takes the next word where it is field=number; 0 where it is another.
+  std::int32_t setting(std::string_view field) {
+    const std::string name = fmt::format("{}=", field);
+    return next_.starts_with(name) ? number(field, take().substr(name.size())) : 0;
   }
 
   std::int32_t number(std::string_view field) { return number(field, word(field)); }
@@ -66,26 +73,27 @@ class Line {
     return word == yes;
   }
 
-  /// Whether the next word is `name`; none says otherwise, and anything else is a fault.
-  bool flag(std::string_view name) {
-    const std::string word = optional_word();
-    if (!word.empty() && word != name) fail("'{}' must be {} or nothing", word, name);
-    return word == name;
-  }
-
-  /// That of an optional word.
-  TensorLayout layout(const std::string& word) {
-    if (word.empty()) return TensorLayout::usual;
-    if (word != "bshd" && word != "bhsd") {
-      fail("'{}' must be normal or sharp, for inputs, or bshd or bhsd, for the layout", word);
+  /// The first keys, which all sequences have in common.
+  std::int32_t shared_keys(std::int32_t page_tokens, const std::vector<std::int32_t>& kv_lengths) {
+    const std::int32_t keys = setting("shared");
+    if (keys == 0 || !status_.ok()) return 0;
+    const std::int32_t shortest = *std::min_element(kv_lengths.begin(), kv_lengths.end());
+    if (page_tokens == 0) {
+      fail("shared ({}) needs keys and values in pages: pages=N before it", keys);
+    } else if (keys % page_tokens != 0) {
+      fail("shared ({}) must be a multiple of the {} tokens of a page", keys, page_tokens);
+    } else if (keys > shortest) {
+      fail("shared ({}) must be at most {}, the keys of the shortest sequence", keys, shortest);
     }
-    return word == "bshd" ? TensorLayout::bshd : TensorLayout::bhsd;
+    return keys;
   }
 
-  Status finish() {
-    if (std::string rest; words_ >> rest) fail("'{}' is one word too many", rest);
-    return status_;
+  /// Words that are left were none of `options`, which may stand at the end.
+  void end(std::string_view options) {
+    if (!next_.empty()) fail("'{}' does not belong here; options are {}", next_, options);
   }
+
+  const Status& status() const { return status_; }
 
  private:
   template <class... Values>
@@ -95,8 +103,16 @@ class Line {
                fmt::format("workloads, line {}: ", number_) + fmt::format(sentence, values...)};
   }
 
+  std::string take() {
+    std::string word = std::move(next_);
+    next_.clear();
+    words_ >> next_;
+    return word;
+  }
+
   int number_;
   std::istringstream words_;
+  std::string next_;
   Status status_;
 };
 
@@ -105,6 +121,7 @@ SoftmaxWorkload parse_softmax(Line& line) {
   softmax.rows = line.number("rows");
   softmax.length = line.number("length");
   softmax.resident = line.flag("resident");
+  line.end("[resident]");
   return softmax;
 }
 
@@ -118,12 +135,15 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   attention.kv_lengths = line.lengths("kv_len", kv_len == "=" ? query_len : kv_len, sequences);
   attention.head_dim = line.number("head_dim");
   attention.causal = line.choice("mask", line.word("mask"), "causal", "none");
-  std::string option = line.optional_word();
-  if (option == "normal" || option == "sharp") {
-    attention.sharp = option == "sharp";
-    option = line.optional_word();
+  attention.sharp = !line.flag("normal") && line.flag("sharp");
+  if (line.flag("bshd")) {
+    attention.layout = TensorLayout::bshd;
+  } else if (line.flag("bhsd")) {
+    attention.layout = TensorLayout::bhsd;
   }
-  attention.layout = line.layout(option);
+  attention.page_tokens = line.setting("pages");
+  attention.shared_keys = line.shared_keys(attention.page_tokens, attention.kv_lengths);
+  line.end("[normal|sharp] [bshd|bhsd] [pages=N] [shared=N], in this order");
   return attention;
 }
 
@@ -157,7 +177,7 @@ Status parse_workloads(std::string_view text, std::vector<Workload>& workloads) 
     if (text_of_line.empty() || text_of_line.front() == '#') continue;
     Line line(number, text_of_line);
     Workload workload = parse_workload(line);
-    if (Status status = line.finish(); !status) return status;
+    if (!line.status()) return line.status();
     workloads.push_back(std::move(workload));
   }
   return {};

@@ -12,7 +12,7 @@
 namespace heed::bench {
 
 /// How the tensors of a workload lie. `usual`: as a projection writes them, but those of a cache as
-/// caches hold them.
+/// caches hold them, in pages or not.
 enum class TensorLayout {
   usual,
   bshd,  ///< [sequence, token, head, head_dim]
@@ -25,10 +25,13 @@ struct AttentionWorkload {
   bool causal = false;
   bool sharp = false;  ///< inputs with outliers
   TensorLayout layout = TensorLayout::usual;
+  std::int32_t page_tokens = 0;  ///< of the pages that keys and values lie in; 0: in none
+  std::int32_t shared_keys = 0;  ///< the first ones, whole pages: the same of all sequences
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.
   bool cached() const { return query_lengths != kv_lengths; }
+  bool paged() const { return page_tokens > 0; }
 };
 
 struct SoftmaxWorkload {

@@ -150,11 +150,15 @@ const Expected kPrefill = {
 const Expected kDecode = {"llama3-8b-decode-b1-kv4k", "decode",
                           "q bshd, kv bhsd",          "read",
                           32.0 * 4096 * 4 * 128,      8.0 * 4096 * 2 * 128 * 4};
+const Expected kPaged = {"llama3-8b-decode-b8-kv2k-paged16", "decode",
+                         "q bshd, kv bhsd in pages of 16",   "read",
+                         8.0 * 32 * 2048 * 4 * 128,          8.0 * 8 * 2048 * 2 * 128 * 4};
 const Expected kSoftmax = {"softmax-1024x64", "softmax", "rows", "copy", 0, 2.0 * 1024 * 64 * 4};
 
 TEST(BenchCommand, TableAndJson) {
-  const Report report = run_bench("^(vit-base-b4-s197|llama3-8b-decode-b1-kv4k|softmax-1024x64)$");
-  expect_report(report, {kPrefill, kDecode, kSoftmax}, supported_command_isas().front());
+  const Report report =
+      run_bench("^(vit-base-b4-s197|llama3-8b-decode-b1-kv4k|.*b8-kv2k-paged16|softmax-1024x64)$");
+  expect_report(report, {kPrefill, kDecode, kPaged, kSoftmax}, supported_command_isas().front());
   expect_host(report.json["host"], false);
   EXPECT_NE(report.table.find("rotate among copies"), std::string::npos) << report.table;
 }
@@ -167,12 +171,17 @@ TEST(BenchCommand, WarmOnAnotherIsa) {
   EXPECT_NE(report.table.find("warm: the same keys"), std::string::npos) << report.table;
 }
 
-// A cache as a projection writes it.
-TEST(BenchCommand, JsonTellsTheOtherLayout) {
-  const Report report = run_bench("^llama3-8b-decode-b8-kv2k-bshd$", {"--warm"});
+// A cache as a projection writes it, and one in pages, of which sequences share the first ones:
+// their bytes count once, the work on them for each.
+TEST(BenchCommand, JsonTellsTheOtherLayouts) {
+  const Report report =
+      run_bench("^llama3-8b-decode-b(8-kv2k-bshd|16-kv2k-shared1792)$", {"--warm"});
   expect_report(report,
                 {{"llama3-8b-decode-b8-kv2k-bshd", "decode", "bshd", "read",
-                  8.0 * 32 * 2048 * 4 * 128, 8.0 * 8 * 2048 * 2 * 128 * 4}},
+                  8.0 * 32 * 2048 * 4 * 128, 8.0 * 8 * 2048 * 2 * 128 * 4},
+                 {"llama3-8b-decode-b16-kv2k-shared1792", "decode",
+                  "q bshd, kv bhsd in pages of 128, the first 1792 keys shared", "read",
+                  16.0 * 32 * 2048 * 4 * 128, (1792 + 16.0 * 256) * 8 * 2 * 128 * 4}},
                 supported_command_isas().front());
 }
 

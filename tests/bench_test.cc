@@ -9,6 +9,7 @@
 #include <cmath>
 #include <fstream>
 #include <limits>
+#include <numeric>
 #include <set>
 #include <span>
 #include <sstream>
@@ -19,6 +20,7 @@
 
 #include "bench/accuracy.h"
 #include "bench/attention_case.h"
+#include "bench/cache_pages.h"
 #include "bench/memory.h"
 #include "bench/timing.h"
 #include "bench/workloads.h"
@@ -91,6 +93,22 @@ TEST(BenchWorkloads, InputsAndLayout) {
   }
 }
 
+TEST(BenchWorkloads, Pages) {
+  const AttentionWorkload dense = attention("name 2 2 2 1 64,70 64 none");
+  EXPECT_FALSE(dense.paged());
+  EXPECT_EQ(dense.shared_keys, 0);
+  const AttentionWorkload paged = attention("name 2 2 2 1 64,70 64 none pages=16");
+  EXPECT_TRUE(paged.paged());
+  EXPECT_EQ(paged.page_tokens, 16);
+  EXPECT_EQ(paged.shared_keys, 0);
+  const AttentionWorkload all =
+      attention("name 2 2 2 1 64,70 64 none sharp bshd pages=16 shared=64");
+  EXPECT_TRUE(all.sharp);
+  EXPECT_EQ(all.layout, TensorLayout::bshd);
+  EXPECT_EQ(all.page_tokens, 16);
+  EXPECT_EQ(all.shared_keys, 64);
+}
+
 TEST(BenchWorkloads, Softmax) {
   const Workload plain = parse_one("name softmax 12 34");
   const Workload resident = parse_one("name softmax 12 34 resident");
@@ -130,12 +148,28 @@ TEST(BenchWorkloads, Faults) {
       {"name 2 2 2 2* 8 64 none", "query_len () must be"},
       {"name 1 2 2 8 8 64", "mask is missing"},
       {"name 1 2 2 8 8 64 cusal", "mask (cusal) must be none or causal"},
-      {"name 1 2 2 8 8 64 none blunt", "'blunt' must be normal or sharp, for inputs, or bshd or"},
-      {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' must be normal or sharp, for inputs, or bshd"},
-      {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' is one word too many"},
+      {"name 1 2 2 8 8 64 none blunt",
+       "'blunt' does not belong here; options are [normal|sharp] "
+       "[bshd|bhsd] [pages=N] [shared=N], in this order"},
+      {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' does not belong here; options are [normal|"},
+      {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' does not belong here"},
+      {"name 1 2 2 8 8 64 none bshd bhsd", "'bhsd' does not belong here"},
+      {"name 1 2 2 8 8 64 none normal sharp", "'sharp' does not belong here"},
+      {"name 1 2 2 8 8 64 none pages=4 bshd", "'bshd' does not belong here"},
+      {"name 1 2 2 8 8 64 none page=4", "'page=4' does not belong here"},
+      {"name 1 2 2 8 8 64 none pages=0", "pages (0) must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=", "pages () must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=4x", "pages (4x) must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=4 shared=x", "shared (x) must be a whole number"},
+      {"name 1 2 2 8 8 64 none shared=4", "shared (4) needs keys and values in pages: pages=N"},
+      {"name 1 2 2 8 8 64 none shared=4 pages=4", "shared (4) needs keys and values in pages"},
+      {"name 1 2 2 8 8 64 none pages=4 shared=6",
+       "shared (6) must be a multiple of the 4 tokens of a page"},
+      {"name 3 2 2 1 16,11,16 64 none pages=4 shared=12",
+       "shared (12) must be at most 11, the keys of the shortest sequence"},
       {"name softmax 3", "length is missing"},
-      {"name softmax 3 4 present", "'present' must be resident or nothing"},
-      {"name softmax 3 4 resident 5", "'5' is one word too many"},
+      {"name softmax 3 4 present", "'present' does not belong here; options are [resident]"},
+      {"name softmax 3 4 resident 5", "'5' does not belong here"},
   };
   for (const auto& [line, part] : faults) {
     std::vector<Workload> workloads;
@@ -214,6 +248,68 @@ TEST(BenchAttentionCase, Layouts) {
   }
 }
 
+bool same(const PageStrides& a, const PageStrides& b) {
+  return a.page == b.page && a.token == b.token && a.head == b.head;
+}
+
+struct PagedLayoutCase {
+  std::string line, name;
+  Layout query;
+  PagedLayout pages;
+};
+
+// Pages lie by head unless they are said not to; the rest as without them.
+TEST(BenchAttentionCase, LayoutsOfPages) {
+  const auto bshd = Layout::bshd, bhsd = Layout::bhsd;
+  const auto by_token = PagedLayout::bshd, by_head = PagedLayout::bhsd;
+  const std::vector<PagedLayoutCase> cases = {
+      {"x 3 2 1 5 7 8 none pages=4", "q bshd, kv bhsd in pages of 4", bshd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 = 8 none pages=4", "q bshd, kv bhsd in pages of 4", bshd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 7 8 none bshd pages=4", "q bshd, kv bshd in pages of 4", bshd(5, 2, 8),
+       by_token(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 7 8 none bhsd pages=4", "q bhsd, kv bhsd in pages of 4", bhsd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 2 2 1 5,6 = 8 none pages=2", "q ragged shd, kv bhsd in pages of 2", bshd(11, 2, 8),
+       by_head(6, 2, 1, 8, 8)},
+      {"x 3 2 1 1 9,10,8 8 none pages=4 shared=8",
+       "q bshd, kv bhsd in pages of 4, the first 8 keys shared", bshd(1, 2, 8),
+       by_head(4, 4, 1, 8, 8)},
+  };
+  for (const PagedLayoutCase& expected : cases) {
+    SCOPED_TRACE(expected.line);
+    const AttentionWorkload workload = attention(expected.line);
+    const AttentionCase c(workload);
+    const Batch& batch = c.batch();
+    EXPECT_EQ(c.layout(), expected.name);
+    EXPECT_TRUE(same(c.geometry().q_layout(), expected.query));
+    EXPECT_TRUE(same(c.geometry().out_layout(), expected.query));
+    ASSERT_TRUE(batch.pages);
+    EXPECT_FALSE(batch.k || batch.v);
+    EXPECT_EQ(batch.pages->pages, expected.pages.pages);
+    EXPECT_EQ(batch.pages->page_tokens, expected.pages.page_tokens);
+    EXPECT_EQ(batch.pages->kv_heads, 1);
+    EXPECT_TRUE(same(batch.pages->k, expected.pages.k));
+    EXPECT_TRUE(same(batch.pages->v, expected.pages.v));
+  }
+}
+
+TEST(BenchAttentionCase, SaysWhatSequencesShare) {
+  const AttentionWorkload shared = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
+  const AttentionWorkload apart = attention("x 3 2 2 1 9,10,8 8 none pages=4");
+  EXPECT_TRUE(
+      std::ranges::equal(AttentionCase(shared).batch().shared_prefixes, Lengths32{0, 8, 8}));
+  EXPECT_TRUE(AttentionCase(apart).batch().shared_prefixes.empty());
+}
+
+TEST(BenchAttentionCase, SizesOfPages) {
+  const AttentionWorkload workload = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
+  const AttentionCase c(workload);
+  EXPECT_EQ(c.key_floats(), 4U * 4 * 2 * 8);
+  EXPECT_EQ(c.needed_bytes(), (8 + 1 + 2) * 2 * 8 * 2 * 4);
+}
+
 TEST(BenchAttentionCase, Sizes) {
   const AttentionWorkload workload = attention("x 2 2 1 5,6 9,7 8 none");
   const AttentionCase c(workload);
@@ -221,6 +317,46 @@ TEST(BenchAttentionCase, Sizes) {
   EXPECT_EQ(c.key_floats(), (9U + 7) * 8);
   EXPECT_EQ(c.kv_copy_floats(), 2 * c.value_offset());
   EXPECT_EQ(c.needed_bytes(), (9 + 7) * 8 * 2 * 4);
+}
+
+using bench::CachePages;
+
+std::vector<std::int32_t> numbers_of(const CachePages& pages) {
+  const auto numbers = pages.tables().pages;
+  return {numbers.begin(), numbers.end()};
+}
+
+TEST(BenchCachePages, AreAllInUseInNoOrderButAlwaysTheSame) {
+  const CachePages pages({100, 64, 37}, 1, 0);
+  std::vector<std::int32_t> numbers = numbers_of(pages);
+  EXPECT_EQ(pages.count(), 201);
+  EXPECT_EQ(numbers, numbers_of(CachePages({100, 64, 37}, 1, 0)));
+  EXPECT_FALSE(std::ranges::is_sorted(numbers));
+  std::ranges::sort(numbers);
+  std::vector<std::int32_t> all(201);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(numbers, all);
+}
+
+TEST(BenchCachePages, BlockTablesWhereSequencesHaveAsManyPages) {
+  const CachePages equal({9, 12, 10}, 4, 0), unequal({9, 13, 10}, 4, 0);
+  EXPECT_EQ(equal.tables().stride, 3);
+  EXPECT_TRUE(equal.tables().indptr.empty());
+  EXPECT_EQ(equal.tables().pages.size(), 9U);
+  EXPECT_TRUE(std::ranges::equal(unequal.tables().indptr, Lengths32{0, 3, 7, 10}));
+  EXPECT_EQ(unequal.tables().pages.size(), 10U);
+  EXPECT_TRUE(CachePages().tables().pages.empty());
+}
+
+TEST(BenchCachePages, OfAPrefixAreThoseOfAllSequences) {
+  const CachePages pages({20, 13, 12}, 4, 12);
+  const std::vector<std::int32_t> numbers = numbers_of(pages);
+  EXPECT_EQ(pages.count(), 3 + 2 + 1);
+  EXPECT_TRUE(std::ranges::equal(pages.tables().indptr, Lengths32{0, 5, 9, 12}));
+  for (const std::size_t first : {5, 9}) {
+    EXPECT_TRUE(std::equal(&numbers[0], &numbers[3], &numbers[first])) << first;
+  }
+  EXPECT_EQ(std::set(numbers.begin(), numbers.end()).size(), 6U);
 }
 
 /// The tensors of a workload, as the bench makes them.
@@ -233,6 +369,7 @@ struct Tensors {
     all.k = keys_and_values.inputs(c.kv_inputs()).data();
     all.v = all.k + c.value_offset();
     all.out = out.scratch().data();
+    all.tables = c.tables();
   }
 
   Pool query, keys_and_values, out;
@@ -354,33 +491,44 @@ TEST(BenchRepeat, EndsWithAFailure) {
   EXPECT_EQ(fail_at(2), 3);
 }
 
-/// Attention of a few rows, run by heed.
-class BenchCheckAttention : public testing::Test {
- protected:
-  void SetUp() override {
+/// Attention of a few rows, as the bench runs it.
+struct AttentionRun {
+  explicit AttentionRun(const std::string& line) : workload(attention(line)) {}
+
+  Status attend() {
     Plan plan;
     Workspace workspace;
-    ASSERT_TRUE(plan_attention(case_.config(), case_.batch(), {}, plan).ok());
-    ASSERT_TRUE(workspace.reserve(plan).ok());
-    ASSERT_TRUE(run(plan, tensors_.all, workspace).ok());
+    Status status = plan_attention(c.config(), c.batch(), {}, plan);
+    if (status.ok()) status = workspace.reserve(plan);
+    return status.ok() ? run(plan, tensors.all, workspace) : status;
   }
+  /// With the pages of the case, whatever those of the run.
+  bench::Accuracy check() const { return bench::check_attention(c.geometry(), tensors.all); }
 
-  bench::Accuracy check() const { return bench::check_attention(case_.geometry(), tensors_.all); }
-  float& first_of(const proof::Row& row) const {
-    return tensors_.all.out[case_.geometry().out(row)];
-  }
-
-  AttentionWorkload workload_ = attention("x 2 4 2 5 7 8 causal");
-  AttentionCase case_{workload_};
-  Tensors tensors_{case_};
+  AttentionWorkload workload;
+  AttentionCase c{workload};
+  Tensors tensors{c};
 };
 
-TEST_F(BenchCheckAttention, Passes) {
-  const bench::Accuracy accuracy = check();
+void expect_right(const bench::Accuracy& accuracy) {
   EXPECT_EQ(accuracy.fault, "");
   EXPECT_GT(accuracy.max_error, 0);
   EXPECT_LT(accuracy.max_error, 1e-5);
 }
+
+class BenchCheckAttention : public testing::Test {
+ protected:
+  void SetUp() override { ASSERT_TRUE(run_.attend().ok()); }
+
+  bench::Accuracy check() const { return run_.check(); }
+  float& first_of(const proof::Row& row) const {
+    return run_.tensors.all.out[run_.c.geometry().out(row)];
+  }
+
+  AttentionRun run_{"x 2 4 2 5 7 8 causal"};
+};
+
+TEST_F(BenchCheckAttention, Passes) { expect_right(check()); }
 
 TEST_F(BenchCheckAttention, FindsAWrongFirstRow) {
   first_of({0, 0, 0}) += 0.25F;
@@ -399,6 +547,43 @@ TEST_F(BenchCheckAttention, FindsNaN) {
   first_of({1, 4, 3}) = kNan;
   EXPECT_TRUE(check().fault.starts_with("sequence 1, token 4, head 3 lies nan"));
   EXPECT_TRUE(std::isnan(check().max_error));
+}
+
+// Block tables and CSR, pages by head and by token, cut short by the keys and not, shared and not.
+TEST(BenchCheckPages, Passes) {
+  for (const std::string line :
+       {"x 3 4 2 5 7 8 causal pages=2", "x 3 4 2 1 8 8 none bshd pages=4",
+        "x 3 4 2 5,1,2 7,30,9 8 causal pages=3", "x 2 4 2 6,9 = 8 causal bhsd pages=4",
+        "x 3 4 2 1 300,270,290 8 causal pages=16 shared=256"}) {
+    SCOPED_TRACE(line);
+    AttentionRun run(line);
+    const Status status = run.attend();
+    EXPECT_TRUE(status.ok()) << status.message();
+    expect_right(run.check());
+  }
+}
+
+/// What the check says of a run in which two places of the tables have been exchanged.
+std::string fault_of_exchange(const std::string& line, std::size_t one, std::size_t other) {
+  AttentionRun run(line);
+  const PageTables tables = run.tensors.all.tables;
+  std::vector<std::int32_t> numbers(tables.pages.begin(), tables.pages.end());
+  std::swap(numbers[one], numbers[other]);
+  run.tensors.all.tables.pages = numbers;
+  EXPECT_TRUE(run.attend().ok());
+  return run.check().fault;
+}
+
+// Within a sequence the mask tells them apart.
+TEST(BenchCheckPages, FindsPagesInAnotherOrder) {
+  for (const std::string line :
+       {"x 2 4 2 5 8 8 causal pages=2", "x 2 4 2 5 8,7 8 causal bshd pages=2"}) {
+    SCOPED_TRACE(line);
+    EXPECT_EQ(fault_of_exchange(line, 1, 1), "");
+    EXPECT_NE(fault_of_exchange(line, 3, 4), "");
+    EXPECT_TRUE(fault_of_exchange(line, 2, 3).starts_with("sequence 0, token "));
+    EXPECT_TRUE(fault_of_exchange(line, 6, 7).starts_with("sequence 1, token "));
+  }
 }
 
 /// The softmax of a matrix, by heed.

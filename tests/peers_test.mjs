@@ -78,11 +78,12 @@ test('a row without peers has no ratio', () => {
   assert.match(row, /^some +1 +1\.0000( +failed){3} +- +- +-$/);
 });
 
-test('workloads are dense ones on normal inputs in the usual layout', () => {
+test('workloads are dense ones on normal inputs in the usual layout and no pages', () => {
   const workloads = peerWorkloads();
   const names = workloads.map(({ name }) => name);
   assert.ok(names.includes('gpt2-s1024'));
-  assert.ok(!names.some((name) => /sharp|ragged|mixed|softmax|-b[hs][hs]/.test(name)), names);
+  assert.ok(names.includes('llama3-8b-decode-b8-kv2k'));
+  assert.ok(!names.some((name) => /sharp|ragged|mixed|softmax|-b[hs][hs]|paged|shared/.test(name)), names);
   assert.deepEqual(workloads.find(({ name }) => name === 'llama3-8b-spec8-kv4k'),
     { name: 'llama3-8b-spec8-kv4k', batch: 1, queryHeads: 32, kvHeads: 8, queries: 8, keys: 4096,
       headDim: 128, causal: true });

@@ -5,6 +5,7 @@
 #include <cstdlib>
 #include <sstream>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/run_command.h"
@@ -73,6 +74,25 @@ TEST(PlanCommand, BalanceOfEqualItems) {
   EXPECT_EQ(shown[2].longest(), 12.5) << shown[2].text;
   EXPECT_LT(shown[3].balance(), 100) << shown[3].text;
   EXPECT_GT(shown[3].balance(), 90) << shown[3].text;
+}
+
+TEST(PlanCommand, OfPages) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-decode-b.*(paged|shared)", "--threads", "2"});
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"llama3-8b-decode-b8-kv2k-paged16", "1024 pages of 16 tokens"},
+      {"llama3-8b-decode-b8-kv2k-paged128", "128 pages of 128 tokens"},
+      {"llama3-8b-decode-b16-kv2k-shared1792", "46 pages of 128 tokens"},
+  };
+  ASSERT_EQ(shown.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(shown[i].heading, expected[i].first + " on 2 threads");
+    EXPECT_NE(shown[i].text.find("\nstorage: " + expected[i].second), std::string::npos)
+        << shown[i].text;
+  }
+  const std::string prefixes = "\nshared prefixes: 1 groups of sequences read 1792 keys once";
+  EXPECT_EQ(shown[0].text.find(prefixes), std::string::npos) << shown[0].text;
+  EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
 }
 
 TEST(PlanCommand, SplitsOfALongContext) {

@@ -20,11 +20,12 @@ Status find_workload(const std::string& name, AttentionWorkload& found) {
   if (Status status = parse_workloads(workloads_text(), all); !status) return status;
   for (const Workload& workload : all) {
     const auto* attention = std::get_if<AttentionWorkload>(&workload.what);
-    if (workload.name != name || attention == nullptr) continue;
+    if (workload.name != name || attention == nullptr || attention->paged()) continue;
     found = *attention;
     return {};
   }
-  return fault("workload (\"" + name + "\") must be the name of one with attention");
+  return fault("workload (\"" + name +
+               "\") must be the name of one with attention and without pages");
 }
 
 Status parse(int argc, char** argv, Task& task) {

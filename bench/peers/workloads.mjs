@@ -1,5 +1,5 @@
-// The workloads of ../workloads.txt that peers can run: dense attention on normal inputs, each peer
-// in the layout that it takes.
+// The workloads of ../workloads.txt that peers can run: dense attention on normal inputs, not in
+// pages, each peer in the layout that it takes.
 import { readFileSync } from 'node:fs';
 
 /** What a line describes; nothing where it is a comment or none for peers. */

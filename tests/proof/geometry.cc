@@ -25,6 +25,25 @@ std::int64_t Tokens::offset(const Layout& layout, std::int64_t sequence, std::in
   return start + token * layout.token_stride + head * layout.head_stride;
 }
 
+PageLists::PageLists(const PagedLayout& layout, const PageTables& tables, const Tokens& keys,
+                     std::int64_t sequences)
+    : layout_(layout) {
+  for (std::int64_t b = 0; b < sequences; ++b) {
+    const std::int64_t count = (keys.length(b) + layout.page_tokens - 1) / layout.page_tokens;
+    const std::int64_t first =
+        tables.indptr.empty() ? b * tables.stride : tables.indptr[static_cast<std::size_t>(b)];
+    const auto begin = tables.pages.begin() + first;
+    pages_.emplace_back(begin, begin + count);
+  }
+}
+
+std::int64_t PageLists::offset(const PageStrides& strides, std::int64_t sequence, std::int64_t key,
+                               std::int64_t head) const {
+  const auto& pages = pages_[static_cast<std::size_t>(sequence)];
+  const std::int64_t page = pages[static_cast<std::size_t>(key / layout_.page_tokens)];
+  return page * strides.page + key % layout_.page_tokens * strides.token + head * strides.head;
+}
+
 namespace {
 
 Layout default_lse(const Tokens& tokens, std::int64_t heads) {
@@ -33,7 +52,7 @@ Layout default_lse(const Tokens& tokens, std::int64_t heads) {
 
 }  // namespace
 
-Geometry::Geometry(const AttentionConfig& config, const Batch& batch)
+Geometry::Geometry(const AttentionConfig& config, const Batch& batch, const PageTables& tables)
     : config_(config),
       sequences_(batch.sequences),
       value_head_dim_(config.value_head_dim == 0 ? config.head_dim : config.value_head_dim),
@@ -44,6 +63,7 @@ Geometry::Geometry(const AttentionConfig& config, const Batch& batch)
   v_ = batch.v.value_or(Layout::bshd(keys_.slot(), config.kv_heads, value_head_dim_));
   out_ = batch.out.value_or(Layout::bshd(queries_.slot(), config.query_heads, value_head_dim_));
   lse_ = batch.lse.value_or(default_lse(queries_, config.query_heads));
+  if (batch.pages) pages_.emplace(*batch.pages, tables, keys_, sequences_);
 }
 
 std::vector<Row> Geometry::rows() const {
@@ -73,10 +93,14 @@ std::int64_t Geometry::q(const Row& row) const {
   return queries_.offset(q_, row.sequence, row.token, row.head);
 }
 std::int64_t Geometry::k(const Row& row, std::int64_t key) const {
-  return keys_.offset(k_, row.sequence, key, row.head / group());
+  const std::int64_t head = row.head / group();
+  return pages_ ? pages_->offset(pages_->layout().k, row.sequence, key, head)
+                : keys_.offset(k_, row.sequence, key, head);
 }
 std::int64_t Geometry::v(const Row& row, std::int64_t key) const {
-  return keys_.offset(v_, row.sequence, key, row.head / group());
+  const std::int64_t head = row.head / group();
+  return pages_ ? pages_->offset(pages_->layout().v, row.sequence, key, head)
+                : keys_.offset(v_, row.sequence, key, head);
 }
 std::int64_t Geometry::out(const Row& row) const {
   return queries_.offset(out_, row.sequence, row.token, row.head);

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "heed/attention.h"
@@ -40,10 +41,26 @@ class Tokens {
   bool ragged_ = false;
 };
 
-/// A description, resolved. Keeps nothing of the batch's spans.
+/// The pages that hold the keys of each sequence, whatever form of tables names them.
+class PageLists {
+ public:
+  PageLists(const PagedLayout& layout, const PageTables& tables, const Tokens& keys,
+            std::int64_t sequences);
+
+  const PagedLayout& layout() const { return layout_; }
+  std::int64_t offset(const PageStrides& strides, std::int64_t sequence, std::int64_t key,
+                      std::int64_t head) const;
+
+ private:
+  PagedLayout layout_;
+  std::vector<std::vector<std::int32_t>> pages_;
+};
+
+/// A description, resolved; where keys and values lie in pages, together with the tables of a run.
+/// Keeps nothing of the spans.
 class Geometry {
  public:
-  Geometry(const AttentionConfig& config, const Batch& batch);
+  Geometry(const AttentionConfig& config, const Batch& batch, const PageTables& tables = {});
 
   const AttentionConfig& config() const { return config_; }
   std::int64_t sequences() const { return sequences_; }
@@ -74,6 +91,7 @@ class Geometry {
   std::int64_t sequences_, value_head_dim_;
   Tokens queries_, keys_;
   Layout q_, k_, v_, out_, lse_;
+  std::optional<PageLists> pages_;
 };
 
 /// Elements from a tensor's start to the end of the last one in use, 0 where none is.
