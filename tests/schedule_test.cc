@@ -389,6 +389,10 @@ TEST(Schedule, PrefixesAreReadOnce) {
   for (const PlannedItem& i : together.items) {
     EXPECT_EQ(i.sequences, i.key_begin < 3840 ? 16 : 1);
   }
+  for (const PlannedItem& i : schedule_of(batch, 32).items) {  // many workers split them, too
+    EXPECT_EQ(i.sequences > 1, i.key_begin < 3840);
+    EXPECT_LT(i.key_end - i.key_begin, 3840);
+  }
 }
 
 // As measured: a block's lanes that have no row cost as much as others, transposes do once.

@@ -116,8 +116,8 @@ struct Batch {
   /// 0; or empty. Whole partitions of them are then read once for all their sequences (Juravsky et
   /// al., "Hydragen", arXiv 2402.05099), where that saves work; no result changes. Where relatives
   /// stand together, prefixes within prefixes are found, too. The array is read while planning
-  /// only. Needs pages, and queries that lie at one token stride throughout the sequences, as
-  /// ragged ones do, and dense ones of a single token or without gaps.
+  /// only. Needs pages; sequences are grouped where their queries lie at one token stride
+  /// throughout, as ragged ones do, and dense ones of a single token or without gaps.
   std::span<const std::int32_t> shared_prefixes = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
