@@ -156,14 +156,15 @@ class Stream {
   /// with each register tile.
   TileView arrive() {
     const TileView tile{next_k_.arrive(), next_v_.arrive(), next_begin_, next_end_};
-    std::int32_t k_tiles = 0, v_tiles = 0;
+    std::int32_t k_slices = 0, v_slices = 0;
     for (int b = 0; b < blocks_; ++b) {
       if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) continue;
       const std::int32_t rows = T::rows(block_[b].vectors);
-      k_tiles += (tile.end - tile.begin + rows - 1) / rows;
-      v_tiles += (shape_.value_head_dim + rows - 1) / rows;
+      const std::int32_t slices = slices_per_tile(block_[b].vectors);
+      k_slices += slices * ((tile.end - tile.begin + rows - 1) / rows);
+      v_slices += slices * ((shape_.value_head_dim + rows - 1) / rows);
     }
-    expect(tile.end, k_tiles, v_tiles);
+    expect(tile.end, k_slices, v_slices);
     return tile;
   }
 

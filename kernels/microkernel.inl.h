@@ -90,6 +90,26 @@ HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, co
   }
 }
 
+/// Slices of what is fetched ahead for each register tile beside so many vectors. A narrow block is
+/// often the only one that reads a tile, so that each of its register tiles fetches several rows of
+/// the next, of which some would be dropped if they were asked for at once.
+constexpr int slices_per_tile(int vectors) { return vectors <= 2 ? 4 : 1; }
+
+/// multiply_accumulate in so many slices of steps, with each of which the next rows come nearer.
+template <class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
+HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, const float* b,
+                                    std::ptrdiff_t b_stride, std::ptrdiff_t steps,
+                                    Vec<Arch> (&acc)[Rows][Vectors], Incoming<Arch>& ahead) {
+  for (int left = Slices; left > 0; --left) {
+    const std::ptrdiff_t count = steps / left;
+    ahead.next();
+    multiply_accumulate<Arch, Order>(a, a_stride, b, b_stride, count, acc);
+    a += count * (Order == Broadcast::along_steps ? 1 : a_stride);
+    b += count * b_stride;
+    steps -= count;
+  }
+}
+
 /// The operands of multiply_rows, with the distances of their rows; b and c have `Vectors` vectors
 /// a row.
 struct Product {
@@ -110,14 +130,14 @@ template <class Arch, Broadcast Order, int Rows, int Vectors>
 HEED_INLINE void multiply_rows(Product p, Incoming<Arch>& ahead) {
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
-    ahead.next();
     Vec<Arch> acc[Rows][Vectors];
     if (p.fresh) {
       clear(acc);
     } else {
       load_rows<Arch>(acc, p.c, p.c_stride);
     }
-    multiply_accumulate<Arch, Order>(p.a, p.a_stride, p.b, p.b_stride, p.steps, acc);
+    multiply_in_slices<Arch, Order, slices_per_tile(Vectors)>(p.a, p.a_stride, p.b, p.b_stride,
+                                                              p.steps, acc, ahead);
     store_rows<Arch>(acc, p.c, p.c_stride);
   }
   if constexpr (Rows > 1) {

@@ -22,11 +22,13 @@ inline constexpr int kStepsPerWeight = 3;
 template <class Arch, int Rows, int Count>
 HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
                                     GuessedWeights<Arch, Count>& weights,
-                                    Vec<Arch> (&sum)[Rows][Count]) {
+                                    Vec<Arch> (&sum)[Rows][Count], Incoming<Arch>& ahead) {
+  constexpr int slices = slices_per_tile(Count);
   const float* a = p.a;
   const float* b = p.b;
   std::ptrdiff_t steps = p.steps;
   for (int v = 0; v < Count; ++v) {
+    if (v < slices) ahead.next();
     Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
       if (steps >= kStepsPerWeight) {
@@ -42,7 +44,12 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
     }
     weights.sum(v) = weight_sum;
   }
-  multiply_accumulate<Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
+  if constexpr (slices > Count) {
+    multiply_in_slices<Arch, Broadcast::along_steps, slices - Count>(a, p.a_stride, b, p.b_stride,
+                                                                     steps, sum, ahead);
+  } else {
+    multiply_accumulate<Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
+  }
 }
 
 /// The weights of p.rows keys, in place of the logits p.c; at least one register tile.
@@ -61,10 +68,9 @@ HEED_INLINE void score_and_weigh(Product p, Incoming<Arch>& ahead,
   first.rows = Rows;
   multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
   for (go_on(); p.rows >= Rows; go_on()) {
-    ahead.next();
     Vec<Arch> sum[Rows][Count];
     clear(sum);
-    multiply_and_weigh<Arch, Rows, Count>(p, logits, weights, sum);
+    multiply_and_weigh<Arch, Rows, Count>(p, logits, weights, sum, ahead);
     logits += Rows * p.c_stride;
     store_rows<Arch>(sum, p.c, p.c_stride);
   }
