@@ -95,6 +95,20 @@ TEST(PlanCommand, OfPages) {
   EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
 }
 
+TEST(PlanCommand, NamesTheKernelsThatCostLess) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-(spec8|decode-b1)-kv4k$", "--threads", "1"});
+  ASSERT_EQ(shown.size(), 2U);
+  const auto text = [&](std::size_t i) {
+    return shown[i].text.substr(shown[i].text.find("items"));
+  };
+  EXPECT_EQ(shown[0].number("items: ", "costs less: "), 0)
+      << text(0);  // 32 rows for each of 8 heads
+  EXPECT_EQ(shown[0].number("items: ", "few rows, "), 8) << text(0);
+  EXPECT_EQ(shown[1].number("items: ", "costs less: "), 8) << text(1);  // 4 rows
+  EXPECT_EQ(shown[1].number("items: ", "few rows, "), 0) << text(1);
+}
+
 TEST(PlanCommand, SplitsOfALongContext) {
   const std::vector<Shown> shown =
       plans({"--workload", "^llama3-8b-decode-b1-kv32k$", "--threads", "2,64"});
