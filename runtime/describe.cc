@@ -53,8 +53,8 @@ void describe_prefixes(std::ostream& text, const detail::PlanData& p) {
     once += keys;
     saved += keys * (group.last - group.first - 1);
   }
-  text << "shared prefixes: " << groups.size() << " groups of sequences read " << once
-       << " keys once in place of " << once + saved << "\n";
+  text << "shared prefixes: groups: " << groups.size() << ", keys read once: " << once
+       << ", in place of " << once + saved << "\n";
 }
 
 /// The splits, and how evenly the work spreads over the workers by its estimated costs.

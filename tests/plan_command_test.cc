@@ -90,7 +90,8 @@ TEST(PlanCommand, OfPages) {
     EXPECT_NE(shown[i].text.find("\nstorage: " + expected[i].second), std::string::npos)
         << shown[i].text;
   }
-  const std::string prefixes = "\nshared prefixes: 1 groups of sequences read 1792 keys once";
+  const std::string prefixes =
+      "\nshared prefixes: groups: 1, keys read once: 1792, in place of 28672";
   EXPECT_EQ(shown[0].text.find(prefixes), std::string::npos) << shown[0].text;
   EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
 }

@@ -92,7 +92,7 @@ std::size_t groups_of(const Case& c, const PagedCase& paged, const PlanOptions& 
   Plan plan;
   const Status status = plan_attention(c.config(), paged.batch(), options, plan);
   EXPECT_TRUE(status.ok()) << status.message();
-  const std::string text = plan.describe(), before = "shared prefixes: ";
+  const std::string text = plan.describe(), before = "groups: ";
   const std::size_t at = text.find(before);
   EXPECT_NE(at, std::string::npos) << text;
   return at == std::string::npos ? 0 : std::stoul(text.substr(at + before.size()));
