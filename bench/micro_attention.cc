@@ -10,8 +10,8 @@
 
 #include "heed/attention.h"
 #include "heed/cpu.h"
-#include "kernels/abi.h"
-#include "runtime/dispatch.h"
+#include "kernels/interface.h"
+#include "runtime/cpu/dispatch.h"
 #include "tests/proof/inputs.h"
 
 namespace heed::bench {

@@ -8,8 +8,8 @@
 
 #include "heed/cpu.h"
 #include "heed/softmax.h"
-#include "kernels/abi.h"
-#include "runtime/dispatch.h"
+#include "kernels/interface.h"
+#include "runtime/cpu/dispatch.h"
 #include "tests/proof/inputs.h"
 
 namespace heed::bench {

@@ -33,7 +33,7 @@ function(heed_isa_objects target isa)
                         INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
 endfunction()
 
-# heed_isa_rows(<file> <isa>...): writes the rows that runtime/dispatch.cc includes.
+# heed_isa_rows(<file> <isa>...): writes the rows that runtime/cpu/dispatch.cc includes.
 function(heed_isa_rows file)
   set(rows "")
   foreach(isa IN LISTS ARGN)

@@ -4,8 +4,8 @@
 
 #include <cstdint>
 
-#include "kernels/lanes.inl.h"
-#include "kernels/weights.inl.h"
+#include "kernels/attention/weights.inl.h"
+#include "kernels/vector/lanes.inl.h"
 
 namespace heed::kernels {
 namespace {

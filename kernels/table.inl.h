@@ -2,14 +2,14 @@
 // kernels/isa/*.cc.
 #pragma once
 
-#include "kernels/abi.h"
-#include "kernels/attention.inl.h"
-#include "kernels/decode.inl.h"
+#include "kernels/attention/attention.inl.h"
+#include "kernels/attention/decode.inl.h"
+#include "kernels/attention/merge.inl.h"
 #include "kernels/exp_array.inl.h"
-#include "kernels/merge.inl.h"
-#include "kernels/rotary.inl.h"
-#include "kernels/softmax.inl.h"
-#include "kernels/softmax_gradient.inl.h"
+#include "kernels/interface.h"
+#include "kernels/softmax/softmax.inl.h"
+#include "kernels/softmax/softmax_gradient.inl.h"
+#include "kernels/tokens/rotary.inl.h"
 
 namespace heed::kernels {
 namespace {

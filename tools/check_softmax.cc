@@ -7,7 +7,8 @@
 //   each: z_i − max z is off by a_i = 3·ε·d_i.
 // Weight. The exponential is within 2 ULP, 4·ε or, among the denormals, 2^−148: w_i is off by the
 //   factor 1 + r_i, r_i ≤ (exp(a_i) − 1) + 4·ε·exp(a_i), and by 2^−148.
-// Sum. Each float sum of a chunk is off by at most 68·ε (kernels/lanes.inl.h, 4 lanes), those are
+// Sum. Each float sum of a chunk is off by at most 68·ε (kernels/vector/lanes.inl.h, 4 lanes),
+// those are
 //   added in double, and the whole is rounded to float once or twice: with the weights' own errors
 //   S = Σ y_i·r_i + n·2^−148 + 70·ε, relative to the sum, which is at least 1.
 // softmax      y_i·((1 + r_i)·(1 + 2·ε)/(1 − S) − 1) + 2^−147: a reciprocal and a product.

@@ -1,5 +1,5 @@
-// The loops behind the limits, one table per ISA. Like kernels/abi.h: plain data, so that this
-// header can be compiled with and without -mavx….
+// The loops behind the limits, one table per ISA. Like kernels/interface.h: plain data, so that
+// this header can be compiled with and without -mavx….
 #pragma once
 
 #include <cstddef>

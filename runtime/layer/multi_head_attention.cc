@@ -1,7 +1,7 @@
 #include "heed/layer.h"
+#include "runtime/base/message.h"
 #include "runtime/layer/products.h"
 #include "runtime/layer/step.h"
-#include "runtime/message.h"
 
 namespace heed {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <algorithm>
 
-#include "runtime/message.h"
+#include "runtime/base/message.h"
 
 namespace heed {
 namespace detail {

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <utility>
 
-#include "runtime/message.h"
+#include "runtime/base/message.h"
 
 namespace heed {
 namespace detail {

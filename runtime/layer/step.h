@@ -16,7 +16,7 @@ struct StepBatch {
   std::vector<std::int32_t> key_lengths;
   std::vector<std::int32_t> page_offsets, page_numbers;  ///< CSR
   std::vector<std::int32_t> shared_prefixes;
-  std::vector<std::int64_t> slots, positions;            ///< of each row
+  std::vector<std::int64_t> slots, positions;  ///< of each row
   PagedLayout layout;
   Plan plan;
 

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# includes.sh ROOT: who may include whom.
+# includes.sh ROOT [FILE...]: who may include whom, in all sources or in these.
 #
 #   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
 #   kernels/            itself, xsimd, intrinsics, and headers of the standard library without code
-#   runtime/            include/, itself, kernels/abi.h; one file oneTBB
-#   runtime/layer/      include/, itself, sentences for Status; one file OpenBLAS
+#   runtime/            include/, kernels/interface.h, and of its rooms those that rooms() lists; only
+#                       threads oneTBB, only layer OpenBLAS
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
-#                       kernels/abi.h and what selects a table; one micro-benchmark and one peer
+#                       kernels/interface.h and what selects a table; one micro-benchmark and one peer
 #                       OpenBLAS; one peer what loads libraries
 set -euo pipefail
 root=$1
+shift
 cd "$root"
 
 # The headers of heed's own that each folder may include, and the others. Files that differ from their
@@ -17,30 +18,55 @@ cd "$root"
 standard='<[a-z0-9_]+>'
 system='<(cpuid|sched|unistd|fcntl|sys/[a-z]+|pthread|fenv|signal)\.h>'
 plain='<(cstddef|cstdint|limits|type_traits|utility|bit)>|<immintrin\.h>'
-doors='"(kernels/abi|runtime/dispatch)\.h"'
+doors='"(kernels/interface|runtime/cpu/dispatch)\.h"'
 tools='<(CLI|fmt|nlohmann)/[A-Za-z0-9_./]+>'
+
+# rooms FOLDER: of the rooms of kernels/ and runtime/, those that FOLDER may include. No arrow points
+# back up.
+rooms() {
+  case $1 in
+    kernels/vector) echo 'vector' ;;
+    kernels/attention) echo 'vector|attention' ;;
+    kernels/softmax) echo 'vector|softmax' ;;
+    kernels/tokens) echo 'vector|tokens' ;;
+    runtime/base) echo 'base' ;;
+    runtime/cpu) echo 'base|cpu' ;;
+    runtime/threads) echo 'base|threads' ;;
+    runtime/schedule) echo 'base|schedule' ;;
+    runtime/plan) echo 'base|cpu|threads|schedule|plan' ;;
+    runtime/run) echo 'base|cpu|threads|schedule|plan|run' ;;
+    runtime/cache) echo 'base|cpu|threads|cache' ;;
+    runtime/softmax) echo 'base|cpu|threads|softmax' ;;
+  esac
+}
 
 allowed() {
   case $1 in
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
-    kernels/*) echo "$plain|<xsimd/xsimd\.hpp>|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
-    runtime/executor.cc) echo "$(allowed runtime/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
-    runtime/dispatch.cc) echo "$(allowed runtime/any)|\"heed_isa_rows\.inc\"" ;;
-    runtime/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
-    runtime/float_environment.h) echo "<xmmintrin\.h>" ;;
+    kernels/*/*.inl.h | kernels/vector/*)
+      echo "$plain|<xsimd/xsimd\.hpp>|\"kernels/interface\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
+    kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
+    runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
+    runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
     runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
-    runtime/layer/*) echo "$standard|\"(heed|runtime/layer)/[a-z_0-9]+\.h\"|\"runtime/message\.h\"" ;;
-    runtime/*) echo "$standard|$system|\"(heed|runtime)/[a-z_0-9]+\.h\"|\"kernels/abi\.h\"" ;;
+    runtime/layer/*)
+      echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/message)\.h\"" ;;
+    runtime/threads/executor.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+    runtime/cpu/dispatch.cc) echo "$(allowed runtime/cpu/any)|\"heed_isa_rows\.inc\"" ;;
+    runtime/*)
+      echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/interface\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
     tests/toy/*) echo "\"kernels/table\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients; they hold no code.
-    tests/proof/oracle.cc) echo "$(allowed tests/proof/any)|\"kernels/exp2_coefficients\.h\"" ;;
+    tests/proof/oracle.cc)
+      echo "$(allowed tests/proof/any)|\"kernels/vector/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
-    tests/dispatch_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu|features)\.h\"" ;;
-    tests/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/tiles\.h\"" ;;
-    tests/schedule_test.cc) echo "$(allowed tests/any)|\"runtime/schedule\.h\"" ;;
-    tests/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
-    tests/*) echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests|tests/proof|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
+    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(cpu|features)\.h\"" ;;
+    tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
+    tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/schedule\.h\"" ;;
+    tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+    tests/*)
+      echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests/[a-z]+|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
@@ -66,7 +92,11 @@ while IFS= read -r file; do
       faults=$((faults + 1))
     fi
   done < <(sed -nE 's/^[[:space:]]*#[[:space:]]*include[[:space:]]*([<"][^>"]*[>"]).*/\1/p' "$file")
-done < <(find include kernels runtime tests bench tools -name '*.h' -o -name '*.cc' -o -name '*.inc' | sort)
+done < <(if (($# > 0)); then
+  printf '%s\n' "$@"
+else
+  find include kernels runtime tests bench tools -name '*.h' -o -name '*.cc' -o -name '*.inc' | sort
+fi)
 
 if ((files == 0)); then
   echo "no sources under $root: nothing was checked"

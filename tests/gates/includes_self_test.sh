@@ -12,37 +12,53 @@ find include kernels runtime tests bench tools \( -name '*.h' -o -name '*.cc' \)
 while read -r file header; do
   cp "$copy/$file" "$copy/saved"
   echo "#include $header" >>"$copy/$file"
-  "$gates/expect_failure.sh" "$file may not include $header" "$gates/includes.sh" "$copy"
+  "$gates/expect_failure.sh" "$file may not include $header" "$gates/includes.sh" "$copy" "$file"
   mv "$copy/saved" "$copy/$file"
 done <<'PLANTED'
-include/heed/status.h "kernels/abi.h"
+include/heed/status.h "kernels/interface.h"
 include/heed/cpu.h <oneapi/tbb/info.h>
 include/heed/heed.h <immintrin.h>
-kernels/simd.inl.h "runtime/dispatch.h"
-kernels/simd.inl.h <algorithm>
-kernels/abi.h "heed/status.h"
-runtime/cpu.cc <oneapi/tbb/info.h>
-runtime/dispatch.cc "kernels/simd.inl.h"
-runtime/executor.cc <xsimd/xsimd.hpp>
-runtime/features.cc "tests/proof/oracle.h"
-runtime/run.cc <cblas.h>
-runtime/run.cc "runtime/layer/step.h"
+kernels/vector/simd.inl.h "runtime/cpu/dispatch.h"
+kernels/vector/simd.inl.h <algorithm>
+kernels/vector/lanes.inl.h "kernels/attention/weights.inl.h"
+kernels/softmax/softmax.inl.h "kernels/attention/weights.inl.h"
+kernels/attention/attention.inl.h "kernels/softmax/softmax.inl.h"
+kernels/interface.h "heed/status.h"
+runtime/base/strides.cc "runtime/cpu/cpu.h"
+runtime/cpu/cpu.cc <oneapi/tbb/info.h>
+runtime/cpu/cpu.cc "runtime/threads/executor.h"
+runtime/cpu/dispatch.cc "kernels/vector/simd.inl.h"
+runtime/cpu/features.cc "tests/proof/oracle.h"
+runtime/threads/executor.cc <xsimd/xsimd.hpp>
+runtime/threads/executor.h "runtime/schedule/schedule.h"
+runtime/schedule/schedule.cc "runtime/run/run_control.h"
+runtime/schedule/schedule.cc "runtime/plan/plan_data.h"
+runtime/schedule/schedule.cc "runtime/threads/executor.h"
+runtime/plan/plan.cc "runtime/run/run_control.h"
+runtime/plan/plan.cc <oneapi/tbb/info.h>
+runtime/run/run.cc "runtime/cache/token_vectors.h"
+runtime/run/run.cc <oneapi/tbb/task_arena.h>
+runtime/run/run.cc <cblas.h>
+runtime/run/run.cc "runtime/layer/step.h"
+runtime/cache/append.cc "runtime/plan/plan_data.h"
+runtime/softmax/softmax.cc "runtime/plan/plan_data.h"
 runtime/layer/step.cc <cblas.h>
-runtime/layer/step.cc "runtime/dispatch.h"
+runtime/layer/step.cc "runtime/cpu/dispatch.h"
 tools/llama/model.cc <cblas.h>
 tools/llama/model.cc "tools/command.h"
-tests/proof/reference.cc "kernels/simd.inl.h"
-tests/proof/reference.cc "kernels/abi.h"
-tests/dispatch_test.cc "kernels/table.inl.h"
+tests/proof/reference.cc "kernels/vector/simd.inl.h"
+tests/proof/reference.cc "kernels/interface.h"
+tests/cpu/dispatch_test.cc "kernels/table.inl.h"
+tests/run/attention_edges_test.cc "runtime/plan/tiles.h"
 bench/runner.cc <cblas.h>
-bench/runner.cc "runtime/dispatch.h"
+bench/runner.cc "runtime/cpu/dispatch.h"
 bench/limits.cc <immintrin.h>
 bench/micro_softmax.cc <cblas.h>
-bench/micro_openblas.cc "kernels/abi.h"
+bench/micro_openblas.cc "kernels/interface.h"
 bench/runner.cc "bench/peers/peer.h"
 bench/peers/ggml.cc <cblas.h>
 bench/peers/openblas.cc <dlfcn.h>
-bench/peers/peer.cc "kernels/abi.h"
-tools/info.cc "runtime/features.h"
+bench/peers/peer.cc "kernels/interface.h"
+tools/info.cc "runtime/cpu/features.h"
 tools/info.cc <benchmark/benchmark.h>
 PLANTED

@@ -4,7 +4,7 @@
 #include <cmath>
 #include <limits>
 
-#include "kernels/exp2_coefficients.h"
+#include "kernels/vector/exp2_coefficients.h"
 
 namespace heed::proof {
 namespace {

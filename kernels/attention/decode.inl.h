@@ -1,0 +1,320 @@
+// Attention for few query rows against many keys: decoding, where reading keys and values is the
+// work.
+//
+// Every row of keys and of values is read once for all query rows of the item
+// (kernels/attention/decode_products.inl.h). The order of operations of every single row is that of
+// kernels/attention/attention.inl.h, so its bits are the same.
+//
+// Per cache line of 16 floats: two loads and 4 shuffles for K, two loads for V, and rows
+// multiply-adds each; a line from memory takes longer than that up to about eight rows.
+#pragma once
+
+#include "kernels/attention/decode_products.inl.h"
+#include "kernels/attention/merge.inl.h"
+#include "kernels/attention/rows.inl.h"
+#include "kernels/attention/states.inl.h"
+#include "kernels/attention/tile.inl.h"
+#include "kernels/attention/visible.inl.h"
+#include "kernels/attention/weights.inl.h"
+#include "kernels/interface.h"
+#include "kernels/vector/lanes.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Keys of a chain of sums for each chunk that is prefetched beside it: a partition's bring a block
+/// of rows of 128.
+inline constexpr std::int32_t kKeysPerChunk = 4;
+
+template <class T, WeightRule Rule>
+class FewRows {
+ public:
+  using Arch = typename T::Arch;
+  using W = Weights<Arch, Rule>;
+  static constexpr int kWidth = kLanes<Arch>;
+  static constexpr int kMostRows = most_few_rows(kWidth);
+
+  FewRows(const AttentionShape& shape, const AttentionItem& item, float* scratch)
+      : shape_(shape), item_(item) {
+    const std::ptrdiff_t rows = static_cast<std::ptrdiff_t>(padded(item.rows, kWidth));
+    head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
+    dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
+    const std::ptrdiff_t state = item.rows * dims_ + 2 * rows;
+    q_ = scratch;
+    part_ = State::at(q_ + rows * head_dim_, rows);
+    total_ = State::at(part_.m + state, rows);
+    weights_ = total_.m + state;
+    weights_stride_ = kPartitionKeys + kBlockKeys;
+    k_copy_ = weights_ + item.rows * weights_stride_;
+    v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
+  }
+
+  void attend() {
+    pack();
+    std::int32_t partition = -1;
+    const std::int32_t step = copies_keys() || copies_values() ? shape_.tile_keys : kPartitionKeys;
+    for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
+      const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
+      if (tile / kPartitionKeys != partition) {
+        close_partition(partition);
+        partition = tile / kPartitionKeys;
+        clear(part_);
+      }
+      attend_tile(load_tile(tile > item_.key_begin ? tile : item_.key_begin, next));
+      tile = next;
+    }
+    close_partition(partition);
+    if (item_.states.m == nullptr) return finish();
+    item_.sum_states ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
+  }
+
+ private:
+  std::ptrdiff_t padded_rows() const {
+    return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
+  }
+
+  /// Query rows, scaled and filled up with zeros to whole vectors.
+  void pack() const {
+    const RowMap map{shape_.group, item_.q_stride};
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      const float* from = item_.q + map.offset(item_.row_begin + r);
+      float* to = q_ + r * head_dim_;
+      for (std::int32_t x = 0; x < head_dim_; ++x) {
+        to[x] = x < shape_.head_dim ? from[x] * shape_.query_factor : 0.0F;
+      }
+    }
+  }
+
+  void clear(State state) const {
+    clear_sums<Arch>(state, padded_rows());
+    for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
+      store<Arch>(state.o + x, splat<Arch>(0.0F));
+    }
+  }
+
+  void close_partition(std::int32_t partition) {
+    if (partition < 0) return;
+    item_.states.m == nullptr || item_.sum_states ? join() : write_states(part_, partition);
+  }
+
+  void write_states(const State& state, std::int32_t partition) const {
+    const StateRows<Arch> states(shape_, item_);
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      states.write_sums(partition, r, state.m[r], state.l[r]);
+      const float* from = state.o + r * dims_;
+      float* to = states.o(partition, r);
+      for_each_vector<Arch, 1>(shape_.value_head_dim, [&](auto access, int, std::int64_t x) {
+        access.store(to + x, access.load(from + x, 0.0F));
+      });
+    }
+  }
+
+  /// The partitions of which the item has no keys.
+  void mark_unseen_partitions() const {
+    const StateRows<Arch> states(shape_, item_);
+    for (std::int32_t p = states.begin(); p < states.end(); ++p) {
+      const std::int64_t begin = std::int64_t{p} * kPartitionKeys, end = begin + kPartitionKeys;
+      const std::int64_t first = begin > item_.key_begin ? begin : item_.key_begin;
+      const std::int64_t last = end < item_.key_end ? end : item_.key_end;
+      if (first >= last) states.write_unseen(p, 0, item_.rows);
+    }
+  }
+
+  /// Adds `part_` to `total_`; the first part becomes the total as it is.
+  void join() {
+    if (!any_) {
+      const State first = part_;
+      part_ = total_;
+      total_ = first;
+      any_ = true;
+      return;
+    }
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      fold_row<Arch, Rule>({total_.m[r], total_.l[r], total_.o + r * dims_},
+                           {part_.m[r], part_.l[r], part_.o + r * dims_}, dims_);
+    }
+  }
+
+  /// Rows of keys or of values, in place or copied; `first` is the key in row 0.
+  struct Source {
+    Storage rows;
+    std::int32_t first;
+  };
+
+  struct Tile {
+    Source k, v;
+    std::int32_t begin, end;
+  };
+
+  /// Pages of less than a block are not worth a block each.
+  bool copies_keys() const { return item_.pages != nullptr && item_.page_tokens < kBlockKeys; }
+  /// Values are read in whole vectors, so that ragged rows of them must be copied.
+  bool copies_values() const { return copies_keys() || shape_.value_head_dim % kWidth != 0; }
+
+  /// The keys of a partition, or of as much of it as there is room for copies: the longer the
+  /// streams of keys and of values, the better prefetchers follow them.
+  Tile load_tile(std::int32_t begin, std::int32_t end) const {
+    const auto load = [&](const Storage& from, bool copies, float* copy) -> Source {
+      if (!copies) return {from, 0};
+      Incoming<Arch> rows(from, begin, end - begin, 1, copy);
+      rows.next();
+      return {{rows.arrive()}, begin};
+    };
+    return {load(keys_of(shape_, item_), copies_keys(), k_copy_),
+            load(values_of(shape_, item_), copies_values(), v_copy_), begin, end};
+  }
+
+  /// Rows that see the same keys of the tile, as those of one token do, are done together; no mask
+  /// is needed.
+  void attend_tile(const Tile& tile) {
+    score_tile(tile);
+    for (std::int32_t row = 0; row < item_.rows;) {
+      const KeyInterval keys = visible_to(row, tile);
+      std::int32_t end = row + 1;
+      while (end < item_.rows && visible_to(end, tile) == keys) ++end;
+      if (keys.first < keys.last) {
+        attend_rows(row, end, {tile.k, tile.v, keys.first, keys.last}, keys.first - tile.begin);
+      }
+      row = end;
+    }
+  }
+
+  KeyInterval visible_to(std::int32_t row, const Tile& tile) const {
+    return visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group,
+                        {tile.begin, tile.end});
+  }
+
+  /// weights_[row][key] = the logits of all rows.
+  void score_tile(const Tile& tile) const {
+    for (std::int32_t j = tile.begin; j < tile.end;) {
+      const KeyBlock keys = block(tile.k, keys_of(shape_, item_), j, tile.end);
+      score_rows<kMostRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_}, keys);
+      j += keys.count;
+    }
+  }
+
+  /// The rows from j on that can be taken together, at most to `end`. What follows a copy comes
+  /// from `all`.
+  KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
+    const auto rows_from = [&](std::int32_t first) -> KeyRows {
+      const Source& source = first < end ? from : Source{all, 0};
+      const std::int32_t left = (first < end ? end : item_.key_end) - first;
+      if (left <= 0) return {};
+      const std::int32_t row = first - source.first;
+      return {source.rows.row(row), source.rows.run(row, left < kBlockKeys ? left : kBlockKeys)};
+    };
+    const KeyRows rows = rows_from(j);
+    const KeyRows next = rows_from(j + rows.count);
+    return {{rows.data, from.rows.rows.stride, from.rows.rows.dims},
+            rows.count,
+            next,
+            rows_from(j + rows.count + next.count)};
+  }
+
+  template <int Queries>
+  void score_rows(const FewQueries& queries, const KeyBlock& k) const {
+    if constexpr (Queries > 1) {
+      if (item_.rows < Queries) return score_rows<Queries - 1>(queries, k);
+    }
+    score_block<Arch, Queries>(queries, k);
+  }
+
+  /// Rows [row, end), which see exactly `keys`, the first of them at weights_[row][offset].
+  void attend_rows(std::int32_t row, std::int32_t end, const Tile& keys, std::int32_t offset) {
+    const std::int32_t count = keys.end - keys.begin;
+    float* weights = weights_ + row * weights_stride_ + offset;
+    for (std::int32_t r = row; r < end; ++r) {
+      exponentiate_row(weights + (r - row) * weights_stride_, count, r);
+    }
+    const KeyBlock first = block(keys.v, values_of(shape_, item_), keys.begin, keys.end);
+    Chunks<Cache::l2> second(first.next, first);
+    std::int32_t r = row;
+    for (; r + 4 <= end; r += 4) {
+      sum_rows<4>(weights + (r - row) * weights_stride_, count, r, second);
+    }
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r, second);
+    for (std::int32_t j = keys.begin; j < keys.end;) {
+      KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
+      values.rows.dims = dims_;
+      add_rows<kMostRows>(
+          end - row, {weights + (j - keys.begin), weights_stride_, part_.o + row * dims_, dims_},
+          values);
+      j += values.count;
+    }
+  }
+
+  template <int Queries>
+  static void add_rows(std::int32_t queries, const FewOutputs& out, const KeyBlock& v) {
+    if constexpr (Queries > 1) {
+      if (queries < Queries) return add_rows<Queries - 1>(queries, out, v);
+    }
+    add_values<Arch, Queries>(out, v);
+  }
+
+  /// Turns a row's logits into weights, after m and, where it moves, l and O.
+  void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
+    // The last vector's lanes behind the row are keys that it does not see.
+    store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
+    Vec<Arch> top = splat<Arch>(-__builtin_inff());
+    for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
+    alignas(kAlignment) float lane[kWidth];
+    store<Arch>(lane, top);
+    float highest = lane[0];
+    for (int i = 1; i < kWidth; ++i) highest = lane[i] > highest ? lane[i] : highest;
+    const Vec<Arch> candidate = W::candidate(splat<Arch>(highest));
+    Vec<Arch> m = splat<Arch>(part_.m[r]);
+    if (Ops<Arch>::any(W::moves(candidate, m))) {
+      const Vec<Arch> factor = W::rescale(m, candidate);
+      m = candidate;
+      part_.m[r] = first_lane<Arch>(m);
+      part_.l[r] *= first_lane<Arch>(factor);
+      scale_output<Arch>(part_.o + r * dims_, kWidth, dims_ / kWidth, factor);
+    }
+    for (std::int32_t j = 0; j < count; j += kWidth)
+      store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
+  }
+
+  /// l += the weights, key by key; several rows side by side, as each is a chain of additions,
+  /// beside which memory brings more values.
+  template <int Rows>
+  void sum_rows(const float* weights, std::int32_t count, std::int32_t row,
+                Chunks<Cache::l2>& coming) {
+    float l[Rows];
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) l[r] = part_.l[row + r];
+    for (std::int32_t j = 0; j < count; ++j) {
+      if (j % kKeysPerChunk == 0) coming.prefetch();
+#pragma GCC unroll 4
+      for (int r = 0; r < Rows; ++r) l[r] += weights[r * weights_stride_ + j];
+    }
+#pragma GCC unroll 4
+    for (int r = 0; r < Rows; ++r) part_.l[row + r] = l[r];
+  }
+
+  void finish() {
+    if (!any_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
+    const RowMap map{shape_.group, item_.out_stride};
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      write_output<Arch>(total_.o + r * dims_, total_.l[r], shape_.value_head_dim,
+                         item_.out + map.offset(item_.row_begin + r));
+    }
+    if (item_.lse != nullptr) {
+      write_lse<Rule>(total_, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
+                      item_.rows);
+    }
+  }
+
+  const AttentionShape& shape_;
+  const AttentionItem& item_;
+  std::int32_t head_dim_, dims_;  ///< filled up to whole vectors
+  float* q_;                      ///< rows × head_dim_
+  State part_, total_;            ///< m and l per row; O is rows × dims_
+  bool any_ = false;              ///< total_ holds a state
+  float* weights_;                ///< logits, then weights: rows × weights_stride_
+  std::ptrdiff_t weights_stride_;
+  float* k_copy_;
+  float* v_copy_;
+};
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,149 @@
+// The register tile of the matrix products of attention: Sᵀ = K·Qᵀ and Oᵀ += Vᵀ·Pᵀ.
+//
+//   acc[i][v] += a(i, s) · b[s][v]      for steps s in order; one fma chain per element
+//
+// `a` is the broadcast operand, read in place from keys (rows i apart by the key stride, steps
+// along head_dim) or values (rows along head_dim, steps apart by the value stride); `b` is Qᵀ or
+// Pᵀ, its lanes query rows.
+//
+// Registers: rows · vectors accumulators + vectors of b + one broadcast must not exceed the
+// register file, and at least 2 · 4 accumulators must be in flight to cover two FMA pipes of
+// latency 4:
+//   AVX-512: 8 · 3 + 3 + 1 = 28 of 32 registers; 11 loads per 24 multiply-adds
+//   AVX2:    4 · 3 + 3 + 1 = 16 of 16 registers;  7 loads per 12 multiply-adds
+// so the FMA pipes, not the two load ports, are the limit.
+#pragma once
+
+#include "kernels/attention/incoming.inl.h"
+#include "kernels/interface.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// The shape of an ISA's register tile.
+template <class A, int Rows, int Vectors>
+struct Tile {
+  using Arch = A;
+  static constexpr int kRows = Rows;        ///< broadcast rows
+  static constexpr int kVectors = Vectors;  ///< vectors of query rows
+
+  /// Broadcast rows beside so many vectors: twice as many where there would be too few sums.
+  static constexpr int rows(int vectors) { return Rows * vectors < 8 ? 2 * Rows : Rows; }
+};
+
+template <class V, int Rows, int Vectors>
+HEED_INLINE void clear(V (&tile)[Rows][Vectors]) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) tile[i][v] = V(0.0F);
+  }
+}
+
+template <class Arch, int Rows, int Vectors>
+HEED_INLINE void load_rows(Vec<Arch> (&tile)[Rows][Vectors], const float* c,
+                           std::ptrdiff_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) tile[i][v] = load<Arch>(c + i * stride + v * kLanes<Arch>);
+  }
+}
+
+template <class Arch, int Rows, int Vectors>
+HEED_INLINE void store_rows(const Vec<Arch> (&tile)[Rows][Vectors], float* c,
+                            std::ptrdiff_t stride) {
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) store<Arch>(c + i * stride + v * kLanes<Arch>, tile[i][v]);
+  }
+}
+
+/// How the broadcast operand lies in memory: one of the two strides is 1, and the compiler knows.
+enum class Broadcast { along_steps, along_rows };
+
+/// One step: `a` at step s, `b` at row s.
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_step(const float* a, std::ptrdiff_t a_stride, const float* b,
+                               Vec<Arch> (&acc)[Rows][Vectors]) {
+  Vec<Arch> columns[Vectors];
+#pragma GCC unroll 8
+  for (int v = 0; v < Vectors; ++v) columns[v] = load<Arch>(b + v * kLanes<Arch>);
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i) {
+    const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
+#pragma GCC unroll 8
+    for (int v = 0; v < Vectors; ++v) Ops<Arch>::accumulate(x, columns[v], acc[i][v]);
+  }
+}
+
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, const float* b,
+                                     std::ptrdiff_t b_stride, std::ptrdiff_t steps,
+                                     Vec<Arch> (&acc)[Rows][Vectors]) {
+  for (std::ptrdiff_t s = 0; s < steps; ++s) {
+    multiply_step<Arch, Order>(a, a_stride, b, acc);
+    a += Order == Broadcast::along_steps ? 1 : a_stride;
+    b += b_stride;
+  }
+}
+
+/// Slices of what is fetched ahead for each register tile beside so many vectors. A narrow block is
+/// often the only one that reads a tile, so that each of its register tiles fetches several rows of
+/// the next, of which some would be dropped if they were asked for at once.
+constexpr int slices_per_tile(int vectors) { return vectors <= 2 ? 4 : 1; }
+
+/// multiply_accumulate in so many slices of steps, with each of which the next rows come nearer.
+template <class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
+HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, const float* b,
+                                    std::ptrdiff_t b_stride, std::ptrdiff_t steps,
+                                    Vec<Arch> (&acc)[Rows][Vectors], Incoming<Arch>& ahead) {
+  for (int left = Slices; left > 0; --left) {
+    const std::ptrdiff_t count = steps / left;
+    ahead.next();
+    multiply_accumulate<Arch, Order>(a, a_stride, b, b_stride, count, acc);
+    a += count * (Order == Broadcast::along_steps ? 1 : a_stride);
+    b += count * b_stride;
+    steps -= count;
+  }
+}
+
+/// The operands of multiply_rows, with the distances of their rows; b and c have `Vectors` vectors
+/// a row.
+struct Product {
+  const float* a;
+  std::ptrdiff_t a_stride;
+  const float* b;
+  std::ptrdiff_t b_stride;
+  std::ptrdiff_t steps;
+  float* c;
+  std::ptrdiff_t c_stride;
+  std::ptrdiff_t rows;
+  bool fresh;  ///< c = instead of c +=
+};
+
+/// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
+/// halves, so that a remainder does not fall back to single rows at once.
+template <class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_rows(Product p, Incoming<Arch>& ahead) {
+  const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
+  for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
+    Vec<Arch> acc[Rows][Vectors];
+    if (p.fresh) {
+      clear(acc);
+    } else {
+      load_rows<Arch>(acc, p.c, p.c_stride);
+    }
+    multiply_in_slices<Arch, Order, slices_per_tile(Vectors)>(p.a, p.a_stride, p.b, p.b_stride,
+                                                              p.steps, acc, ahead);
+    store_rows<Arch>(acc, p.c, p.c_stride);
+  }
+  if constexpr (Rows > 1) {
+    if (p.rows > 0) multiply_rows<Arch, Order, Rows / 2, Vectors>(p, ahead);
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,126 @@
+// Both ends of the stream: query rows in, output rows out. A block of query rows lies in lanes
+// between the two, so both are transposes, done in registers.
+#pragma once
+
+#include "kernels/attention/weights.inl.h"
+#include "kernels/interface.h"
+#include "kernels/vector/lanes.inl.h"
+#include "kernels/vector/log.inl.h"
+#include "kernels/vector/transpose.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Flattened query rows: row r is (token r / group, head r % group of the KV head's group).
+struct RowMap {
+  std::int32_t group;
+  Strides stride;
+
+  HEED_INLINE std::ptrdiff_t offset(std::int32_t row) const {
+    return (row / group) * stride.token + (row % group) * stride.head;
+  }
+};
+
+/// Packs `rows` (at most a vector of) query rows as lanes: packed[x · width + lane] = factor ·
+/// q[x]. Lanes without a row become 0.
+template <class Arch>
+void pack_queries(const float* q, RowMap map, std::int32_t first_row, int rows, std::ptrdiff_t dims,
+                  float factor, float* packed, std::ptrdiff_t width) {
+  constexpr int lanes = kLanes<Arch>;
+  const float* row[lanes];
+  for (int lane = 0; lane < lanes; ++lane) {
+    row[lane] = lane < rows ? q + map.offset(first_row + lane) : nullptr;
+  }
+  std::ptrdiff_t x = 0;
+  for (; x + lanes <= dims; x += lanes) {
+    Vec<Arch> r[lanes];
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes; ++lane) {
+      r[lane] = lane < rows ? load<Arch>(row[lane] + x) * splat<Arch>(factor) : splat<Arch>(0.0F);
+    }
+    transpose(r);
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) store<Arch>(packed + (x + i) * width, r[i]);
+  }
+  for (; x < dims; ++x) {
+    for (int lane = 0; lane < lanes; ++lane) {
+      packed[x * width + lane] = lane < rows ? row[lane][x] * factor : 0.0F;
+    }
+  }
+}
+
+/// O / l, and 0 for rows without weight. A zero is +0: whether it was −0 (a product that
+/// underflows) would else depend on how many weights of 0 were added to it.
+template <class Arch>
+HEED_INLINE Vec<Arch> normalised(Vec<Arch> o, Vec<Arch> l) {
+  const Vec<Arch> zero = splat<Arch>(0.0F);
+  return Ops<Arch>::select(l == zero, zero, o / l + zero);
+}
+
+/// row[lane] = finish(the lane's column of O) for `rows` (at most a vector of) lanes.
+template <class Arch, class Finish>
+HEED_INLINE void write_rows(const float* o, std::ptrdiff_t width, std::ptrdiff_t dims,
+                            float* const* row, int rows, Finish finish) {
+  constexpr int lanes = kLanes<Arch>;
+  std::ptrdiff_t x = 0;
+  for (; x + lanes <= dims; x += lanes) {
+    Vec<Arch> r[lanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) r[i] = finish(load<Arch>(o + (x + i) * width));
+    transpose(r);
+#pragma GCC unroll 16
+    for (int lane = 0; lane < lanes; ++lane) {
+      if (lane < rows) store<Arch>(row[lane] + x, r[lane]);
+    }
+  }
+  for (; x < dims; ++x) {
+    alignas(kAlignment) float column[lanes];
+    store<Arch>(column, finish(load<Arch>(o + x * width)));
+    for (int lane = 0; lane < rows; ++lane) row[lane][x] = column[lane];
+  }
+}
+
+/// out = Oᵀ / l for `rows` (at most a vector of) rows.
+template <class Arch>
+void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdiff_t dims,
+                   float* out, RowMap map, std::int32_t first_row, int rows) {
+  float* row[kLanes<Arch>];
+  for (int lane = 0; lane < rows; ++lane) row[lane] = out + map.offset(first_row + lane);
+  write_rows<Arch>(o, width, dims, row, rows, [l](Vec<Arch> x) { return normalised<Arch>(x, l); });
+}
+
+/// out = O / l for one row, perhaps in place.
+template <class Arch>
+HEED_INLINE void write_output(const float* o, float l, std::int64_t dims, float* out) {
+  for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
+    access.store(out + x, normalised<Arch>(access.load(o + x, 0.0F), splat<Arch>(l)));
+  });
+}
+
+/// lse = (m + log2 l) · ln 2. l's binary exponent joins the integer m before anything is rounded,
+/// so the result does not depend on how far m lags.
+HEED_INLINE float natural_lse(float m, float l) {
+  constexpr double ln2 = 0.693147180559945309417;
+  if (l == 0.0F) return -__builtin_inff();
+  if (!(l <= __FLT_MAX__)) return l;
+  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, l);
+  const double exponent = static_cast<double>(bits >> 23) - 127.0;
+  const float mantissa = __builtin_bit_cast(float, (bits & 0x007FFFFFU) | 0x3F800000U);
+  return static_cast<float>((static_cast<double>(m) + exponent + log2_of(mantissa)) * ln2);
+}
+
+/// That of a row by its state; for argmax it is undefined.
+template <WeightRule Rule>
+HEED_INLINE float lse_of(float m, float l) {
+  return Rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);
+}
+
+template <WeightRule Rule>
+void write_lse(State state, float* lse, RowMap map, std::int32_t first_row, std::int32_t rows) {
+  for (std::int32_t i = 0; i < rows; ++i) {
+    lse[map.offset(first_row + i)] = lse_of<Rule>(state.m[i], state.l[i]);
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

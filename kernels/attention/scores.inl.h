@@ -1,0 +1,85 @@
+// Sᵀ = K·Qᵀ, and the weights at once: while the register tile of the next keys is summed, the
+// logits of the former one become weights.
+//
+// A weight is a chain of twelve dependent operations of which five are multiply-adds. By itself it
+// keeps a core waiting for results: a pass over a tile takes 5 cycles a vector on a Zen 5, where
+// the FMA pipes are busy for 2.5. Between the multiply-adds of a product everything but these 2.5
+// cycles is hidden. m must be guessed for that.
+#pragma once
+
+#include "kernels/attention/microkernel.inl.h"
+#include "kernels/attention/weights.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Steps of the product for each vector of weights. Two would hide its operations; three also hide,
+/// where the weights take registers from the sums (AVX2), the latency of storing and loading those.
+/// A tile of 24 vectors (AVX-512) is through after 72 steps, one of 12 (AVX2) after 36.
+inline constexpr int kStepsPerWeight = 3;
+
+/// One register tile of p, the sums in `sum`, while the tile before it, at `logits`, is weighed.
+template <class Arch, int Rows, int Count>
+HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
+                                    GuessedWeights<Arch, Count>& weights,
+                                    Vec<Arch> (&sum)[Rows][Count], Incoming<Arch>& ahead) {
+  constexpr int slices = slices_per_tile(Count);
+  const float* a = p.a;
+  const float* b = p.b;
+  std::ptrdiff_t steps = p.steps;
+  for (int v = 0; v < Count; ++v) {
+    if (v < slices) ahead.next();
+    Vec<Arch> weight_sum = weights.sum(v);
+    for (int row = 0; row < Rows; ++row) {
+      if (steps >= kStepsPerWeight) {
+#pragma GCC unroll 4
+        for (int i = 0; i < kStepsPerWeight; ++i, ++a, b += p.b_stride) {
+          multiply_step<Arch, Broadcast::along_steps>(a, p.a_stride, b, sum);
+        }
+        steps -= kStepsPerWeight;
+      }
+      weights.weigh(v, logits + (row * Count + v) * kLanes<Arch>, weight_sum);
+      // The sums need nearly all registers: of what `weights` holds only a sum may be kept in one.
+      asm volatile("" : : : "memory");
+    }
+    weights.sum(v) = weight_sum;
+  }
+  if constexpr (slices > Count) {
+    multiply_in_slices<Arch, Broadcast::along_steps, slices - Count>(a, p.a_stride, b, p.b_stride,
+                                                                     steps, sum, ahead);
+  } else {
+    multiply_accumulate<Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
+  }
+}
+
+/// The weights of p.rows keys, in place of the logits p.c; at least one register tile.
+template <class Arch, int Rows, int Count>
+HEED_INLINE void score_and_weigh(Product p, Incoming<Arch>& ahead,
+                                 GuessedWeights<Arch, Count>& weights) {
+  constexpr int lanes = kLanes<Arch>;
+  float* logits = p.c;
+  float* const end = p.c + p.rows * p.c_stride;
+  const auto go_on = [&] {
+    p.a += Rows * p.a_stride;
+    p.c += Rows * p.c_stride;
+    p.rows -= Rows;
+  };
+  Product first = p;
+  first.rows = Rows;
+  multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
+  for (go_on(); p.rows >= Rows; go_on()) {
+    Vec<Arch> sum[Rows][Count];
+    clear(sum);
+    multiply_and_weigh<Arch, Rows, Count>(p, logits, weights, sum, ahead);
+    logits += Rows * p.c_stride;
+    store_rows<Arch>(sum, p.c, p.c_stride);
+  }
+  if (p.rows > 0) multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+  for (; logits != end; logits += Count * lanes) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,233 @@
+// Softmax in the stream: from a tile of logits to weights, a running maximum and a running sum.
+//
+//   exponential   p = 2^(t − m) taken as poly(t − floor(t)) · 2^(floor(t) − m), m an integer
+//   argmax        p = (t == m), m the largest t itself
+//
+// m being an integer, rescaling by 2^(m − m') is exact: when and how often m moves leaves no trace
+// in the result, so it moves only when it must. Error of p: the polynomial's and the rounding of t.
+// Memory: the tile is read twice and written once, in L1.
+#pragma once
+
+#include "kernels/interface.h"
+#include "kernels/vector/exp.inl.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// m of a row that has seen no key: below every finite logit, yet safe to subtract.
+inline constexpr float kNoMaximum = -3.402823466e38F;
+
+/// Weights below 2^kLowestExponent are 0. The contract lets weights under 2⁻¹⁰⁰ of the row's
+/// largest go, and m never exceeds the row's largest; products with values above 2⁻¹⁶ then stay
+/// normal, so that neither rescaling rounds nor denormal operands slow the pipes.
+inline constexpr float kLowestExponent = -110.0F;
+
+/// m follows only a logit that is more than this above it; integers of any size that differ by more
+/// also do so as floats. Weights stay below 2^(kLag + 1); a row of n
+/// keys has |O| < n · 2^(kLag + 1) · max|v|, finite for |v| up to 2^(127 − 9) / n: 2⁹⁴ ≈ 2e28 at n
+/// = 2²⁴.
+inline constexpr float kLag = 8.0F;
+
+template <class Arch, WeightRule Rule>
+struct Weights;
+
+template <class Arch>
+struct Weights<Arch, WeightRule::exponential> {
+  using V = Vec<Arch>;
+  static HEED_INLINE V candidate(V top) { return Ops<Arch>::floor(top); }
+  static HEED_INLINE Mask<Arch> moves(V candidate, V m) {
+    return candidate - m > splat<Arch>(kLag);
+  }
+  static HEED_INLINE V weight(V t, V m) {
+    const V whole = Ops<Arch>::floor(t);
+    return Ops<Arch>::scale_weight(exp2_mantissa<Arch>(t - whole), whole - m,
+                                   splat<Arch>(kLowestExponent));
+  }
+  /// The factor that takes sums relative to `from` to sums relative to `to` ≥ from.
+  static HEED_INLINE V rescale(V from, V to) {
+    return Ops<Arch>::scale_weight(splat<Arch>(1.0F), from - to, splat<Arch>(kLowestExponent));
+  }
+};
+
+template <class Arch>
+struct Weights<Arch, WeightRule::argmax> {
+  using V = Vec<Arch>;
+  static HEED_INLINE V candidate(V top) { return top; }
+  static HEED_INLINE Mask<Arch> moves(V candidate, V m) { return candidate > m; }
+  /// A logit is below m, equal to it, or NaN and passed on.
+  static HEED_INLINE V weight(V t, V m) {
+    return Ops<Arch>::select(t < m, splat<Arch>(0.0F),
+                             Ops<Arch>::select(t == m, splat<Arch>(1.0F), t));
+  }
+  static HEED_INLINE V rescale(V from, V to) {
+    return Ops<Arch>::select(from == to, splat<Arch>(1.0F), splat<Arch>(0.0F));
+  }
+};
+
+/// The state of a block's rows over a range of keys: maximum, sum and Oᵀ (value_head_dim rows), all
+/// relative to m. `width` floats a row.
+struct State {
+  float* m;
+  float* l;
+  float* o;
+
+  static HEED_INLINE State at(float* memory, std::ptrdiff_t width) {
+    return {memory, memory + width, memory + 2 * width};
+  }
+  /// The state from this lane on.
+  HEED_INLINE State from(std::ptrdiff_t lane) const { return {m + lane, l + lane, o + lane}; }
+};
+
+template <class Arch>
+HEED_INLINE void clear_sums(State state, std::ptrdiff_t width) {
+  for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
+    store<Arch>(state.m + x, splat<Arch>(kNoMaximum));
+    store<Arch>(state.l + x, splat<Arch>(0.0F));
+  }
+}
+
+template <class Arch>
+HEED_INLINE void scale_output(float* o, std::ptrdiff_t width, std::ptrdiff_t dims,
+                              Vec<Arch> factor) {
+  for (std::ptrdiff_t x = 0; x < dims; ++x, o += width) store<Arch>(o, load<Arch>(o) * factor);
+}
+
+/// What the weights of some rows are summed into, and what is known of them.
+struct Sums {
+  State state;
+  std::ptrdiff_t stride;  ///< of O's rows
+  std::ptrdiff_t dims;    ///< O's rows
+  bool fresh;             ///< no key yet: O has not been written, m and l are those of no key
+  const float* guess;     ///< what m may be: that of the keys before, in this partition or the last
+};
+
+/// Whether m may be `m`, an m of keys before, where `top` is the largest logit. It may lie any way
+/// above it: it is not above the row's largest, which is all that kLowestExponent asks.
+template <class Arch>
+HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top) {
+  return !Ops<Arch>::any(Ops<Arch>::floor(top) - m > splat<Arch>(kLag));
+}
+
+/// The largest sum of a partition's weights if each of them is as large as kLag lets it be: a sum
+/// that is not above it proves the same of |O|, whichever of the weights are large.
+inline constexpr float kLargestSum = kPartitionKeys * 512.0F;
+static_assert(kLag == 8.0F, "512 is 2^(kLag + 1)");
+
+/// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
+/// has done may be thrown away.
+template <class Arch, int Count>
+class GuessedWeights {
+ public:
+  HEED_INLINE explicit GuessedWeights(const Sums& sums) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      m_[v] = load<Arch>(sums.guess + v * kLanes<Arch>);
+      l_[v] = load<Arch>(sums.state.l + v * kLanes<Arch>);
+    }
+  }
+
+  /// The sum of the weights of vector v.
+  HEED_INLINE Vec<Arch>& sum(int v) { return l_[v]; }
+
+  /// Vector v of a key; its weight is added to `sum`.
+  HEED_INLINE void weigh(int v, float* logits, Vec<Arch>& sum) const {
+    const Vec<Arch> t = load<Arch>(logits);
+    const Vec<Arch> p = Weights<Arch, WeightRule::exponential>::weight(t, m_[v]);
+    store<Arch>(logits, p);
+    sum = sum + p;
+  }
+
+  /// False, and nothing is changed, where the guess was wrong: where a row's sum is so large that O
+  /// might overflow, or is less than `least`, or NaN.
+  HEED_INLINE bool commit(const Sums& sums, float least) const {
+    bool right = true;
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      right &= !Ops<Arch>::any(Ops<Arch>::not_less(l_[v], splat<Arch>(kLargestSum)) |
+                               (l_[v] < splat<Arch>(least)));
+    }
+    if (!right) return false;
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      store<Arch>(sums.state.m + v * kLanes<Arch>, m_[v]);
+      store<Arch>(sums.state.l + v * kLanes<Arch>, l_[v]);
+    }
+    return true;
+  }
+
+ private:
+  Vec<Arch> m_[Count], l_[Count];
+};
+
+/// Turns the logits of `keys` keys into weights in place, and brings m, l and O up to date. Returns
+/// whether the guess of m would have been right.
+template <class Arch, WeightRule Rule, int Count>
+__attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, const Sums& sums) {
+  using W = Weights<Arch, Rule>;
+  constexpr int lanes = kLanes<Arch>;
+  constexpr int width = Count * lanes;
+  const State& state = sums.state;
+  Vec<Arch> m[Count], l[Count];
+#pragma GCC unroll 8
+  for (int v = 0; v < Count; ++v) {
+    m[v] = splat<Arch>(-__builtin_inff());
+    l[v] = load<Arch>(state.l + v * lanes);
+  }
+  for (std::ptrdiff_t j = 0; j < keys; ++j) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      m[v] = Ops<Arch>::max(load<Arch>(tile + j * width + v * lanes), m[v]);
+    }
+  }
+  bool right = true;
+#pragma GCC unroll 8
+  for (int v = 0; v < Count; ++v) {
+    right &= may_be_maximum<Arch>(load<Arch>(sums.guess + v * lanes), m[v]);
+    const Vec<Arch> former = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
+    const Mask<Arch> moves = W::moves(top, former);
+    m[v] = Ops<Arch>::select(moves, top, former);
+    if (Ops<Arch>::any(moves)) {
+      const Vec<Arch> factor = W::rescale(former, m[v]);
+      l[v] = l[v] * factor;
+      if (!sums.fresh) {
+        scale_output<Arch>(state.o + v * lanes, sums.stride, sums.dims, factor);
+      }
+      store<Arch>(state.m + v * lanes, m[v]);
+    }
+  }
+  for (std::ptrdiff_t j = 0; j < keys; ++j) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      float* const t = tile + j * width + v * lanes;
+      const Vec<Arch> p = W::weight(load<Arch>(t), m[v]);
+      store<Arch>(t, p);
+      l[v] = l[v] + p;
+    }
+  }
+#pragma GCC unroll 8
+  for (int v = 0; v < Count; ++v) store<Arch>(state.l + v * lanes, l[v]);
+  return right;
+}
+
+/// total += part, the states of two key ranges, the earlier one first; `total` may not be empty
+/// memory, but its rows may have seen nothing.
+template <class Arch, WeightRule Rule>
+__attribute__((noinline)) void fold(State total, State part, std::ptrdiff_t width,
+                                    std::ptrdiff_t dims) {
+  using W = Weights<Arch, Rule>;
+  for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
+    const Vec<Arch> m_total = load<Arch>(total.m + x), m_part = load<Arch>(part.m + x);
+    const Vec<Arch> m = Ops<Arch>::max(m_total, m_part);
+    const Vec<Arch> f_total = W::rescale(m_total, m), f_part = W::rescale(m_part, m);
+    const auto add = [&](float* a, const float* b) {
+      store<Arch>(a, load<Arch>(a) * f_total + load<Arch>(b) * f_part);
+    };
+    store<Arch>(total.m + x, m);
+    add(total.l + x, part.l + x);
+    for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, part.o + d * width + x);
+  }
+}
+
+}  // namespace
+}  // namespace heed::kernels

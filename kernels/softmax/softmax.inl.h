@@ -1,0 +1,171 @@
+// Softmax and its relatives over the rows of a matrix.
+//
+//   z = factor · x,  w_i = exp(z_i − max z),  softmax_i = w_i / Σ w,  log-softmax_i = z_i − lse,
+//   lse = max z + log Σ w
+//
+// Three passes: the maximum, the weights and their sum, the result. A row stays in cache between
+// them and keeps its weights there; one that is too long for that comes from memory each time, and
+// then computing the weights twice is cheaper than writing them twice (Dukhan & Ablavatski 2020).
+// Memory: x is read and y written once; for long rows x is read three times. A large y is written
+// around the caches, which spares reading it first, and the passes of its rows overlap
+// (softmax_pipeline.inl.h).
+//
+// Error: with z' = z − max z as computed, off by |z'| · 2⁻²³ (two roundings) plus that of factor; w
+// by 2 ULP more; the sum as in lanes.inl.h; the division by 1 ULP.
+#pragma once
+
+#include "kernels/interface.h"
+#include "kernels/softmax/softmax_pipeline.inl.h"
+#include "kernels/softmax/softmax_row.inl.h"
+#include "kernels/softmax/softmax_rules.inl.h"
+#include "kernels/vector/log.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Rows of up to so many floats keep their weights in y: x and y are then 512 KiB, half of a usual
+/// L2 cache.
+inline constexpr std::int64_t kCachedRow = std::int64_t{1} << 16;
+
+// What is computed from a row's logits and the sum of its weights. A sum of 0 means that all
+// entries are masked (or that there are none); otherwise the sum is 1 or more, or NaN.
+
+struct SoftmaxOutput {
+  static constexpr bool kWritesRows = true;
+  static constexpr bool kFromWeights = true;
+  template <class Rule, class V>
+  static HEED_INLINE V unnormalised(const Rule&, V, V weight) {
+    return weight;
+  }
+  static HEED_INLINE float normaliser(double sum) {
+    return sum == 0.0 ? 0.0F : static_cast<float>(1.0 / sum);
+  }
+  template <class V>
+  static HEED_INLINE V normalised(V weight, V share) {
+    return weight * share;
+  }
+};
+
+struct LogSoftmaxOutput {
+  static constexpr bool kWritesRows = true;
+  static constexpr bool kFromWeights = false;
+  template <class Rule, class V>
+  static HEED_INLINE V unnormalised(const Rule& rule, V logit, V) {
+    return rule.log_weight(logit);
+  }
+  static HEED_INLINE float normaliser(double sum) { return static_cast<float>(log_of_sum(sum)); }
+  template <class V>
+  static HEED_INLINE V normalised(V log_weight, V log_sum) {
+    return log_weight - log_sum;
+  }
+};
+
+struct LogSumExpOutput {
+  static constexpr bool kWritesRows = false;
+  static constexpr bool kFromWeights = false;
+  template <class Rule>
+  static HEED_INLINE float of(const Rule& rule, double sum) {
+    const double lse = sum == 0.0 ? -__builtin_inf() : rule.reference() + log_of_sum(sum);
+    return Rule::kHasLse || sum == 0.0 ? static_cast<float>(lse) : __builtin_nanf("");
+  }
+};
+
+template <class Output, class Rule, class Row>
+HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
+  rule.relate_to(reference_of(row.largest(rule)));
+  const double sum = row.template sum_weights<Output>(rule);
+  if constexpr (Output::kWritesRows) {
+    row.template write<Output>(rule, Output::normaliser(sum));
+  } else {
+    *y = Output::of(rule, sum);
+  }
+}
+
+template <class Output, class Rule, int Count>
+HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
+  constexpr std::int64_t lanes = kLanes<typename Rule::Arch>;
+  if constexpr (Count > 1) {
+    if (rows.length <= (Count - 1) * lanes) {
+      return write_short_rows<Output, Rule, Count - 1>(rows, rule);
+    }
+  }
+  const Part<typename Rule::Arch> last(rows.length - (Count - 1) * lanes);
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    float* const y = rows.y + r * rows.y_stride;
+    RowInRegisters<Rule, Count> row(rule, rows.x + r * rows.x_stride, y, last);
+    write_row<Output>(rule, row, y);
+  }
+}
+
+template <class Output, class Rule>
+HEED_INLINE void write_long_rows(const SoftmaxRows& rows, const Rule& rule) {
+  const bool keep = rows.length <= kCachedRow;
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    float* const y = rows.y + r * rows.y_stride;
+    const bool last = r + 1 == rows.rows;
+    RowInMemory<Rule> row({rows.x + r * rows.x_stride, y, rows.length, keep,
+                           last ? 0 : rows.x_stride, last ? 0 : rows.y_stride});
+    write_row<Output>(rule, row, y);
+  }
+}
+
+/// Rows that the scratch of the pipeline is too short for get there by computing weights twice.
+/// Where a vector is a whole line that takes less time than keeping them in y, whose lines are then
+/// read before they are written; with shorter vectors it takes more. Without weights, or where they
+/// cannot be kept anyway, it costs nothing.
+template <class Output, class Arch>
+HEED_INLINE bool pipeline_pays(std::int64_t length) {
+  constexpr bool twice = !Output::kFromWeights || kLanes<Arch> * sizeof(float) == kAlignment;
+  return twice || length <= kScratchRow || length > kCachedRow;
+}
+
+template <class Output, class Rule>
+void write_rows(const SoftmaxRows& rows, Rule rule) {
+  if constexpr (Rule::kFast) {
+    if (rows.length > 0 && rows.length <= kShortRow * kLanes<typename Rule::Arch>) {
+      return write_short_rows<Output, Rule, kShortRow>(rows, rule);
+    }
+  }
+  if constexpr (Rule::kFast && Output::kWritesRows) {
+    if (rows.around_cache && pipeline_pays<Output, typename Rule::Arch>(rows.length))
+      return write_rows_around_cache<Output>(rows, rule);
+  }
+  write_long_rows<Output>(rows, rule);
+}
+
+template <class Output, class Arch>
+void write_rows_by_rule(const SoftmaxRows& rows) {
+  const bool negated = rows.factor < 0.0F;
+  if (rows.rule == SoftmaxRule::uniform || rows.factor == 0.0F) {
+    write_rows<Output>(rows, UniformRule<Arch>());
+  } else if (rows.rule == SoftmaxRule::argmax) {
+    if (negated) return write_rows<Output>(rows, ArgmaxRule<Arch, true>());
+    write_rows<Output>(rows, ArgmaxRule<Arch, false>());
+  } else {
+    if (negated) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::negative>(rows.factor));
+    }
+    if (rows.factor == 1.0F) {
+      return write_rows<Output>(rows, ExponentialRule<Arch, Factor::one>(rows.factor));
+    }
+    write_rows<Output>(rows, ExponentialRule<Arch, Factor::positive>(rows.factor));
+  }
+}
+
+template <class Arch>
+void softmax_rows(const SoftmaxRows& rows) {
+  write_rows_by_rule<SoftmaxOutput, Arch>(rows);
+}
+
+template <class Arch>
+void log_softmax_rows(const SoftmaxRows& rows) {
+  write_rows_by_rule<LogSoftmaxOutput, Arch>(rows);
+}
+
+template <class Arch>
+void log_sum_exp_rows(const SoftmaxRows& rows) {
+  write_rows_by_rule<LogSumExpOutput, Arch>(rows);
+}
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,122 @@
+// A row of a matrix on its way through softmax: where it lies between the passes over it.
+#pragma once
+
+#include "kernels/softmax/softmax_rules.inl.h"
+#include "kernels/vector/lanes.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Vectors of a row that stays in registers, where its logits and weights take 8 of 16.
+inline constexpr int kShortRow = 4;
+
+struct MemoryRow {
+  const float* x;
+  float* y;
+  std::int64_t length;
+  bool keep;                      ///< keep the weights in y between the passes
+  std::ptrdiff_t next_x, next_y;  ///< distance of the next row, 0 for the last
+};
+
+/// A row that is read again for each pass. While one row is computed the next one is fetched into
+/// L2: the hardware prefetchers follow a row, but rest while it is computed and start anew at each.
+template <class Rule>
+class RowInMemory {
+ public:
+  using Arch = typename Rule::Arch;
+  using V = Vec<Arch>;
+
+  HEED_INLINE explicit RowInMemory(const MemoryRow& row) : row_(row) {}
+
+  HEED_INLINE float largest(const Rule& rule) { return largest_logit(rule, row_.x, row_.length); }
+
+  template <class Output>
+  HEED_INLINE double sum_weights(const Rule& rule) {
+    return Output::kFromWeights && row_.keep ? sum_weights<true>(rule) : sum_weights<false>(rule);
+  }
+
+  template <class Output>
+  HEED_INLINE void write(const Rule& rule, float normaliser) {
+    const V n = splat<Arch>(normaliser);
+    if (Output::kFromWeights && row_.keep) {
+      write(
+          row_.y, [&](V w) __attribute__((always_inline)) { return Output::normalised(w, n); });
+    } else {
+      write(
+          row_.x, [&](V x) __attribute__((always_inline)) {
+            const V logit = rule.logit(x);
+            return Output::normalised(Output::unnormalised(rule, logit, rule.weight(logit)), n);
+          });
+    }
+  }
+
+ private:
+  template <bool Keep>
+  HEED_INLINE double sum_weights(const Rule& rule) {
+    return sum_over_row<Arch>(
+        row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
+          fetch<Access::read>(row_.x + row_.next_x + i);
+          const V w = rule.weight(rule.logit(access.load(row_.x + i, kMasked)));
+          if constexpr (Keep) access.store(row_.y + i, w);
+          return w;
+        });
+  }
+
+  template <class Map>
+  HEED_INLINE void write(const float* from, Map map) {
+    for_each_vector<Arch, kAccumulators>(
+        row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
+          fetch<Access::write>(row_.y + row_.next_y + i);
+          access.store(row_.y + i, map(access.load(from + i, 0.0F)));
+        });
+  }
+
+  MemoryRow row_;
+};
+
+/// A row of Count vectors, the last perhaps incomplete, which stays in registers.
+template <class Rule, int Count>
+class RowInRegisters {
+ public:
+  using Arch = typename Rule::Arch;
+  using V = Vec<Arch>;
+
+  HEED_INLINE RowInRegisters(const Rule& rule, const float* x, float* y, Part<Arch> last)
+      : y_(y), last_(last) {
+    for_each([&](auto access, int u) __attribute__((always_inline)) {
+      logit_[u] = rule.logit(access.load(x + u * kLanes<Arch>, kMasked));
+    });
+  }
+
+  HEED_INLINE float largest(const Rule&) { return reduce<Larger, Arch>(logit_); }
+
+  template <class Output>
+  HEED_INLINE double sum_weights(const Rule& rule) {
+    for_each([&](auto, int u)
+                 __attribute__((always_inline)) { weight_[u] = rule.weight(logit_[u]); });
+    return static_cast<double>(reduce<Sum, Arch>(weight_));
+  }
+
+  template <class Output>
+  HEED_INLINE void write(const Rule& rule, float normaliser) {
+    for_each([&](auto access, int u) __attribute__((always_inline)) {
+      const V y = Output::unnormalised(rule, logit_[u], weight_[u]);
+      access.store(y_ + u * kLanes<Arch>, Output::normalised(y, splat<Arch>(normaliser)));
+    });
+  }
+
+ private:
+  template <class Body>
+  HEED_INLINE void for_each(Body body) {
+#pragma GCC unroll 4
+    for (int u = 0; u + 1 < Count; ++u) body(Whole<Arch>(), u);
+    body(last_, Count - 1);
+  }
+
+  float* y_;
+  Part<Arch> last_;
+  V logit_[Count], weight_[Count];
+};
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,147 @@
+// How the weights of a row follow from its entries, up to the factor that makes their sum 1:
+//
+//   exponential   w = exp(factor · (x − top))
+//   argmax        w = (x == top)                 the limit of T → 0
+//   uniform       w = 1                          the limit of T → ∞
+//
+// Entries of −∞ are masked: w = 0. NaN gives NaN. A rule says what a logit is (for a negative
+// factor −x), is related to the largest logit of a row, top, and then gives w and log w of logits.
+#pragma once
+
+#include "kernels/vector/exp.inl.h"
+#include "kernels/vector/lanes.inl.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+inline constexpr float kMasked = -__builtin_inff();
+
+/// Where every entry is masked or NaN differences are taken from 0, so that none is −∞ − −∞.
+HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
+
+/// A negative factor is a positive one for −x, but entries of −∞ stay masked.
+template <class A, bool Negated>
+struct SignedLogits {
+  using Arch = A;
+  using V = Vec<Arch>;
+
+  static HEED_INLINE V logit(V x) {
+    if constexpr (!Negated) return x;
+    const V masked = splat<Arch>(kMasked);
+    return Ops<Arch>::select(x == masked, masked, splat<Arch>(0.0F) - x);
+  }
+};
+
+enum class Factor { negative, one, positive };
+
+/// A factor of 1 is a positive one that takes fewer operations; the bits are the same.
+template <class A, Factor F>
+class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
+ public:
+  using V = Vec<A>;
+  static constexpr bool kHasLse = true;
+  static constexpr bool kFast = true;
+
+  HEED_INLINE explicit ExponentialRule(float factor)
+      : magnitude_(F == Factor::negative ? -factor : factor),
+        half_(magnitude_ < 1.0F ? 0.5F : 1.0F) {}
+
+  HEED_INLINE void relate_to(float top) { top_ = top; }
+  /// x − top can overflow where factor · (x − top) does not, if factor is below 1: then both are
+  /// halved first and the factor doubled. Halving is exact, or off by 2⁻¹⁵⁰.
+  HEED_INLINE V log_weight(V logit) const {
+    if constexpr (F == Factor::one) return logit - splat<A>(top_);
+    return Ops<A>::fma(logit, splat<A>(half_), splat<A>(-half_ * top_)) *
+           splat<A>(magnitude_ / half_);
+  }
+  HEED_INLINE V weight(V logit) const { return exp_nonpositive<A>(log_weight(logit)); }
+  /// The part of the log-sum-exp that the weights leave out.
+  HEED_INLINE double reference() const {
+    return static_cast<double>(magnitude_) * static_cast<double>(top_);
+  }
+
+ private:
+  float magnitude_, half_;
+  float top_ = 0;
+};
+
+template <class A, bool Negated>
+class ArgmaxRule : public SignedLogits<A, Negated> {
+ public:
+  using V = Vec<A>;
+  static constexpr bool kHasLse = false;
+  static constexpr bool kFast = false;
+
+  HEED_INLINE void relate_to(float top) { top_ = top; }
+  HEED_INLINE V log_weight(V logit) const {
+    return choose(logit, splat<A>(0.0F), splat<A>(kMasked));
+  }
+  HEED_INLINE V weight(V logit) const { return choose(logit, splat<A>(1.0F), splat<A>(0.0F)); }
+  HEED_INLINE double reference() const { return 0.0; }
+
+ private:
+  HEED_INLINE V choose(V logit, V largest, V other) const {
+    const V top = splat<A>(top_);
+    return Ops<A>::select(logit < top, other, Ops<A>::select(logit == top, largest, logit));
+  }
+
+  float top_ = 0;
+};
+
+/// 0 · ∞ is NaN, as the formula has it.
+template <class A>
+class UniformRule {
+ public:
+  using Arch = A;
+  using V = Vec<Arch>;
+  static constexpr bool kHasLse = true;
+  static constexpr bool kFast = false;
+
+  HEED_INLINE V logit(V x) const { return x; }
+  HEED_INLINE void relate_to(float) {}
+  /// NaN comes from the sum of the weights.
+  HEED_INLINE V log_weight(V x) const {
+    const V masked = splat<Arch>(kMasked);
+    return Ops<Arch>::select(x == masked, masked, splat<Arch>(0.0F));
+  }
+  HEED_INLINE V weight(V x) const {
+    return Ops<Arch>::select(x == splat<Arch>(kMasked), splat<Arch>(0.0F),
+                             Ops<Arch>::fma(x, splat<Arch>(0.0F), splat<Arch>(1.0F)));
+  }
+  HEED_INLINE double reference() const { return 0.0; }
+};
+
+/// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN does
+/// not count.
+template <class Rule>
+class LargestLogit {
+ public:
+  using Arch = typename Rule::Arch;
+
+  HEED_INLINE LargestLogit() {
+#pragma GCC unroll 4
+    for (int u = 0; u < kAccumulators; ++u) part_[u] = splat<Arch>(kMasked);
+  }
+  HEED_INLINE void add(const Rule& rule, Vec<Arch> x, int u) {
+    part_[u] = Ops<Arch>::max(rule.logit(x), part_[u]);
+  }
+  HEED_INLINE float value() const { return reduce<Larger, Arch>(part_); }
+
+ private:
+  Vec<Arch> part_[kAccumulators];
+};
+
+template <class Rule>
+HEED_INLINE float largest_logit(const Rule& rule, const float* x, std::int64_t length) {
+  using Arch = typename Rule::Arch;
+  LargestLogit<Rule> largest;
+  for_each_vector<Arch, kAccumulators>(
+      length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
+        largest.add(rule, access.load(x + i, kMasked), u);
+      });
+  return largest.value();
+}
+
+}  // namespace
+}  // namespace heed::kernels

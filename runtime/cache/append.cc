@@ -1,0 +1,90 @@
+#include <cstdint>
+
+#include "heed/kv_cache.h"
+#include "runtime/base/message.h"
+#include "runtime/base/paged_layout.h"
+#include "runtime/cache/token_vectors.h"
+#include "runtime/cpu/dispatch.h"
+#include "runtime/threads/spread.h"
+
+namespace heed {
+namespace {
+
+using detail::guarded;
+using detail::invalid;
+using kernels::TokenVectors;
+
+Status check_slots(const PagedLayout& layout, std::span<const std::int64_t> slots) {
+  const std::int64_t end = layout.pages * layout.page_tokens;
+  for (std::size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i] < end) continue;
+    return invalid("slots[", i, "] (", slots[i], ") must be below ", end, ": there are ",
+                   layout.pages, " pages of ", layout.page_tokens, " tokens");
+  }
+  return {};
+}
+
+/// The keys or the values, and their places.
+struct Side {
+  detail::TokenTensor tokens;
+  const char* pool_name;
+  float* pool;
+  const PageStrides& strides;
+};
+
+Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, const Side& side,
+                TokenVectors& v) {
+  HEED_RETURN_IF_ERROR(detail::check_input(side.tokens, v.x_stride));
+  if (!slots.empty() && side.pool == nullptr) return invalid(side.pool_name, " must not be null");
+  v.x = side.tokens.data;
+  v.y = side.pool;
+  v.y_stride = {side.strides.token, side.strides.head};
+  v.y_page_stride = side.strides.page;
+  v.page_tokens = layout.page_tokens;
+  v.slots = slots.data();
+  v.tokens = side.tokens.tokens;
+  v.heads = static_cast<std::int32_t>(side.tokens.heads);
+  v.dims = static_cast<std::int32_t>(side.tokens.dims);
+  return {};
+}
+
+Status describe(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
+                TokenVectors& k, TokenVectors& v) {
+  HEED_RETURN_IF_ERROR(detail::check_paged_layout(layout));
+  HEED_RETURN_IF_ERROR(check_slots(layout, t.slots));
+  const auto tokens = static_cast<std::int64_t>(t.slots.size());
+  const Side keys{{"k", t.k, t.k_layout, tokens, layout.kv_heads, layout.head_dim},
+                  "pages.k",
+                  pages.k,
+                  layout.k};
+  const Side values{{"v", t.v, t.v_layout, tokens, layout.kv_heads, layout.value_head_dim},
+                    "pages.v",
+                    pages.v,
+                    layout.v};
+  HEED_RETURN_IF_ERROR(describe(layout, t.slots, keys, k));
+  HEED_RETURN_IF_ERROR(describe(layout, t.slots, values, v));
+  if (t.rotary != nullptr) return detail::set_rotation(*t.rotary, t.positions, k);
+  if (t.positions.empty()) return {};
+  return invalid("positions has ", t.positions.size(), " entries; without rotary it must be empty");
+}
+
+}  // namespace
+
+Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& tokens,
+              const RunOptions& options) noexcept {
+  return guarded([&]() -> Status {
+    TokenVectors k, v;
+    int workers = 1;
+    const kernels::KernelTable* table = nullptr;
+    HEED_RETURN_IF_ERROR(describe(layout, pages, tokens, k, v));
+    HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
+    HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
+    return detail::spread(k.tokens, layout.kv_heads * (layout.head_dim + layout.value_head_dim),
+                          workers, options.executor, [&](std::int64_t first, std::int64_t count) {
+                            table->place_tokens(detail::part_of(k, first, count));
+                            table->place_tokens(detail::part_of(v, first, count));
+                          });
+  });
+}
+
+}  // namespace heed

@@ -1,0 +1,251 @@
+#include <algorithm>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include "heed/kv_cache.h"
+#include "runtime/base/message.h"
+
+namespace heed {
+namespace {
+
+using detail::guarded;
+using detail::invalid;
+
+template <class... Parts>
+Status exhausted(const Parts&... parts) {
+  return detail::failure(StatusCode::exhausted, parts...);
+}
+
+/// count − 1 … 0: taken from the end, they come in ascending order.
+std::vector<std::int32_t> descending(std::int64_t count) {
+  std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
+  std::iota(numbers.rbegin(), numbers.rend(), 0);
+  return numbers;
+}
+
+Status check_budget(const PageBudget& budget) {
+  HEED_RETURN_IF_ERROR(detail::check_range("pages", budget.pages, 1, detail::kMaxCount));
+  HEED_RETURN_IF_ERROR(
+      detail::check_range("page_tokens", budget.page_tokens, 1, detail::kMaxCount));
+  HEED_RETURN_IF_ERROR(detail::check_range("sequences", budget.sequences, 1, detail::kMaxCount));
+  if (budget.sequence_tokens >= 0) return {};
+  return invalid("sequence_tokens (", budget.sequence_tokens, ") must be 0 or more");
+}
+
+}  // namespace
+
+Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequences) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_budget(budget));
+    PagedSequences made;
+    made.page_tokens_ = budget.page_tokens;
+    const std::int64_t most = budget.pages * budget.page_tokens;
+    made.sequence_tokens_ =
+        budget.sequence_tokens == 0 ? most : std::min(budget.sequence_tokens, most);
+    made.row_pages_ = made.pages_for(made.sequence_tokens_);
+    made.tokens_.assign(static_cast<std::size_t>(budget.sequences), -1);
+    made.owners_.assign(static_cast<std::size_t>(budget.pages), 0);
+    made.free_ids_ = descending(budget.sequences);
+    made.free_pages_ = descending(budget.pages);
+    // Not initialised: what no sequence has used yet takes up no physical memory.
+    made.tables_ = std::make_unique_for_overwrite<std::int32_t[]>(
+        static_cast<std::size_t>(budget.sequences * made.row_pages_));
+    sequences = std::move(made);
+    return {};
+  });
+}
+
+Status PagedSequences::add(std::int32_t& id) noexcept {
+  return guarded([&]() -> Status {
+    if (free_ids_.empty()) return exhausted("all ", tokens_.size(), " sequences are in use");
+    id = free_ids_.back();
+    free_ids_.pop_back();
+    tokens_[static_cast<std::size_t>(id)] = 0;
+    return {};
+  });
+}
+
+Status PagedSequences::extend(std::int32_t id, std::span<std::int64_t> slots,
+                              PageCopy& copy) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_id(id));
+    std::int64_t& length = tokens_[static_cast<std::size_t>(id)];
+    const auto more = static_cast<std::int64_t>(slots.size());
+    if (more > sequence_tokens_ - length) {
+      return exhausted("sequence ", id, " of ", length, " tokens has no room for ", more,
+                       " more: a sequence may have ", sequence_tokens_);
+    }
+    std::int32_t* const row = this->row(id);
+    const std::int64_t held = pages_for(length), wanted = pages_for(length + more);
+    const std::int64_t filled = length % page_tokens_;
+    const bool shared = more > 0 && filled > 0 && owners_[row[held - 1]] > 1;
+    const std::int64_t needed = wanted - held + (shared ? 1 : 0);
+    if (needed > free_pages()) {
+      return exhausted("sequence ", id, " needs ", needed, " more pages for ", more,
+                       " more tokens; free pages: ", free_pages(), " of ", owners_.size());
+    }
+    copy = {};
+    if (shared) {
+      copy = {row[held - 1], take_page(), static_cast<std::int32_t>(filled)};
+      release_page(copy.from);
+      row[held - 1] = copy.to;
+    }
+    std::generate(row + held, row + wanted, [this] { return take_page(); });
+    for (std::int64_t& slot : slots) {
+      slot = row[length / page_tokens_] * page_tokens_ + length % page_tokens_;
+      ++length;
+    }
+    return {};
+  });
+}
+
+Status PagedSequences::fork(std::int32_t id, std::int64_t tokens, std::int32_t& child) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_prefix(id, tokens));
+    HEED_RETURN_IF_ERROR(add(child));
+    const std::int32_t* const from = row(id);
+    std::int32_t* const to = row(child);
+    for (std::int64_t i = 0; i < pages_for(tokens); ++i) {
+      to[i] = from[i];
+      ++owners_[to[i]];
+    }
+    tokens_[static_cast<std::size_t>(child)] = tokens;
+    return {};
+  });
+}
+
+Status PagedSequences::truncate(std::int32_t id, std::int64_t tokens) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_prefix(id, tokens));
+    std::int64_t& length = tokens_[static_cast<std::size_t>(id)];
+    const std::int32_t* const row = this->row(id);
+    for (std::int64_t i = pages_for(length); i > pages_for(tokens); --i) release_page(row[i - 1]);
+    length = tokens;
+    return {};
+  });
+}
+
+Status PagedSequences::remove(std::int32_t id) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(truncate(id, 0));
+    tokens_[static_cast<std::size_t>(id)] = -1;
+    free_ids_.push_back(id);  // has room: its elements never exceed those it was created with
+    return {};
+  });
+}
+
+std::int64_t PagedSequences::tokens(std::int32_t id) const noexcept {
+  const bool exists = id >= 0 && static_cast<std::size_t>(id) < tokens_.size();
+  return exists ? tokens_[static_cast<std::size_t>(id)] : -1;
+}
+
+std::span<const std::int32_t> PagedSequences::pages(std::int32_t id) const noexcept {
+  if (tokens(id) < 0) return {};
+  return {row(id), static_cast<std::size_t>(pages_for(tokens(id)))};
+}
+
+Status PagedSequences::block_table(std::span<const std::int32_t> ids, std::int64_t stride,
+                                   std::span<std::int32_t> table) const noexcept {
+  return guarded([&]() -> Status {
+    const auto room = static_cast<std::int64_t>(table.size());
+    HEED_RETURN_IF_ERROR(check_ids(ids));
+    for (const std::int32_t id : ids) {
+      const auto used = static_cast<std::int64_t>(pages(id).size());
+      if (stride < used) {
+        return invalid("stride (", stride, ") must be at least the ", used, " pages of sequence ",
+                       id);
+      }
+    }
+    if (!ids.empty() && stride > room / static_cast<std::int64_t>(ids.size())) {
+      return invalid("table has ", room, " elements; it must have ", ids.size(), " rows of ",
+                     stride);
+    }
+    auto to = table.begin();
+    for (const std::int32_t id : ids) {
+      std::ranges::copy(pages(id), to);
+      to += stride;
+    }
+    return {};
+  });
+}
+
+Status PagedSequences::page_lists(std::span<const std::int32_t> ids, std::span<std::int32_t> indptr,
+                                  std::span<std::int32_t> indices) const noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_ids(ids));
+    if (indptr.size() != ids.size() + 1) {
+      return invalid("indptr has ", indptr.size(), " elements; it must have ", ids.size() + 1,
+                     ", one more than there are ids");
+    }
+    std::size_t count = 0;
+    for (const std::int32_t id : ids) count += pages(id).size();
+    if (count > indices.size() || count > static_cast<std::size_t>(detail::kMaxCount)) {
+      return invalid("indices has ", indices.size(), " elements for ", count, " pages");
+    }
+    indptr[0] = 0;
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::span<const std::int32_t> list = pages(ids[i]);
+      std::ranges::copy(list, indices.begin() + indptr[i]);
+      indptr[i + 1] = indptr[i] + static_cast<std::int32_t>(list.size());
+    }
+    return {};
+  });
+}
+
+Status PagedSequences::shared_prefixes(std::span<const std::int32_t> ids,
+                                       std::span<std::int32_t> prefixes) const noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_ids(ids));
+    if (prefixes.size() != ids.size()) {
+      return invalid("prefixes has ", prefixes.size(), " elements; it must have one for each of ",
+                     ids.size(), " ids");
+    }
+    for (std::size_t i = 0; i < ids.size(); ++i) {
+      const std::int64_t tokens = i == 0 ? 0 : shared_tokens(ids[i - 1], ids[i]);
+      prefixes[i] = static_cast<std::int32_t>(std::min(tokens, detail::kMaxCount));
+    }
+    return {};
+  });
+}
+
+Status PagedSequences::check_id(std::int32_t id) const {
+  return tokens(id) >= 0 ? Status() : invalid("sequence ", id, " is not in use");
+}
+
+Status PagedSequences::check_ids(std::span<const std::int32_t> ids) const {
+  for (const std::int32_t id : ids) HEED_RETURN_IF_ERROR(check_id(id));
+  return {};
+}
+
+Status PagedSequences::check_prefix(std::int32_t id, std::int64_t prefix) const {
+  HEED_RETURN_IF_ERROR(check_id(id));
+  if (prefix >= 0 && prefix <= tokens(id)) return {};
+  return invalid("tokens (", prefix, ") must be from 0 to the ", tokens(id), " of sequence ", id);
+}
+
+std::int64_t PagedSequences::pages_for(std::int64_t tokens) const {
+  return (tokens + page_tokens_ - 1) / page_tokens_;
+}
+
+/// The first tokens that two sequences have in the same pages.
+std::int64_t PagedSequences::shared_tokens(std::int32_t a, std::int32_t b) const {
+  const std::span<const std::int32_t> of_a = pages(a), of_b = pages(b);
+  const std::int64_t same = std::ranges::mismatch(of_a, of_b).in1 - of_a.begin();
+  return std::min({same * page_tokens_, tokens(a), tokens(b)});
+}
+
+std::int32_t* PagedSequences::row(std::int32_t id) const { return &tables_[id * row_pages_]; }
+
+std::int32_t PagedSequences::take_page() {
+  const std::int32_t page = free_pages_.back();
+  free_pages_.pop_back();
+  owners_[page] = 1;
+  return page;
+}
+
+void PagedSequences::release_page(std::int32_t page) {
+  if (--owners_[page] == 0) free_pages_.push_back(page);
+}
+
+}  // namespace heed

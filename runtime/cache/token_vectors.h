@@ -1,0 +1,36 @@
+// What rotate and append share: the vectors of a list of tokens, checked and described for kernels.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+
+#include "heed/rotary.h"
+#include "kernels/interface.h"
+
+namespace heed::detail {
+
+/// A tensor [token, head, dims] by the caller's name for it.
+struct TokenTensor {
+  const char* name;
+  const float* data;
+  const std::optional<Layout>& layout;  ///< default: contiguous
+  std::int64_t tokens, heads, dims;
+};
+
+/// Checks a tensor that is read, and completes its strides.
+Status check_input(const TokenTensor& tensor, kernels::Strides& strides);
+
+/// The same for one that is written, in which no element may be another.
+Status check_output(const TokenTensor& tensor, kernels::Strides& strides);
+
+/// Checks the rotation of `vectors`, whose tokens, dims and slots are set, and fills it in. A token
+/// that is skipped may have any position.
+Status set_rotation(const Rotary& rotary, std::span<const std::int64_t> positions,
+                    kernels::TokenVectors& vectors);
+
+/// The tokens first … first + count − 1.
+kernels::TokenVectors part_of(kernels::TokenVectors vectors, std::int64_t first,
+                              std::int64_t count);
+
+}  // namespace heed::detail

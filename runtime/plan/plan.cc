@@ -1,0 +1,196 @@
+// Planning: from a description to a schedule, and a workspace for it.
+#include <algorithm>
+#include <cstdint>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "heed/attention.h"
+#include "heed/cpu.h"
+#include "runtime/base/float_environment.h"
+#include "runtime/base/message.h"
+#include "runtime/cpu/dispatch.h"
+#include "runtime/plan/plan_data.h"
+#include "runtime/plan/validate.h"
+
+namespace heed::detail {
+namespace {
+
+/// One multiple of kAlignment after the other.
+std::size_t aligned(std::size_t bytes) {
+  return (bytes + kernels::kAlignment - 1) / kernels::kAlignment * kernels::kAlignment;
+}
+
+std::int64_t clamp_side(std::int64_t keys) {
+  return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
+}
+
+class Planner {
+ public:
+  Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
+      : d_(description), plan_(plan) {
+    plan_.kernels = &table;
+    plan_.config = d_.config;
+    plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
+    plan_.pages = d_.pages;
+    plan_.shard = d_.shard.has_value();
+    plan_.workers = d_.workers;
+  }
+
+  void build() {
+    fill_shape();
+    place_sequences();
+    find_shared_partitions();
+    shape_states();
+    choose_sizes();
+    schedule();
+    lay_out_workspace();
+  }
+
+ private:
+  void fill_shape() {
+    const AttentionConfig& c = d_.config;
+    kernels::AttentionShape& shape = plan_.shape;
+    shape.head_dim = static_cast<std::int32_t>(c.head_dim);
+    shape.value_head_dim = static_cast<std::int32_t>(c.value_head_dim);
+    shape.group = static_cast<std::int32_t>(c.query_heads / c.kv_heads);
+    shape.rule =
+        c.temperature == 0 ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
+    shape.query_factor = d_.query_factor;
+    shape.window_left = clamp_side(c.window_left);
+    shape.window_right = c.causal ? 0 : clamp_side(c.window_right);
+  }
+
+  void place_sequences() {
+    plan_.sequences.clear();
+    plan_.masks.clear();
+    std::int64_t query_token = 0, key_token = 0;
+    for (std::int64_t b = 0; b < d_.sequences; ++b) {
+      const auto start = [b](const Layout& layout, const Lengths& lengths, std::int64_t token) {
+        return lengths.offsets.empty() ? b * layout.sequence_stride : token * layout.token_stride;
+      };
+      plan_.sequences.push_back({.q = start(d_.q, d_.query, query_token),
+                                 .k = d_.pages ? 0 : start(d_.k, d_.key, key_token),
+                                 .v = d_.pages ? 0 : start(d_.v, d_.key, key_token),
+                                 .out = start(d_.out, d_.query, query_token),
+                                 .lse = start(d_.lse, d_.query, query_token),
+                                 .state = start(state_layout(), d_.query, query_token)});
+      const std::int64_t keys = tokens_of(d_.key, b);
+      const std::int64_t before = d_.shard ? first_key_of(*d_.shard, b) : 0;
+      plan_.masks.push_back(
+          {.queries = tokens_of(d_.query, b),
+           .keys = keys,
+           .group = plan_.shape.group,
+           .window_left = plan_.shape.window_left,
+           .window_right = plan_.shape.window_right,
+           .alignment = d_.config.alignment,
+           .keys_before = before,
+           .keys_after = d_.shard ? whole_length_of(*d_.shard, b) - before - keys : 0});
+      query_token += plan_.masks.back().queries;
+      key_token += plan_.masks.back().keys;
+    }
+  }
+
+  /// Sequences read keys together where their rows follow one another, in q and in states.
+  void find_shared_partitions() {
+    plan_.shared.clear();
+    const std::int64_t heads = d_.config.query_heads;
+    for (std::size_t b = 0; b < d_.shared_prefixes.size(); ++b) {
+      std::int32_t partitions = d_.shared_prefixes[b] / kernels::kPartitionKeys;
+      if (b > 0) {
+        const PlannedSequence &before = plan_.sequences[b - 1], &own = plan_.sequences[b];
+        const std::int64_t tokens = plan_.masks[b - 1].queries;
+        if (own.q - before.q != tokens * d_.q.token_stride ||
+            own.state - before.state != tokens * heads) {
+          partitions = 0;
+        }
+      }
+      plan_.shared.push_back(partitions);
+    }
+  }
+
+  /// Rows of states: one number for each (sequence, token, head).
+  Layout state_layout() const { return Layout::bshd(d_.query.length, d_.config.query_heads, 1); }
+
+  void shape_states() {
+    const Lengths& q = d_.query;
+    const std::int64_t tokens = q.offsets.empty() ? d_.sequences * q.length : q.offsets.back();
+    std::int64_t keys = 0;
+    for (const Visibility& mask : plan_.masks) keys = std::max(keys, mask.keys);
+    plan_.states = {.partitions = (keys + kPartitionKeys - 1) / kPartitionKeys,
+                    .rows = tokens * d_.config.query_heads,
+                    .value_head_dim = d_.config.value_head_dim};
+  }
+
+  void choose_sizes() {
+    const CpuInfo& cpu = cpu_info();
+    plan_.caches = {cpu.l1d_bytes, cpu.l2_bytes};
+    plan_.tiles = choose_tiles(plan_.caches, plan_.row_shape(), d_.tiles);
+    plan_.shape.tile_keys = plan_.tiles.tile_keys;
+  }
+
+  void schedule() {
+    const kernels::KernelTable& table = *plan_.kernels;
+    const Work work{.sequences = plan_.masks,
+                    .shared = plan_.shared,
+                    .kv_heads = d_.config.kv_heads,
+                    .cost = {table.lanes, plan_.shape.head_dim, plan_.shape.value_head_dim},
+                    .block_rows = table.block_vectors * table.lanes,
+                    .item_rows = plan_.tiles.item_rows,
+                    .workers = d_.workers};
+    plan_.scheduler.schedule(work, plan_.schedule);
+    plan_.shape.item_rows = plan_.schedule.item_rows;
+    const auto items = static_cast<std::int64_t>(plan_.schedule.items.size());
+    plan_.shares = plan_.schedule.small
+                       ? 1
+                       : static_cast<int>(std::clamp<std::int64_t>(items, 1, plan_.workers));
+  }
+
+  void lay_out_workspace() {
+    WorkspaceLayout& w = plan_.workspace;
+    w.states = aligned(kRunControlBytes);
+    w.scratch = w.states + aligned(plan_.schedule.state_floats * sizeof(float));
+    w.scratch_stride =
+        aligned(kernels::attention_scratch_floats(plan_.shape, *plan_.kernels) * sizeof(float));
+    w.total = w.scratch + w.scratch_stride * static_cast<std::size_t>(plan_.workers);
+  }
+
+  const Description& d_;
+  PlanData& plan_;
+};
+
+}  // namespace
+}  // namespace heed::detail
+
+namespace heed {
+
+Plan::Plan() noexcept = default;
+Plan::~Plan() = default;
+Plan::Plan(Plan&&) noexcept = default;
+Plan& Plan::operator=(Plan&&) noexcept = default;
+
+std::string_view Plan::isa() const noexcept { return data_ ? data_->kernels->name : ""; }
+int Plan::workers() const noexcept { return data_ ? data_->workers : 0; }
+std::size_t Plan::workspace_bytes() const noexcept { return data_ ? data_->workspace.total : 0; }
+std::int64_t Plan::visible_scores() const noexcept {
+  return data_ ? data_->schedule.visible_scores : 0;
+}
+
+Status plan_attention(const AttentionConfig& config, const Batch& batch, const PlanOptions& options,
+                      Plan& plan) noexcept {
+  const detail::FloatEnvironment environment;  // the scale is part of the result
+  return detail::guarded([&]() -> Status {
+    detail::Description description;
+    Status status = detail::complete_description(config, batch, options, description);
+    if (!status.ok()) return status;
+    const kernels::KernelTable* table = nullptr;
+    status = detail::select_kernels(options.isa, table);
+    if (!status.ok()) return status;
+    if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<detail::PlanData>();
+    detail::Planner(description, *table, *plan.spare_).build();
+    std::swap(plan.data_, plan.spare_);
+    return {};
+  });
+}
+
+}  // namespace heed

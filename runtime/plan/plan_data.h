@@ -1,0 +1,58 @@
+// What a Plan holds: the outcome of validating, cutting and ordering.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "heed/attention.h"
+#include "heed/partial_states.h"
+#include "kernels/interface.h"
+#include "runtime/plan/tiles.h"
+#include "runtime/schedule/schedule.h"
+
+namespace heed::detail {
+
+/// Where one sequence's tensors begin, in elements, and its states, in rows.
+struct PlannedSequence {
+  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
+  std::ptrdiff_t state = 0;
+};
+
+/// Bytes of the counters of a run (runtime/run/run_control.h) at the start of every workspace: a
+/// cache line, and a number for each split that a plan may have.
+inline constexpr std::size_t kRunControlBytes = 64 + kMaxSplits * sizeof(std::uint32_t);
+
+/// Offsets in a workspace, in bytes.
+struct WorkspaceLayout {
+  std::size_t states = 0, scratch = 0, scratch_stride = 0, total = 0;
+};
+
+struct PlanData {
+  const kernels::KernelTable* kernels = nullptr;
+  CacheSizes caches;  ///< of this machine
+  TileSizes tiles;
+  kernels::AttentionShape shape;
+  AttentionConfig config;
+  Layout q, k, v, out, lse;
+  std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
+  bool shard = false;                ///< of longer sequences
+  StateShape states;                 ///< of run_partial
+  std::vector<PlannedSequence> sequences;
+  std::vector<Visibility> masks;     ///< one per sequence
+  std::vector<std::int32_t> shared;  ///< as Work has it
+  Schedule schedule;
+  Scheduler scheduler;
+  WorkspaceLayout workspace;
+  int workers = 1;
+  /// Workers that a run starts: no more than there are items, and one where a second could not pay
+  /// for its waking.
+  int shares = 1;
+
+  RowShape row_shape() const {
+    return {kernels->lanes, kernels->block_vectors, shape.head_dim, shape.value_head_dim};
+  }
+};
+
+}  // namespace heed::detail

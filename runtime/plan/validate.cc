@@ -1,0 +1,283 @@
+#include "runtime/plan/validate.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+
+#include "runtime/base/message.h"
+#include "runtime/base/paged_layout.h"
+#include "runtime/base/strides.h"
+#include "runtime/threads/executor.h"
+
+namespace heed::detail {
+namespace {
+
+Status check_config(const AttentionConfig& c) {
+  HEED_RETURN_IF_ERROR(check_range("query_heads", c.query_heads, 1, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("kv_heads", c.kv_heads, 1, kMaxCount));
+  if (c.query_heads % c.kv_heads != 0) {
+    return invalid("kv_heads (", c.kv_heads, ") must divide query_heads (", c.query_heads, ")");
+  }
+  HEED_RETURN_IF_ERROR(check_range("head_dim", c.head_dim, 1, kMaxHeadDim));
+  HEED_RETURN_IF_ERROR(check_range("value_head_dim", c.value_head_dim, 1, kMaxHeadDim));
+  if (c.alignment != Alignment::end && c.alignment != Alignment::start) {
+    return invalid("alignment (", static_cast<int>(c.alignment), ") must be end or start");
+  }
+  if (c.window_left < 0) return invalid("window_left (", c.window_left, ") must be 0 or more");
+  if (c.window_right < 0) return invalid("window_right (", c.window_right, ") must be 0 or more");
+  if (!std::isfinite(*c.scale)) return invalid("scale (", *c.scale, ") must be finite");
+  if (!(c.temperature >= 0)) {
+    return invalid("temperature (", c.temperature, ") must be 0 or more, or infinity");
+  }
+  return {};
+}
+
+Status check_query_factor(const AttentionConfig& c, float& factor) {
+  constexpr double log2_e = 1.44269504088896340736;
+  const double temperature = c.temperature == 0 ? 1.0 : static_cast<double>(c.temperature);
+  factor = static_cast<float>(static_cast<double>(*c.scale) * log2_e / temperature);
+  if (std::isfinite(factor)) return {};
+  return invalid("scale (", *c.scale, ") / temperature (", c.temperature,
+                 ") exceeds the range of float; for the argmax use temperature 0");
+}
+
+Status check_lengths(const char* name, const Lengths& l, std::int64_t sequences) {
+  const auto count = static_cast<std::size_t>(sequences);
+  HEED_RETURN_IF_ERROR(
+      check_range((std::string(name) + ".length").c_str(), l.length, 0, kMaxCount));
+  if (!l.offsets.empty() && !l.lengths.empty()) {
+    return invalid(name, ".lengths and ", name, ".offsets exclude each other: give one of them");
+  }
+  if (!l.lengths.empty()) {
+    if (l.lengths.size() != count) {
+      return invalid(name, ".lengths has ", l.lengths.size(),
+                     " entries; it must have one for each of ", sequences, " sequences");
+    }
+    for (std::size_t b = 0; b < count; ++b) {
+      if (l.lengths[b] < 0 || l.lengths[b] > l.length) {
+        return invalid(name, ".lengths[", b, "] (", l.lengths[b], ") must be from 0 to ", name,
+                       ".length (", l.length, ")");
+      }
+    }
+  }
+  if (!l.offsets.empty()) {
+    if (l.length != 0) {
+      return invalid(name, ".length (", l.length, ") must be 0 where ", name, ".offsets is given");
+    }
+    if (l.offsets.size() != count + 1) {
+      return invalid(name, ".offsets has ", l.offsets.size(), " entries; it must have ", count + 1,
+                     ", one more than sequences");
+    }
+    if (l.offsets[0] != 0) return invalid(name, ".offsets[0] (", l.offsets[0], ") must be 0");
+    for (std::size_t b = 0; b < count; ++b) {
+      if (l.offsets[b + 1] < l.offsets[b]) {
+        return invalid(name, ".offsets[", b + 1, "] (", l.offsets[b + 1],
+                       ") must not be less than the entry before it (", l.offsets[b], ")");
+      }
+    }
+  }
+  return {};
+}
+
+/// An array of a shard, in place of the number for all sequences.
+Status check_shard_array(const char* name, std::span<const std::int32_t> array, std::int64_t number,
+                         const Description& d) {
+  if (array.empty()) return {};
+  if (number != 0) {
+    return invalid("shard.", name, " (", number, ") must be 0 where there is one per sequence");
+  }
+  if (static_cast<std::int64_t>(array.size()) == d.sequences) return {};
+  return invalid("shard has ", array.size(), " values of ", name, "; it must have one for each of ",
+                 d.sequences, " sequences");
+}
+
+/// A sequence's keys, which must be whole partitions of all its keys, the last one perhaps short.
+Status check_shard_keys(std::int64_t b, const Description& d) {
+  const std::int64_t first = first_key_of(*d.shard, b), whole = whole_length_of(*d.shard, b);
+  const std::int64_t keys = tokens_of(d.key, b);
+  HEED_RETURN_IF_ERROR(check_range("shard.first_key", first, 0, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("shard.whole_length", whole, 0, kMaxCount));
+  if (first % kPartitionKeys != 0) {
+    return invalid("shard.first_key (", first, ") of sequence ", b, " must be a multiple of ",
+                   kPartitionKeys);
+  }
+  if (keys == 0) return {};
+  if (first + keys > whole) {
+    return invalid("shard: the keys of sequence ", b, ", ", first, " … ", first + keys - 1,
+                   ", must lie within its whole_length (", whole, ")");
+  }
+  if (first + keys == whole || keys % kPartitionKeys == 0) return {};
+  return invalid("shard: sequence ", b, " has ", keys, " keys; where it does not end its ", whole,
+                 " they must be a multiple of ", kPartitionKeys);
+}
+
+Status check_shard(const Description& d) {
+  static_assert(kPartitionKeys == kernels::kPartitionKeys);
+  const KeyShard& s = *d.shard;
+  HEED_RETURN_IF_ERROR(check_shard_array("first_key", s.first_keys, s.first_key, d));
+  HEED_RETURN_IF_ERROR(check_shard_array("whole_length", s.whole_lengths, s.whole_length, d));
+  for (std::int64_t b = 0; b < d.sequences; ++b) HEED_RETURN_IF_ERROR(check_shard_keys(b, d));
+  return {};
+}
+
+/// Prefixes that lie in pages, which two sequences can have in common.
+Status check_shared_prefixes(const Batch& batch, const Description& d) {
+  const std::span<const std::int32_t> prefixes = d.shared_prefixes;
+  if (prefixes.empty()) return {};
+  if (!batch.pages) return invalid("shared_prefixes need keys and values in pages");
+  if (static_cast<std::int64_t>(prefixes.size()) != d.sequences) {
+    return invalid("shared_prefixes has ", prefixes.size(),
+                   " entries; it must have one for each of ", d.sequences, " sequences");
+  }
+  for (std::int64_t b = 0; b < d.sequences; ++b) {
+    const std::int64_t most = b == 0 ? 0 : std::min(tokens_of(d.key, b - 1), tokens_of(d.key, b));
+    const std::int32_t keys = prefixes[static_cast<std::size_t>(b)];
+    if (keys >= 0 && keys <= most) continue;
+    return invalid("shared_prefixes[", b, "] (", keys, ") must be from 0 to ", most,
+                   b == 0 ? ": there is no sequence before it" : ", the keys of both sequences");
+  }
+  return {};
+}
+
+/// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
+struct Extent {
+  std::int64_t sequences, tokens, heads, dims;
+  bool empty() const { return sequences == 0 || tokens == 0; }
+};
+
+Extent extent_of(const Lengths& l, std::int64_t sequences, std::int64_t heads, std::int64_t dims) {
+  if (!l.offsets.empty()) return {1, l.offsets[static_cast<std::size_t>(sequences)], heads, dims};
+  return {sequences, l.length, heads, dims};
+}
+
+Axes axes_of(const Layout& layout, const Extent& e) {
+  return {{{"sequence_stride", layout.sequence_stride, e.sequences},
+           {"token_stride", layout.token_stride, e.tokens},
+           {"head_stride", layout.head_stride, e.heads}}};
+}
+
+/// Whether a contiguous tensor of this extent fits the address space; the default layouts are
+/// products of its sides.
+Status check_size(const char* name, const Extent& e) {
+  if (e.empty()) return {};
+  std::int64_t size = e.dims;
+  if (__builtin_mul_overflow(size, e.heads, &size) ||
+      __builtin_mul_overflow(size, e.tokens, &size) ||
+      __builtin_mul_overflow(size, e.sequences, &size)) {
+    return invalid(name, " (", e.sequences, " sequences of ", e.tokens, " tokens of ", e.heads,
+                   " heads of ", e.dims, ") reaches beyond the address space");
+  }
+  return {};
+}
+
+Layout contiguous(const Extent& e) {
+  return e.empty() ? Layout() : Layout::bshd(e.tokens, e.heads, e.dims);
+}
+
+/// Pages that fit the heads, and hold as many tokens as a sequence may have.
+Status complete_pages(const Batch& batch, Description& d) {
+  const PagedLayout& p = *batch.pages;
+  const AttentionConfig& c = d.config;
+  if (batch.k || batch.v) return invalid("pages exclude k and v: give one or the other layout");
+  HEED_RETURN_IF_ERROR(check_paged_layout(p));
+  const auto check = [](const char* name, std::int64_t pages, std::int64_t config) -> Status {
+    if (pages == config) return {};
+    return invalid("pages.", name, " (", pages, ") must be that of the attention (", config, ")");
+  };
+  HEED_RETURN_IF_ERROR(check("kv_heads", p.kv_heads, c.kv_heads));
+  HEED_RETURN_IF_ERROR(check("head_dim", p.head_dim, c.head_dim));
+  HEED_RETURN_IF_ERROR(check("value_head_dim", p.value_head_dim, c.value_head_dim));
+  d.pages = p;
+  d.k = {0, p.k.token, p.k.head};
+  d.v = {0, p.v.token, p.v.head};
+  return {};
+}
+
+/// Keys and values in one piece.
+Status complete_keys(const Batch& batch, Description& d) {
+  const AttentionConfig& c = d.config;
+  const Extent k = extent_of(d.key, d.sequences, c.kv_heads, c.head_dim);
+  const Extent v = extent_of(d.key, d.sequences, c.kv_heads, c.value_head_dim);
+  HEED_RETURN_IF_ERROR(check_size("k", k));
+  HEED_RETURN_IF_ERROR(check_size("v", v));
+  d.k = batch.k.value_or(contiguous(k));
+  d.v = batch.v.value_or(contiguous(v));
+  HEED_RETURN_IF_ERROR(check_reach("k", axes_of(d.k, k), k.dims));
+  return check_reach("v", axes_of(d.v, v), v.dims);
+}
+
+Status complete_layouts(const Batch& batch, Description& d) {
+  const AttentionConfig& c = d.config;
+  const Extent q = extent_of(d.query, d.sequences, c.query_heads, c.head_dim);
+  const Extent out = extent_of(d.query, d.sequences, c.query_heads, c.value_head_dim);
+  const Extent lse = extent_of(d.query, d.sequences, c.query_heads, 1);
+  HEED_RETURN_IF_ERROR(check_size("q", q));
+  HEED_RETURN_IF_ERROR(check_size("out", out));
+  HEED_RETURN_IF_ERROR(batch.pages ? complete_pages(batch, d) : complete_keys(batch, d));
+  d.q = batch.q.value_or(contiguous(q));
+  d.out = batch.out.value_or(contiguous(out));
+  d.lse = batch.lse.value_or(lse.empty() ? Layout() : Layout::bhsd(lse.tokens, lse.heads, 1));
+  HEED_RETURN_IF_ERROR(check_reach("q", axes_of(d.q, q), q.dims));
+  HEED_RETURN_IF_ERROR(check_reach("out", axes_of(d.out, out), out.dims));
+  HEED_RETURN_IF_ERROR(check_reach("lse", axes_of(d.lse, lse), lse.dims));
+  HEED_RETURN_IF_ERROR(check_apart("out", axes_of(d.out, out), out.dims));
+  return check_apart("lse", axes_of(d.lse, lse), lse.dims);
+}
+
+Status check_row_counts(const Description& d) {
+  const std::int64_t group = d.config.query_heads / d.config.kv_heads;
+  const bool dense = d.query.lengths.empty() && d.query.offsets.empty();
+  // Row numbers are rounded up to whole items and to whole tokens.
+  const std::int64_t most = kMaxCount - kernels::kMaxItemRows - group;
+  const std::int64_t distinct = dense ? std::min<std::int64_t>(d.sequences, 1) : d.sequences;
+  for (std::int64_t b = 0; b < distinct; ++b) {
+    if (tokens_of(d.query, b) * group > most) {
+      return invalid("sequence ", b, " has ", tokens_of(d.query, b), " queries of ", group,
+                     " heads per KV head: more rows than fit 31 bits");
+    }
+  }
+  return {};
+}
+
+Status check_options(const PlanOptions& options, Description& d) {
+  HEED_RETURN_IF_ERROR(complete_workers(options.workers, d.workers));
+  const int tile = options.tile_keys;
+  const bool power = tile > 0 && (tile & (tile - 1)) == 0;
+  if (tile != 0 && (!power || tile < kMinTileKeys || tile > kernels::kPartitionKeys)) {
+    return invalid("tile_keys (", tile, ") must be 0 or a power of two from ", kMinTileKeys, " to ",
+                   kernels::kPartitionKeys);
+  }
+  HEED_RETURN_IF_ERROR(check_range("item_rows", options.item_rows, 0, kernels::kMaxItemRows));
+  d.tiles = {tile, options.item_rows};
+  return {};
+}
+
+}  // namespace
+
+Status complete_description(const AttentionConfig& config, const Batch& batch,
+                            const PlanOptions& options, Description& d) {
+  d.config = config;
+  if (d.config.value_head_dim == 0) d.config.value_head_dim = config.head_dim;
+  if (!config.scale) {
+    d.config.scale = static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim)));
+  }
+  HEED_RETURN_IF_ERROR(check_range("head_dim", config.head_dim, 1, kMaxHeadDim));
+  HEED_RETURN_IF_ERROR(check_config(d.config));
+  HEED_RETURN_IF_ERROR(check_query_factor(d.config, d.query_factor));
+  HEED_RETURN_IF_ERROR(check_range("sequences", batch.sequences, 0, kMaxCount));
+  d.sequences = batch.sequences;
+  d.query = batch.query;
+  d.key = batch.key;
+  HEED_RETURN_IF_ERROR(check_lengths("query", d.query, d.sequences));
+  HEED_RETURN_IF_ERROR(check_lengths("key", d.key, d.sequences));
+  d.shard = batch.shard;
+  if (d.shard) HEED_RETURN_IF_ERROR(check_shard(d));
+  d.shared_prefixes = batch.shared_prefixes;
+  HEED_RETURN_IF_ERROR(check_shared_prefixes(batch, d));
+  HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
+  HEED_RETURN_IF_ERROR(check_row_counts(d));
+  return check_options(options, d);
+}
+
+}  // namespace heed::detail

@@ -1,0 +1,311 @@
+// Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+#include <limits>
+
+#include "heed/attention.h"
+#include "heed/partial_states.h"
+#include "runtime/base/float_environment.h"
+#include "runtime/base/message.h"
+#include "runtime/plan/plan_data.h"
+#include "runtime/run/page_tables.h"
+#include "runtime/run/run_control.h"
+#include "runtime/run/states.h"
+#include "runtime/threads/executor.h"
+
+namespace heed {
+namespace detail {
+namespace {
+
+/// The states of these partitions, from a row on.
+kernels::States part_of(kernels::States states, const Range& partitions, std::ptrdiff_t row,
+                        std::ptrdiff_t value_head_dim) {
+  const std::ptrdiff_t before = partitions.first * states.rows + row;
+  states.m += before;
+  states.l += before;
+  states.o += before * value_head_dim;
+  states.partitions = static_cast<std::int32_t>(partitions.last - partitions.first);
+  return states;
+}
+
+/// One run of one plan.
+class Run {
+ public:
+  /// Writes states where they are given, else outputs.
+  Run(const PlanData& plan, const AttentionTensors& tensors, const PartialStates* states,
+      Workspace& workspace) noexcept
+      : plan_(plan),
+        tensors_(tensors),
+        states_(states),
+        memory_(static_cast<std::byte*>(workspace.data())) {}
+
+  RunControl& control() const noexcept { return *reinterpret_cast<RunControl*>(memory_); }
+
+  /// Forgets what an unfinished run has left in the workspace: a host may stop in the middle of its
+  /// shares, and memory may run out while they are started.
+  void begin() const noexcept { control().clear(plan_.schedule.splits.size()); }
+
+  /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
+  void share(int ith, int nth) const noexcept {
+    const FloatEnvironment environment;
+    float* scratch = floats(plan_.workspace.scratch +
+                            plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
+    RunControl& c = control();
+    for (;;) {
+      const std::size_t i = c.next_item.fetch_add(1, std::memory_order_relaxed);
+      if (i >= plan_.schedule.items.size()) break;
+      work(plan_.schedule.items[i], scratch);
+    }
+    const auto before = c.finished_shares.fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 == static_cast<std::uint32_t>(nth)) {
+      c.next_item.store(0, std::memory_order_relaxed);
+      c.finished_shares.store(0, std::memory_order_release);
+    }
+  }
+
+ private:
+  float* floats(std::size_t offset) const noexcept {
+    return reinterpret_cast<float*>(memory_ + offset);
+  }
+
+  void work(const PlannedItem& planned, float* scratch) const noexcept {
+    const kernels::AttentionItem item = bind(planned);
+    kernels::AttentionShape shape = plan_.shape;
+    if (planned.sequences > 1) {  // whose rows see all of the keys
+      shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
+    }
+    plan_.kernels->attend(shape, item, scratch);
+    if (planned.split < 0 || states_ != nullptr) return;
+    for (std::int32_t i = 0; i < planned.sequences; ++i) finish_part(planned.split + i);
+  }
+
+  /// Merges a split where this was its last part.
+  void finish_part(std::int32_t index) const noexcept {
+    const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(index)];
+    auto& finished = control().finished_parts[index];
+    const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
+    finished.store(0, std::memory_order_relaxed);
+    merge(split);
+  }
+
+  /// The states of one head, from a row on.
+  kernels::States states_of(const PlannedStates& planned, std::int32_t head,
+                            std::int32_t row) const noexcept {
+    const std::int32_t partitions = planned.summed ? 1 : planned.partitions;
+    const std::ptrdiff_t count = std::ptrdiff_t{planned.rows} * partitions;
+    float* const m = floats(plan_.workspace.states) + planned.begin +
+                     static_cast<std::size_t>(head) * planned.head_floats;
+    return part_of({m, m + count, m + 2 * count, planned.rows, partitions}, {0, partitions}, row,
+                   plan_.shape.value_head_dim);
+  }
+
+  void merge(const PlannedSplit& split) const noexcept {
+    kernels::ConstStates states[kMostSources];
+    for (std::int32_t i = 0; i < split.sources; ++i) {
+      const StateSource& source =
+          plan_.schedule.sources[static_cast<std::size_t>(split.first_source + i)];
+      const kernels::States s =
+          states_of(plan_.schedule.states[static_cast<std::size_t>(source.states)], split.kv_head,
+                    source.row);
+      states[i] = {s.m, s.l, s.o, s.rows, s.partitions};
+    }
+    const Outputs outputs = outputs_of(split.sequence, split.kv_head);
+    kernels::MergeRows rows;
+    rows.states = states;
+    rows.count = split.sources;
+    rows.state_stride = {plan_.shape.group, 1};
+    rows.out = outputs.out;
+    rows.lse = outputs.lse;
+    rows.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
+    rows.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
+    rows.group = plan_.shape.group;
+    rows.value_head_dim = plan_.shape.value_head_dim;
+    rows.row_begin = split.row_begin;
+    rows.rows = split.rows;
+    rows.rule = plan_.shape.rule;
+    plan_.kernels->merge(rows);
+  }
+
+  struct Outputs {
+    float *out, *lse;
+  };
+
+  /// Those of the first query head of a KV head's group.
+  Outputs outputs_of(std::int32_t sequence, std::int32_t kv_head) const noexcept {
+    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(sequence)];
+    const std::ptrdiff_t head = std::ptrdiff_t{kv_head} * plan_.shape.group;
+    return {
+        tensors_.out + s.out + head * plan_.out.head_stride,
+        tensors_.lse == nullptr ? nullptr : tensors_.lse + s.lse + head * plan_.lse.head_stride};
+  }
+
+  /// The planned item with the run's addresses.
+  kernels::AttentionItem bind(const PlannedItem& p) const noexcept {
+    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
+    const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
+    kernels::AttentionItem item;
+    item.q = tensors_.q + s.q + query_head * plan_.q.head_stride;
+    item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
+    item.row_begin = p.row_begin;
+    item.rows = p.rows;
+    item.few_rows = p.few_rows;
+    item.key_begin = p.key_begin;
+    item.key_end = p.key_end;
+    if (p.sequences > 1) {
+      item.keys = p.key_end;
+    } else {
+      const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
+      item.keys = static_cast<std::int32_t>(mask.keys);
+      item.diagonal = mask.diagonal();
+    }
+    if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
+    if (states_ != nullptr) {
+      bind_states(p, item);
+    } else {
+      bind_outputs(p, item);
+    }
+    return item;
+  }
+
+  void bind_keys(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
+    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
+    item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
+    item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+    item.k_stride = plan_.k.token_stride;
+    item.v_stride = plan_.v.token_stride;
+    if (plan_.pages) {
+      item.pages = pages_of(tensors_.tables, p.sequence).data();
+      item.page_tokens = static_cast<std::int32_t>(plan_.pages->page_tokens);
+      item.k_page = plan_.pages->k.page;
+      item.v_page = plan_.pages->v.page;
+    }
+  }
+
+  /// Outputs, or the item's part of the states.
+  void bind_outputs(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
+    const Outputs outputs = outputs_of(p.sequence, p.kv_head);
+    item.out = outputs.out;
+    item.lse = outputs.lse;
+    item.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
+    item.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
+    if (p.states < 0) return;
+    const PlannedStates& states = plan_.schedule.states[static_cast<std::size_t>(p.states)];
+    const Range partitions = partitions_of(p);
+    const Range part{partitions.first - states.first_partition,
+                     states.summed ? 1 : partitions.last - states.first_partition};
+    item.states = part_of(states_of(states, p.kv_head, 0), part, 0, plan_.shape.value_head_dim);
+    item.state_stride = {plan_.shape.group, 1};
+    item.first_partition = static_cast<std::int32_t>(partitions.first);
+    item.sum_states = states.summed;
+  }
+
+  /// The caller's states: of all partitions, or of those of the item's part, to which the first and
+  /// the last one of a row add what lies before and behind its keys.
+  void bind_states(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
+    Range partitions{0, plan_.states.partitions};
+    if (p.states >= 0) {
+      const PlannedStates& states = plan_.schedule.states[static_cast<std::size_t>(p.states)];
+      const Range own = partitions_of(p);
+      if (!states.first || own.first > states.first_partition) partitions.first = own.first;
+      if (!states.last || own.last < states.first_partition + states.partitions) {
+        partitions.last = own.last;
+      }
+    }
+    const std::int32_t group = plan_.shape.group;
+    const std::ptrdiff_t row = plan_.sequences[static_cast<std::size_t>(p.sequence)].state +
+                               p.row_begin / group * plan_.config.query_heads + p.kv_head * group +
+                               p.row_begin % group;
+    item.states = part_of({states_->m, states_->l, states_->o, plan_.states.rows,
+                           static_cast<std::int32_t>(states_->partitions)},
+                          partitions, row, plan_.shape.value_head_dim);
+    item.state_stride = {plan_.config.query_heads, 1};
+    item.first_partition = static_cast<std::int32_t>(partitions.first);
+  }
+
+  const PlanData& plan_;
+  const AttentionTensors& tensors_;
+  const PartialStates* states_;
+  std::byte* memory_;
+};
+
+Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialStates* states,
+                 const Workspace& workspace) {
+  if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
+  if (states != nullptr && states->partitions != plan->states.partitions) {
+    return invalid("states.partitions (", states->partitions, ") must be that of the plan (",
+                   plan->states.partitions, ")");
+  }
+  if (plan->schedule.items.empty()) return {};
+  if (workspace.bytes() < plan->workspace.total) {
+    return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
+                   plan->workspace.total, ": call Workspace::reserve(plan) first");
+  }
+  if (t.q == nullptr) return invalid("q is null");
+  if (states != nullptr) {
+    HEED_RETURN_IF_ERROR(check_states({"states"}, *states, *plan));
+  } else if (t.out == nullptr) {
+    return invalid("out is null");
+  }
+  if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
+  if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
+  return plan->pages ? check_tables(*plan, t.tables) : Status();
+}
+
+Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
+           Workspace& workspace, Executor* executor) {
+  Status status = check_run(plan, tensors, states, workspace);
+  if (!status.ok() || plan->schedule.items.empty()) return status;
+  struct Context {
+    Run run;
+    int shares;
+  } context{Run(*plan, tensors, states, workspace), plan->shares};
+  const auto share = [](void* pointer, int ith) {
+    const Context& c = *static_cast<const Context*>(pointer);
+    c.run.share(ith, c.shares);
+  };
+  context.run.begin();
+  return run_shares(plan->shares, executor, share, &context);
+}
+
+Status run_share(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
+                 Workspace& workspace, int ith, int nth) {
+  Status status = check_run(plan, tensors, states, workspace);
+  if (!status.ok() || plan->schedule.items.empty()) return status;
+  if (nth < 1 || nth > plan->workers) {
+    return invalid("nth (", nth, ") must be from 1 to the plan's workers (", plan->workers, ")");
+  }
+  if (ith < 0 || ith >= nth) {
+    return invalid("ith (", ith, ") must be from 0 to nth - 1 (", nth - 1, ")");
+  }
+  Run(*plan, tensors, states, workspace).share(ith, nth);
+  return {};
+}
+
+}  // namespace
+}  // namespace detail
+
+Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
+           Executor* executor) noexcept {
+  return detail::guarded(
+      [&] { return detail::run(plan.data(), tensors, nullptr, workspace, executor); });
+}
+
+Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace, int ith,
+                 int nth) noexcept {
+  return detail::guarded(
+      [&] { return detail::run_share(plan.data(), tensors, nullptr, workspace, ith, nth); });
+}
+
+Status run_partial(const Plan& plan, const AttentionTensors& tensors, const PartialStates& states,
+                   Workspace& workspace, Executor* executor) noexcept {
+  return detail::guarded(
+      [&] { return detail::run(plan.data(), tensors, &states, workspace, executor); });
+}
+
+Status run_partial_share(const Plan& plan, const AttentionTensors& tensors,
+                         const PartialStates& states, Workspace& workspace, int ith,
+                         int nth) noexcept {
+  return detail::guarded(
+      [&] { return detail::run_share(plan.data(), tensors, &states, workspace, ith, nth); });
+}
+
+}  // namespace heed

@@ -1,0 +1,20 @@
+// States that callers hand over.
+#pragma once
+
+#include <cstdint>
+
+#include "heed/partial_states.h"
+#include "runtime/plan/plan_data.h"
+
+namespace heed::detail {
+
+/// The caller's name for states: "total", or with an index "shards[3]".
+struct StatesName {
+  const char* name;
+  std::int64_t index = -1;
+};
+
+/// Whether states can hold the rows of a plan. Allocates only on failure.
+Status check_states(const StatesName& name, const ConstPartialStates& states, const PlanData& plan);
+
+}  // namespace heed::detail

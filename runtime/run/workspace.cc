@@ -1,0 +1,37 @@
+#include <cstdlib>
+#include <new>
+#include <utility>
+
+#include "heed/attention.h"
+#include "kernels/interface.h"
+#include "runtime/run/run_control.h"
+
+namespace heed {
+
+Workspace::~Workspace() { std::free(data_); }
+
+Workspace::Workspace(Workspace&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+
+Workspace& Workspace::operator=(Workspace&& other) noexcept {
+  std::swap(data_, other.data_);
+  std::swap(bytes_, other.bytes_);
+  return *this;
+}
+
+Status Workspace::reserve(const Plan& plan) noexcept {
+  const std::size_t bytes = plan.workspace_bytes();
+  if (bytes <= bytes_) {
+    if (data_ != nullptr) static_cast<detail::RunControl*>(data_)->clear(detail::kMaxSplits);
+    return {};
+  }
+  void* data = std::aligned_alloc(kernels::kAlignment, bytes);
+  if (data == nullptr) return {StatusCode::out_of_memory, "out of memory"};
+  new (data) detail::RunControl{};
+  std::free(data_);
+  data_ = data;
+  bytes_ = bytes;
+  return {};
+}
+
+}  // namespace heed

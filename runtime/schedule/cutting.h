@@ -1,0 +1,74 @@
+// Cutting: from sequences to items of limited cost, in the order in which workers take them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "runtime/schedule/prefixes.h"
+#include "runtime/schedule/work.h"
+
+namespace heed::detail {
+
+/// What items may cost.
+struct Limits {
+  double rows;  ///< above it rows are spread over more items, down to the fewest
+  double keys;  ///< above it the keys of an item are split
+  std::int64_t fewest_rows;
+};
+
+/// Fills a schedule's items, and what belongs to them.
+///
+/// The rows of a sequence are cut into items, and where need be the keys of an item are split. A
+/// member of a group of sequences that have a prefix in common is cut by its keys first: what it
+/// reads in groups, and what before and behind them; its states all come together in one split.
+class Cutter {
+ public:
+  void cut(const Work& work, const SharedPrefixes& prefixes, const Limits& limits, Schedule& to);
+
+  /// The cost of the longest item.
+  double longest() const { return longest_; }
+
+ private:
+  /// Items that differ in nothing but their KV heads.
+  struct Piece {
+    PlannedItem item;  ///< the split is that of the first head
+    double urgency;    ///< from its start to the end of what must follow it
+    std::int32_t first_head, last_head;
+  };
+
+  void sort();
+  void cut_rows(std::int32_t sequence);
+  std::int64_t rows_per_item(const Visibility& sequence) const;
+  bool prefers_splits(const Visibility& sequence, double parts) const;
+
+  void open_members();
+  void cut_members();
+  void cut_group(const PrefixGroup& group);
+  void add_member(std::int32_t sequence, const Range& keys, bool last);
+  void add_shared(std::int32_t first, std::int32_t last, std::int64_t rows, const Range& keys);
+  void add(const PlannedItem& item, bool last);
+  PlannedSplit& split_of_member(std::int32_t sequence);
+  bool is_of_members(const PlannedItem& item) const;
+  void close_members();
+  void place_states();
+  double merge_cost(const PlannedSplit& split) const;
+
+  void split_above(double limit);
+  bool open_split(std::size_t piece, const Range& partitions);
+  std::int32_t heads_with_room(std::size_t state) const;
+  std::int32_t split_piece(std::size_t piece, const Range& partitions, double largest);
+  PlannedItem part_of(const PlannedItem& whole, const Range& partitions) const;
+  double cost_of(const PlannedItem& item) const;
+  void emit();
+
+  const Work* work_ = nullptr;
+  const SharedPrefixes* prefixes_ = nullptr;
+  Limits limits_{};
+  Schedule* to_ = nullptr;
+  double room_ = 0;  ///< for states of rows that are not of members, in floats
+  std::vector<Piece> pieces_;
+  std::size_t members_states_ = 0;  ///< of to_->states, the first ones
+  double longest_ = 0;
+};
+
+}  // namespace heed::detail

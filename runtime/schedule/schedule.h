@@ -1,0 +1,34 @@
+// Scheduling: from the lengths of a batch to items, longest first, for a number of workers. A pure
+// function: of lengths, masks, workers and the cost model, not of tensors or of the machine.
+#pragma once
+
+#include <cstdint>
+
+#include "runtime/schedule/cutting.h"
+#include "runtime/schedule/prefixes.h"
+#include "runtime/schedule/simulation.h"
+#include "runtime/schedule/work.h"
+
+namespace heed::detail {
+
+/// Makes schedules, in memory that is used again.
+class Scheduler {
+ public:
+  void schedule(const Work& work, Schedule& schedule);
+
+ private:
+  void find_totals();
+  double cost_of(std::int32_t sequence) const;
+  void count_scores(std::int64_t scores);
+  void search();
+  double estimate(double share);
+  void cut(const Limits& limits);
+
+  const Work* work_ = nullptr;
+  Schedule* to_ = nullptr;
+  SharedPrefixes prefixes_;
+  Cutter cutter_;
+  Simulation simulation_;
+};
+
+}  // namespace heed::detail

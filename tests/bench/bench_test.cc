@@ -1,0 +1,458 @@
+// What `heed bench` is made of: its workloads, their inputs, and its clock.
+#include "bench/bench.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <fstream>
+#include <limits>
+#include <numeric>
+#include <set>
+#include <sstream>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "bench/attention_case.h"
+#include "bench/cache_pages.h"
+#include "bench/memory.h"
+#include "bench/timing.h"
+#include "bench/workloads.h"
+#include "tests/bench/bench_workload.h"
+
+namespace heed::tests {
+namespace {
+
+using bench::AttentionCase;
+using bench::AttentionWorkload;
+using bench::Pool;
+using bench::SoftmaxWorkload;
+using bench::TensorLayout;
+using bench::Workload;
+using Lengths32 = std::vector<std::int32_t>;
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+TEST(BenchWorkloads, Attention) {
+  const AttentionWorkload w = attention("name 3 8 2 5 7 64 causal");
+  EXPECT_EQ(w.query_heads, 8);
+  EXPECT_EQ(w.kv_heads, 2);
+  EXPECT_EQ(w.head_dim, 64);
+  EXPECT_EQ(w.query_lengths, (Lengths32{5, 5, 5}));
+  EXPECT_EQ(w.kv_lengths, (Lengths32{7, 7, 7}));
+  EXPECT_TRUE(w.causal);
+  EXPECT_FALSE(w.sharp);
+  EXPECT_EQ(w.layout, TensorLayout::usual);
+  EXPECT_TRUE(w.cached());
+  EXPECT_FALSE(attention("name 3 8 2 5 5 64 none").causal);
+}
+
+TEST(BenchWorkloads, ListsOfLengths) {
+  const AttentionWorkload w = attention("name 4 8 2 2*256,1,9 = 64 none");
+  EXPECT_EQ(w.query_lengths, (Lengths32{256, 256, 1, 9}));
+  EXPECT_EQ(w.kv_lengths, w.query_lengths);
+  EXPECT_FALSE(w.cached());
+  EXPECT_EQ(attention("name 3 8 2 1 3*7 64 none").kv_lengths, (Lengths32{7, 7, 7}));
+  EXPECT_EQ(attention("name 3 8 2 1 5,6,7 64 none").query_lengths, (Lengths32{1, 1, 1}));
+}
+
+TEST(BenchWorkloads, InputsAndLayout) {
+  const std::vector<std::pair<std::string, std::pair<bool, TensorLayout>>> options = {
+      {"", {false, TensorLayout::usual}},           {"normal", {false, TensorLayout::usual}},
+      {"sharp", {true, TensorLayout::usual}},       {"bshd", {false, TensorLayout::bshd}},
+      {"bhsd", {false, TensorLayout::bhsd}},        {"sharp bshd", {true, TensorLayout::bshd}},
+      {"normal bhsd", {false, TensorLayout::bhsd}},
+  };
+  for (const auto& [words, expected] : options) {
+    const AttentionWorkload w = attention("name 1 2 2 8 8 64 none " + words);
+    EXPECT_EQ(w.sharp, expected.first) << words;
+    EXPECT_EQ(w.layout, expected.second) << words;
+  }
+}
+
+TEST(BenchWorkloads, Pages) {
+  const AttentionWorkload dense = attention("name 2 2 2 1 64,70 64 none");
+  EXPECT_FALSE(dense.paged());
+  EXPECT_EQ(dense.shared_keys, 0);
+  const AttentionWorkload paged = attention("name 2 2 2 1 64,70 64 none pages=16");
+  EXPECT_TRUE(paged.paged());
+  EXPECT_EQ(paged.page_tokens, 16);
+  EXPECT_EQ(paged.shared_keys, 0);
+  const AttentionWorkload all =
+      attention("name 2 2 2 1 64,70 64 none sharp bshd pages=16 shared=64");
+  EXPECT_TRUE(all.sharp);
+  EXPECT_EQ(all.layout, TensorLayout::bshd);
+  EXPECT_EQ(all.page_tokens, 16);
+  EXPECT_EQ(all.shared_keys, 64);
+}
+
+TEST(BenchWorkloads, Softmax) {
+  const Workload plain = parse_one("name softmax 12 34");
+  const Workload resident = parse_one("name softmax 12 34 resident");
+  const auto& softmax = std::get<SoftmaxWorkload>(plain.what);
+  EXPECT_EQ(plain.kind(), "softmax");
+  EXPECT_EQ(softmax.rows, 12);
+  EXPECT_EQ(softmax.length, 34);
+  EXPECT_FALSE(softmax.resident);
+  EXPECT_TRUE(std::get<SoftmaxWorkload>(resident.what).resident);
+}
+
+TEST(BenchWorkloads, KindsOfAttention) {
+  EXPECT_EQ(parse_one("name 2 8 2 1 7 64 none").kind(), "decode");
+  EXPECT_EQ(parse_one("name 2 8 2 1,2 7 64 none").kind(), "prefill");
+  EXPECT_EQ(parse_one("name 2 8 2 7 7 64 none").kind(), "prefill");
+}
+
+TEST(BenchWorkloads, CommentsAndEmptyLines) {
+  const std::vector<Workload> workloads = parse("# head\n\na 1 1 1 1 1 1 none\n#\nb softmax 1 1\n");
+  ASSERT_EQ(workloads.size(), 2U);
+  EXPECT_EQ(workloads[0].name, "a");
+  EXPECT_EQ(workloads[1].name, "b");
+}
+
+TEST(BenchWorkloads, Faults) {
+  const std::vector<std::pair<std::string, std::string>> faults = {
+      {"name", "batch is missing"},
+      {"name x", "batch (x) must be a whole number of at least 1"},
+      {"name 1 2", "kv_heads is missing"},
+      {"name 1 0 1 8 8 64 none", "query_heads (0) must be a whole number of at least 1"},
+      {"name 1 2 -1 8 8 64 none", "kv_heads (-1) must be"},
+      {"name 1 2 2 8 8 64.5 none", "head_dim (64.5) must be"},
+      {"name 1 2 2 8 99999999999 64 none", "kv_len (99999999999) must be"},
+      {"name 2 2 2 8,9,10 8 64 none", "query_len (8,9,10) must be one length or one for each of 2"},
+      {"name 2 2 2 8 3*8 64 none", "kv_len (3*8) must be one length or one for each of 2"},
+      {"name 2 2 2 x*8 8 64 none", "query_len (x) must be"},
+      {"name 2 2 2 2* 8 64 none", "query_len () must be"},
+      {"name 1 2 2 8 8 64", "mask is missing"},
+      {"name 1 2 2 8 8 64 cusal", "mask (cusal) must be none or causal"},
+      {"name 1 2 2 8 8 64 none blunt",
+       "'blunt' does not belong here; options are [normal|sharp] "
+       "[bshd|bhsd] [pages=N] [shared=N], in this order"},
+      {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' does not belong here; options are [normal|"},
+      {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' does not belong here"},
+      {"name 1 2 2 8 8 64 none bshd bhsd", "'bhsd' does not belong here"},
+      {"name 1 2 2 8 8 64 none normal sharp", "'sharp' does not belong here"},
+      {"name 1 2 2 8 8 64 none pages=4 bshd", "'bshd' does not belong here"},
+      {"name 1 2 2 8 8 64 none page=4", "'page=4' does not belong here"},
+      {"name 1 2 2 8 8 64 none pages=0", "pages (0) must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=", "pages () must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=4x", "pages (4x) must be a whole number of at least 1"},
+      {"name 1 2 2 8 8 64 none pages=4 shared=x", "shared (x) must be a whole number"},
+      {"name 1 2 2 8 8 64 none shared=4", "shared (4) needs keys and values in pages: pages=N"},
+      {"name 1 2 2 8 8 64 none shared=4 pages=4", "shared (4) needs keys and values in pages"},
+      {"name 1 2 2 8 8 64 none pages=4 shared=6",
+       "shared (6) must be a multiple of the 4 tokens of a page"},
+      {"name 3 2 2 1 16,11,16 64 none pages=4 shared=12",
+       "shared (12) must be at most 11, the keys of the shortest sequence"},
+      {"name softmax 3", "length is missing"},
+      {"name softmax 3 4 present", "'present' does not belong here; options are [resident]"},
+      {"name softmax 3 4 resident 5", "'5' does not belong here"},
+  };
+  for (const auto& [line, part] : faults) {
+    std::vector<Workload> workloads;
+    const Status status = bench::parse_workloads("\n# two lines before\n" + line, workloads);
+    EXPECT_EQ(status.code(), StatusCode::invalid_argument) << line;
+    EXPECT_TRUE(status.message().starts_with("workloads, line 3: " + part)) << status.message();
+  }
+}
+
+TEST(BenchWorkloads, Selection) {
+  std::vector<Workload> all, some;
+  EXPECT_TRUE(bench::select_workloads("", all).ok());
+  EXPECT_TRUE(bench::select_workloads("^softmax-", some).ok());
+  EXPECT_EQ(some.size(), 2U);
+  EXPECT_GT(all.size(), some.size());
+}
+
+TEST(BenchWorkloads, BuiltInOnesCanBePlanned) {
+  std::vector<Workload> workloads;
+  ASSERT_TRUE(bench::select_workloads("", workloads).ok());
+  for (const Workload& workload : workloads) {
+    const auto* const what = std::get_if<AttentionWorkload>(&workload.what);
+    if (what == nullptr) continue;
+    const AttentionCase c(*what);
+    Plan plan;
+    const Status status = plan_attention(c.config(), c.batch(), {.workers = 2}, plan);
+    EXPECT_TRUE(status.ok()) << workload.name << ": " << status.message();
+  }
+}
+
+TEST(BenchWorkloads, ContainThoseOfThePeers) {
+  std::ifstream peers(HEED_SHARED_DIR "/peers/workloads.txt");
+  if (!peers) GTEST_SKIP() << "no shared/peers/workloads.txt";
+  std::istringstream text{std::string(bench::workloads_text())};
+  std::set<std::string> ours;
+  for (std::string line; std::getline(text, line);) ours.insert(line);
+  for (std::string line; std::getline(peers, line);) {
+    EXPECT_TRUE(line.starts_with("#") || ours.contains(line)) << line;
+  }
+}
+
+struct LayoutCase {
+  std::string line, name;
+  Layout query, key;
+};
+
+bool same(const Layout& a, const Layout& b) {
+  return a.sequence_stride == b.sequence_stride && a.token_stride == b.token_stride &&
+         a.head_stride == b.head_stride;
+}
+
+// Two query heads and one KV head of 8 numbers, so that no two strides agree by chance.
+TEST(BenchAttentionCase, Layouts) {
+  const auto bshd = Layout::bshd, bhsd = Layout::bhsd;
+  const std::vector<LayoutCase> cases = {
+      {"x 3 2 1 5 5 8 none", "bshd", bshd(5, 2, 8), bshd(5, 1, 8)},
+      {"x 3 2 1 5 5 8 none bhsd", "bhsd", bhsd(5, 2, 8), bhsd(5, 1, 8)},
+      {"x 3 2 1 5 7 8 none", "q bshd, kv bhsd", bshd(5, 2, 8), bhsd(7, 1, 8)},
+      {"x 3 2 1 5 7 8 none bshd", "bshd", bshd(5, 2, 8), bshd(7, 1, 8)},
+      {"x 3 2 1 5 7 8 none bhsd", "bhsd", bhsd(5, 2, 8), bhsd(7, 1, 8)},
+      {"x 2 2 1 5,6 = 8 none", "ragged shd", bshd(11, 2, 8), bshd(11, 1, 8)},
+      {"x 2 2 1 5,6 = 8 none bhsd", "ragged hsd", bhsd(11, 2, 8), bhsd(11, 1, 8)},
+      {"x 2 2 1 5,6 9,7 8 none", "q ragged shd, kv bhsd", bshd(11, 2, 8), bhsd(9, 1, 8)},
+      {"x 2 2 1 5,6 9,7 8 none bshd", "q ragged shd, kv bshd", bshd(11, 2, 8), bshd(9, 1, 8)},
+  };
+  for (const LayoutCase& expected : cases) {
+    SCOPED_TRACE(expected.line);
+    const AttentionWorkload workload = attention(expected.line);
+    const AttentionCase c(workload);
+    const proof::Geometry geometry = c.geometry();
+    EXPECT_EQ(c.layout(), expected.name);
+    EXPECT_TRUE(same(geometry.q_layout(), expected.query));
+    EXPECT_TRUE(same(geometry.out_layout(), expected.query));
+    EXPECT_TRUE(same(geometry.k_layout(), expected.key));
+    EXPECT_TRUE(same(geometry.v_layout(), expected.key));
+  }
+}
+
+bool same(const PageStrides& a, const PageStrides& b) {
+  return a.page == b.page && a.token == b.token && a.head == b.head;
+}
+
+struct PagedLayoutCase {
+  std::string line, name;
+  Layout query;
+  PagedLayout pages;
+};
+
+// Pages lie by head unless they are said not to; the rest as without them.
+TEST(BenchAttentionCase, LayoutsOfPages) {
+  const auto bshd = Layout::bshd, bhsd = Layout::bhsd;
+  const auto by_token = PagedLayout::bshd, by_head = PagedLayout::bhsd;
+  const std::vector<PagedLayoutCase> cases = {
+      {"x 3 2 1 5 7 8 none pages=4", "q bshd, kv bhsd in pages of 4", bshd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 = 8 none pages=4", "q bshd, kv bhsd in pages of 4", bshd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 7 8 none bshd pages=4", "q bshd, kv bshd in pages of 4", bshd(5, 2, 8),
+       by_token(6, 4, 1, 8, 8)},
+      {"x 3 2 1 5 7 8 none bhsd pages=4", "q bhsd, kv bhsd in pages of 4", bhsd(5, 2, 8),
+       by_head(6, 4, 1, 8, 8)},
+      {"x 2 2 1 5,6 = 8 none pages=2", "q ragged shd, kv bhsd in pages of 2", bshd(11, 2, 8),
+       by_head(6, 2, 1, 8, 8)},
+      {"x 3 2 1 1 9,10,8 8 none pages=4 shared=8",
+       "q bshd, kv bhsd in pages of 4, the first 8 keys shared", bshd(1, 2, 8),
+       by_head(4, 4, 1, 8, 8)},
+  };
+  for (const PagedLayoutCase& expected : cases) {
+    SCOPED_TRACE(expected.line);
+    const AttentionWorkload workload = attention(expected.line);
+    const AttentionCase c(workload);
+    const Batch& batch = c.batch();
+    EXPECT_EQ(c.layout(), expected.name);
+    EXPECT_TRUE(same(c.geometry().q_layout(), expected.query));
+    EXPECT_TRUE(same(c.geometry().out_layout(), expected.query));
+    ASSERT_TRUE(batch.pages);
+    EXPECT_FALSE(batch.k || batch.v);
+    EXPECT_EQ(batch.pages->pages, expected.pages.pages);
+    EXPECT_EQ(batch.pages->page_tokens, expected.pages.page_tokens);
+    EXPECT_EQ(batch.pages->kv_heads, 1);
+    EXPECT_TRUE(same(batch.pages->k, expected.pages.k));
+    EXPECT_TRUE(same(batch.pages->v, expected.pages.v));
+  }
+}
+
+TEST(BenchAttentionCase, SaysWhatSequencesShare) {
+  const AttentionWorkload shared = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
+  const AttentionWorkload apart = attention("x 3 2 2 1 9,10,8 8 none pages=4");
+  EXPECT_TRUE(
+      std::ranges::equal(AttentionCase(shared).batch().shared_prefixes, Lengths32{0, 8, 8}));
+  EXPECT_TRUE(AttentionCase(apart).batch().shared_prefixes.empty());
+}
+
+TEST(BenchAttentionCase, SizesOfPages) {
+  const AttentionWorkload workload = attention("x 3 2 2 1 9,10,8 8 none pages=4 shared=8");
+  const AttentionCase c(workload);
+  EXPECT_EQ(c.key_floats(), 4U * 4 * 2 * 8);
+  EXPECT_EQ(c.needed_bytes(), (8 + 1 + 2) * 2 * 8 * 2 * 4);
+}
+
+TEST(BenchAttentionCase, Sizes) {
+  const AttentionWorkload workload = attention("x 2 2 1 5,6 9,7 8 none");
+  const AttentionCase c(workload);
+  EXPECT_EQ(c.query_floats(), 11U * 2 * 8);
+  EXPECT_EQ(c.key_floats(), (9U + 7) * 8);
+  EXPECT_EQ(c.kv_copy_floats(), 2 * c.value_offset());
+  EXPECT_EQ(c.needed_bytes(), (9 + 7) * 8 * 2 * 4);
+}
+
+using bench::CachePages;
+
+std::vector<std::int32_t> numbers_of(const CachePages& pages) {
+  const auto numbers = pages.tables().pages;
+  return {numbers.begin(), numbers.end()};
+}
+
+TEST(BenchCachePages, AreAllInUseInNoOrderButAlwaysTheSame) {
+  const CachePages pages({100, 64, 37}, 1, 0);
+  std::vector<std::int32_t> numbers = numbers_of(pages);
+  EXPECT_EQ(pages.count(), 201);
+  EXPECT_EQ(numbers, numbers_of(CachePages({100, 64, 37}, 1, 0)));
+  EXPECT_FALSE(std::ranges::is_sorted(numbers));
+  std::ranges::sort(numbers);
+  std::vector<std::int32_t> all(201);
+  std::iota(all.begin(), all.end(), 0);
+  EXPECT_EQ(numbers, all);
+}
+
+TEST(BenchCachePages, BlockTablesWhereSequencesHaveAsManyPages) {
+  const CachePages equal({9, 12, 10}, 4, 0), unequal({9, 13, 10}, 4, 0);
+  EXPECT_EQ(equal.tables().stride, 3);
+  EXPECT_TRUE(equal.tables().indptr.empty());
+  EXPECT_EQ(equal.tables().pages.size(), 9U);
+  EXPECT_TRUE(std::ranges::equal(unequal.tables().indptr, Lengths32{0, 3, 7, 10}));
+  EXPECT_EQ(unequal.tables().pages.size(), 10U);
+  EXPECT_TRUE(CachePages().tables().pages.empty());
+}
+
+TEST(BenchCachePages, OfAPrefixAreThoseOfAllSequences) {
+  const CachePages pages({20, 13, 12}, 4, 12);
+  const std::vector<std::int32_t> numbers = numbers_of(pages);
+  EXPECT_EQ(pages.count(), 3 + 2 + 1);
+  EXPECT_TRUE(std::ranges::equal(pages.tables().indptr, Lengths32{0, 5, 9, 12}));
+  for (const std::size_t first : {5, 9}) {
+    EXPECT_TRUE(std::equal(&numbers[0], &numbers[3], &numbers[first])) << first;
+  }
+  EXPECT_EQ(std::set(numbers.begin(), numbers.end()).size(), 6U);
+}
+
+TEST(BenchInputs, QueriesKeysAndValuesDiffer) {
+  // Of the last ones the keys are as many as the numbers that repeat.
+  for (const char* const line : {"x 1 2 2 16 16 64 none", "x 1 2 2 16 16 64 none sharp",
+                                 "x 1 8 8 8191 8191 64 none", "x 1 8 8 8191 = 64 none sharp"}) {
+    SCOPED_TRACE(line);
+    const AttentionWorkload workload = attention(line);
+    const AttentionCase c(workload);
+    const Tensors tensors(c);
+    const std::size_t n = c.key_floats();
+    EXPECT_FALSE(std::equal(tensors.all.q, tensors.all.q + n, tensors.all.k));
+    EXPECT_FALSE(std::equal(tensors.all.q, tensors.all.q + n, tensors.all.v));
+    EXPECT_FALSE(std::equal(tensors.all.k, tensors.all.k + n, tensors.all.v));
+  }
+}
+
+TEST(BenchInputs, SameSeedSameNumbers) {
+  std::array<Pool, 3> pools;
+  for (Pool& pool : pools) {
+    ASSERT_TRUE(Pool::create(1000, bench::Pages::usual, pool).ok());
+  }
+  const auto a = pools[0].inputs({.seed = 5}), b = pools[1].inputs({.seed = 5});
+  const auto other = pools[2].inputs({.seed = 6});
+  EXPECT_TRUE(std::ranges::equal(a, b));
+  EXPECT_FALSE(std::ranges::equal(a, other));
+}
+
+TEST(BenchInputs, AreMadeAgainWhereAnotherSeedIsAskedForOrThePoolWasWrittenTo) {
+  Pool pool;
+  ASSERT_TRUE(Pool::create(1000, bench::Pages::usual, pool).ok());
+  const float first = pool.inputs({.seed = 5})[0];
+  EXPECT_NE(pool.inputs({.seed = 6})[0], first);
+  pool.scratch()[0] = kNan;
+  EXPECT_NE(pool.inputs({.seed = 6})[0], first);
+  EXPECT_EQ(pool.inputs({.seed = 5})[0], first);
+}
+
+TEST(BenchCopies, FillTheStreamButNoMoreThanTheRoom) {
+  EXPECT_EQ(bench::copies_for(10, 100, 1000), 10U);
+  EXPECT_EQ(bench::copies_for(10, 101, 1000), 11U);
+  EXPECT_EQ(bench::copies_for(10, 1000, 55), 5U);
+  EXPECT_EQ(bench::copies_for(10, 3, 1000), 1U);
+  EXPECT_EQ(bench::copies_for(10, 0, 1000), 1U);
+  EXPECT_EQ(bench::copies_for(10, 100, 9), 1U);
+}
+
+TEST(BenchCopies, ThePoolHasRoomForThem) {
+  const std::size_t stream = 10000;
+  const Workload softmax = parse_one("x softmax 7 9");
+  const Workload attention = parse_one("x 1 2 2 8 8 64 none");
+  const std::size_t copy =
+      AttentionCase(std::get<AttentionWorkload>(attention.what)).kv_copy_floats();
+  const bench::Setting cold{.stream_floats = stream};
+  const bench::Setting warm{.warm = true, .stream_floats = stream};
+  EXPECT_EQ(bench::pool_floats(attention, cold), copy + stream);
+  EXPECT_EQ(bench::pool_floats(attention, warm), copy);
+  EXPECT_EQ(bench::pool_floats(softmax, cold), 2 * 7 * 9 + stream);
+  EXPECT_EQ(bench::pool_floats(softmax, warm), 2U * 7 * 9);
+}
+
+/// Repeats a sleep and returns the runs that it was called with.
+std::vector<std::int64_t> repeat_sleep(double seconds, std::chrono::milliseconds sleep,
+                                       bench::Timing& timing) {
+  std::vector<std::int64_t> runs;
+  const auto once = [&](std::int64_t run) -> Status {
+    runs.push_back(run);
+    std::this_thread::sleep_for(sleep);
+    return {};
+  };
+  EXPECT_TRUE(bench::repeat(seconds, once, timing).ok());
+  return runs;
+}
+
+using std::chrono::milliseconds;
+
+TEST(BenchRepeat, FiveTimesAtLeast) {
+  bench::Timing timing;
+  // 5 runs take 2.5 times as long as was asked for; a busy machine may stretch them to 4 times.
+  const auto runs = repeat_sleep(0.2, milliseconds(100), timing);
+  EXPECT_EQ(timing.runs, 5);
+  EXPECT_EQ(runs, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5}));
+}
+
+TEST(BenchRepeat, ThreeTimesWhereFiveTakeTooLong) {
+  bench::Timing timing;
+  const auto runs = repeat_sleep(0.001, milliseconds(5), timing);
+  EXPECT_EQ(timing.runs, 3);
+  EXPECT_EQ(runs, (std::vector<std::int64_t>{0, 1, 2, 3}));
+  EXPECT_GE(timing.min_ms, 5);
+  EXPECT_GE(timing.median_ms, timing.min_ms);
+}
+
+TEST(BenchRepeat, UntilTheTimeIsOver) {
+  bench::Timing timing;
+  const auto start = std::chrono::steady_clock::now();
+  const auto runs = repeat_sleep(0.08, milliseconds(1), timing);
+  EXPECT_GE(std::chrono::steady_clock::now() - start, milliseconds(90));
+  EXPECT_GT(timing.runs, 5);
+  EXPECT_GT(static_cast<std::int64_t>(runs.size()), timing.runs);
+}
+
+TEST(BenchRepeat, EndsWithAFailure) {
+  bench::Timing timing;
+  const auto fail_at = [&](std::int64_t bad) {
+    std::int64_t calls = 0;
+    const auto once = [&](std::int64_t run) -> Status {
+      ++calls;
+      return run == bad ? Status(StatusCode::internal, "no") : Status();
+    };
+    EXPECT_EQ(bench::repeat(1e-6, once, timing).message(), "no");
+    return calls;
+  };
+  EXPECT_EQ(fail_at(0), 1);
+  EXPECT_EQ(fail_at(2), 3);
+}
+
+}  // namespace
+}  // namespace heed::tests

@@ -1,0 +1,151 @@
+// What append refuses, and that it says why and changes nothing.
+#include <array>
+#include <cstdint>
+#include <limits>
+#include <string>
+
+#include "heed/kv_cache.h"
+#include "tests/support/attention_run.h"
+
+namespace heed::tests {
+namespace {
+
+constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
+
+class AppendErrors : public testing::Test {
+ protected:
+  AppendErrors() {
+    k_pages_.fill(-5.0F);
+    v_pages_.fill(-5.0F);
+  }
+
+  void expect_refused(const std::string& message, const RunOptions& options = {}) {
+    SCOPED_TRACE(message);
+    const Status status = append(layout_, pages_, tokens_, options);
+    EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+    EXPECT_EQ(status.message(), message);
+    for (const float v : k_pages_) ASSERT_EQ(v, -5.0F) << "a refused call wrote";
+    for (const float v : v_pages_) ASSERT_EQ(v, -5.0F) << "a refused call wrote";
+  }
+
+  std::array<float, 60> k_pages_{}, v_pages_{};
+  std::array<float, 30> k_{}, v_{};
+  std::array<std::int64_t, 3> slots_ = {0, 5, -1}, positions_ = {0, 1, 2};
+  PagedLayout layout_ = PagedLayout::bshd(2, 3, 2, 5);
+  KvPages pages_{k_pages_.data(), v_pages_.data()};
+  NewTokens tokens_{.k = k_.data(), .v = v_.data(), .slots = slots_};
+};
+
+TEST_F(AppendErrors, NothingIsWrongWithTheRest) {
+  EXPECT_TRUE(append(layout_, pages_, tokens_).ok());
+}
+
+TEST_F(AppendErrors, Slots) {
+  for (const std::int64_t wrong : {std::int64_t{6}, std::int64_t{7}, kHuge}) {
+    slots_[1] = wrong;
+    expect_refused("slots[1] (" + std::to_string(wrong) +
+                   ") must be below 6: there are 2 pages of 3 tokens");
+  }
+}
+
+TEST_F(AppendErrors, Pointers) {
+  tokens_.k = nullptr;
+  expect_refused("k must not be null");
+  tokens_.k = k_.data();
+  tokens_.v = nullptr;
+  expect_refused("v must not be null");
+  tokens_.v = v_.data();
+  pages_.k = nullptr;
+  expect_refused("pages.k must not be null");
+  pages_.k = k_pages_.data();
+  pages_.v = nullptr;
+  expect_refused("pages.v must not be null");
+}
+
+TEST_F(AppendErrors, Rotation) {
+  Rotary rotary;
+  tokens_.positions = positions_;
+  expect_refused("positions has 3 entries; without rotary it must be empty");
+  tokens_.rotary = &rotary;
+  expect_refused("rotary must be made by Rotary::create first");
+  ASSERT_TRUE(Rotary::create({.rotary_dim = 6, .positions = 2}, rotary).ok());
+  expect_refused("head_dim (5) must be at least rotary_dim (6)");
+  ASSERT_TRUE(Rotary::create({.rotary_dim = 4, .positions = 2}, rotary).ok());
+  tokens_.positions = std::span(positions_).first(2);
+  expect_refused("positions has 2 entries; it must have one for each of 3 tokens");
+  tokens_.positions = positions_;
+  positions_[1] = 2;
+  expect_refused("positions[1] (2) must be from 0 to 1, the last position of rotary");
+  positions_[1] = -1;
+  expect_refused("positions[1] (-1) must be from 0 to 1, the last position of rotary");
+}
+
+TEST_F(AppendErrors, Options) {
+  expect_refused("workers (5000) must be from 0 to 4096", {.workers = 5000});
+  expect_refused("isa (\"sse9\") must be one of avx512, avx2, generic, toy", {.isa = "sse9"});
+}
+
+TEST_F(AppendErrors, Inputs) {
+  tokens_.k_layout = Layout{0, kHuge / 4, 5};
+  expect_refused(
+      "the layout of k (sequence_stride 0, token_stride 2305843009213693951, head_stride 5) "
+      "reaches beyond the address space");
+  tokens_.k_layout = {};
+  tokens_.v_layout = Layout{0, 10, -kHuge};
+  expect_refused(
+      "the layout of v (sequence_stride 0, token_stride 10, head_stride -9223372036854775807) "
+      "reaches beyond the address space");
+}
+
+TEST_F(AppendErrors, ShapesOfPages) {
+  const std::string counts = " must be from 1 to 2147483647";
+  const PagedLayout valid = layout_;
+  for (const std::int64_t wrong : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 31}) {
+    const std::string number = " (" + std::to_string(wrong) + ")";
+    layout_.pages = wrong;
+    expect_refused("layout.pages" + number + counts);
+    layout_ = valid;
+    layout_.page_tokens = wrong;
+    expect_refused("layout.page_tokens" + number + counts);
+    layout_ = valid;
+    layout_.kv_heads = wrong;
+    expect_refused("layout.kv_heads" + number + counts);
+    layout_ = valid;
+  }
+  for (const std::int64_t wrong : {0, -1, 513}) {
+    const std::string text = " (" + std::to_string(wrong) + ") must be from 1 to 512";
+    layout_.head_dim = wrong;
+    expect_refused("layout.head_dim" + text);
+    layout_ = valid;
+    layout_.value_head_dim = wrong;
+    expect_refused("layout.value_head_dim" + text);
+    layout_ = valid;
+  }
+}
+
+TEST_F(AppendErrors, StridesOfPages) {
+  const PagedLayout valid = layout_;
+  layout_.k.token = -10;
+  expect_refused("layout.k.token (-10) must be 0 or more");
+  layout_ = valid;
+  layout_.v.page = 29;
+  expect_refused(
+      "the layout of v (page 29, token 10, head 5) lets elements overlap: a stride of 29 must be "
+      "at least 30");
+  layout_.v.page = kHuge / 2;
+  expect_refused(
+      "the layout of v (page 4611686018427387903, token 10, head 5) reaches beyond the address "
+      "space");
+  layout_ = valid;
+  layout_.k.head = 4;
+  expect_refused(
+      "the layout of k (page 30, token 10, head 4) lets elements overlap: a stride of 4 must be "
+      "at least 5");
+  layout_ = PagedLayout::bshd(2, 1, 2, 5);  // a stride that is not used may be anything
+  layout_.k.token = layout_.v.token = 0;
+  slots_ = {0, 1, -1};
+  EXPECT_TRUE(append(layout_, pages_, tokens_).ok());
+}
+
+}  // namespace
+}  // namespace heed::tests

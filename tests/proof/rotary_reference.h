@@ -1,0 +1,22 @@
+// Rotary embedding from its definition, in long double, and in the order of operations that kernels
+// with FMA follow to the bit.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "heed/rotary.h"
+#include "tests/proof/softmax_reference.h"
+
+namespace heed::tests {
+
+/// A vector rotated at a position, with the bounds of heed/rotary.h.
+std::vector<Bounded> rotary_reference(std::span<const float> x, std::int64_t position,
+                                      const RotaryConfig& config);
+
+/// The same as every ISA with FMA must give it, bit for bit.
+std::vector<float> rotary_oracle(std::span<const float> x, std::int64_t position,
+                                 const RotaryConfig& config);
+
+}  // namespace heed::tests

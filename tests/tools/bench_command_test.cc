@@ -1,0 +1,189 @@
+// `heed bench` where nothing is wrong: its table and its JSON, whatever the speed of the machine.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "heed/cpu.h"
+#include "tests/support/run_command.h"
+
+namespace heed::tests {
+namespace {
+
+using Json = nlohmann::json;
+using Names = std::set<std::string>;
+
+struct Report {
+  std::string table;
+  Json json;
+};
+
+/// Runs the workloads that `regex` matches on one and two threads for no longer than it takes.
+Report run_bench(const std::string& regex, const std::vector<std::string>& more = {}) {
+  const Folder folder;
+  std::vector<std::string> arguments = {"bench",     "--workload", regex,
+                                        "--seconds", "0.01",       "--threads",
+                                        "1,2",       "--json",     folder.path("results")};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  const CommandResult result = run_heed(arguments);
+  expect_fine(result);
+  return {result.out, Json::parse(read_bytes(folder.path("results")), nullptr, false)};
+}
+
+Names keys_of(const Json& object) {
+  Names names;
+  for (const auto& [name, value] : object.items()) names.insert(name);
+  return names;
+}
+
+/// The words of the table's rows that begin with `name`.
+std::vector<std::vector<std::string>> rows_of(const std::string& table, const std::string& name) {
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(table);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream text(line);
+    std::vector<std::string> words;
+    for (std::string word; text >> word;) words.push_back(word);
+    if (!words.empty() && words.front() == name) rows.push_back(words);
+  }
+  return rows;
+}
+
+/// What a workload's results say on any machine.
+struct Expected {
+  std::string name, kind, layout, limit;
+  double operations = 0;  ///< 0: it has none to report
+  double bytes = 0;
+};
+
+Names result_keys(const Expected& expected) {
+  Names names = {"name",     "kind",        "isa",
+                 "dtype",    "kv",          "layout",
+                 "threads",  "min_ms",      "median_ms",
+                 "gflops",   "peak_gflops", "percent_of_peak",
+                 "gbps",     "read_gbps",   "percent_of_bandwidth",
+                 "max_error"};
+  if (expected.limit == "copy") names.insert("copy_gbps");
+  return names;
+}
+
+void expect_figures(const Json& result, const Expected& expected) {
+  const double seconds = result["min_ms"].get<double>() * 1e-3;
+  const double gbps = result["gbps"].get<double>();
+  const double limit = result[expected.limit == "copy" ? "copy_gbps" : "read_gbps"].get<double>();
+  EXPECT_GT(seconds, 0);
+  EXPECT_GE(result["median_ms"], result["min_ms"]);
+  EXPECT_GT(result["peak_gflops"], 0);
+  EXPECT_GT(result["read_gbps"], 0);
+  EXPECT_GT(limit, 0);
+  EXPECT_NEAR(gbps * seconds * 1e9 / expected.bytes, 1, 1e-9);
+  EXPECT_NEAR(result["percent_of_bandwidth"].get<double>(), 100 * gbps / limit, 1e-9);
+  EXPECT_GT(result["max_error"], 0);
+  if (expected.operations == 0) {
+    EXPECT_TRUE(result["gflops"].is_null());
+    EXPECT_TRUE(result["percent_of_peak"].is_null());
+    return;
+  }
+  const double gflops = result["gflops"].get<double>();
+  EXPECT_NEAR(gflops * seconds * 1e9 / expected.operations, 1, 1e-9);
+  EXPECT_NEAR(result["percent_of_peak"].get<double>(),
+              100 * gflops / result["peak_gflops"].get<double>(), 1e-9);
+}
+
+void expect_result(const Json& result, const Expected& expected, const std::string& isa,
+                   int threads) {
+  SCOPED_TRACE(expected.name + " on " + std::to_string(threads));
+  ASSERT_EQ(keys_of(result), result_keys(expected));
+  EXPECT_EQ(result["name"], expected.name);
+  EXPECT_EQ(result["kind"], expected.kind);
+  EXPECT_EQ(result["layout"], expected.layout);
+  EXPECT_EQ(result["isa"], isa);
+  EXPECT_EQ(result["dtype"], "f32");
+  EXPECT_EQ(result["kv"], "f32");
+  EXPECT_EQ(result["threads"], threads);
+  expect_figures(result, expected);
+}
+
+void expect_rows(const std::string& table, const Expected& expected) {
+  const auto rows = rows_of(table, expected.name);
+  ASSERT_EQ(rows.size(), 2U) << table;
+  for (const auto& row : rows) {
+    // name, threads, best, median, GFLOP/s, GB/s, of limit (two words), max error
+    ASSERT_EQ(row.size(), 9U) << table;
+    EXPECT_EQ(row[1], &row == &rows.front() ? "1" : "2");
+    EXPECT_EQ(row[4] == "-", expected.operations == 0) << table;
+    EXPECT_TRUE(row[6].ends_with('%')) << table;
+    EXPECT_EQ(row[7], expected.limit);
+  }
+}
+
+void expect_report(const Report& report, const std::vector<Expected>& expected,
+                   const std::string& isa) {
+  ASSERT_EQ(keys_of(report.json), (Names{"host", "results"}));
+  ASSERT_EQ(report.json["results"].size(), 2 * expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    expect_result(report.json["results"][2 * i], expected[i], isa, 1);
+    expect_result(report.json["results"][2 * i + 1], expected[i], isa, 2);
+    expect_rows(report.table, expected[i]);
+  }
+}
+
+void expect_host(const Json& host, bool warm) {
+  ASSERT_EQ(keys_of(host), (Names{"vendor", "model", "logical_cpus", "l1d_bytes", "l2_bytes",
+                                  "l3_bytes", "features", "warm", "seconds", "stream_bytes"}));
+  EXPECT_EQ(host["vendor"], cpu_info().vendor);
+  EXPECT_EQ(host["model"], cpu_info().model);
+  EXPECT_EQ(host["logical_cpus"], cpu_info().logical_cpus);
+  EXPECT_TRUE(host["features"].is_array());
+  EXPECT_EQ(host["warm"], warm);
+  EXPECT_EQ(host["seconds"], 0.01);
+  EXPECT_GT(host["stream_bytes"], 0);
+}
+
+const Expected kPrefill = {
+    "vit-base-b4-s197",         "prefill", "bshd", "peak", 4.0 * 12 * 197 * 197 * 4 * 64,
+    4.0 * 197 * 12 * 2 * 64 * 4};
+const Expected kDecode = {"llama3-8b-decode-b1-kv4k", "decode",
+                          "q bshd, kv bhsd",          "read",
+                          32.0 * 4096 * 4 * 128,      8.0 * 4096 * 2 * 128 * 4};
+const Expected kPaged = {"llama3-8b-decode-b8-kv2k-paged16", "decode",
+                         "q bshd, kv bhsd in pages of 16",   "read",
+                         8.0 * 32 * 2048 * 4 * 128,          8.0 * 8 * 2048 * 2 * 128 * 4};
+const Expected kSoftmax = {"softmax-1024x64", "softmax", "rows", "copy", 0, 2.0 * 1024 * 64 * 4};
+
+TEST(BenchCommand, TableAndJson) {
+  const Report report =
+      run_bench("^(vit-base-b4-s197|llama3-8b-decode-b1-kv4k|.*b8-kv2k-paged16|softmax-1024x64)$");
+  expect_report(report, {kPrefill, kDecode, kPaged, kSoftmax}, supported_command_isas().front());
+  expect_host(report.json["host"], false);
+  EXPECT_NE(report.table.find("rotate among copies"), std::string::npos) << report.table;
+}
+
+TEST(BenchCommand, WarmOnAnotherIsa) {
+  const Report report =
+      run_bench("^(llama3-8b-decode-b1-kv4k|softmax-1024x64)$", {"--warm", "--isa", "generic"});
+  expect_report(report, {kDecode, kSoftmax}, "generic");
+  expect_host(report.json["host"], true);
+  EXPECT_NE(report.table.find("warm: the same keys"), std::string::npos) << report.table;
+}
+
+// A cache as a projection writes it, and one in pages, of which sequences share the first ones:
+// their bytes count once, the work on them for each.
+TEST(BenchCommand, JsonTellsTheOtherLayouts) {
+  const Report report =
+      run_bench("^llama3-8b-decode-b(8-kv2k-bshd|16-kv2k-shared1792)$", {"--warm"});
+  expect_report(report,
+                {{"llama3-8b-decode-b8-kv2k-bshd", "decode", "bshd", "read",
+                  8.0 * 32 * 2048 * 4 * 128, 8.0 * 8 * 2048 * 2 * 128 * 4},
+                 {"llama3-8b-decode-b16-kv2k-shared1792", "decode",
+                  "q bshd, kv bhsd in pages of 128, the first 1792 keys shared", "read",
+                  16.0 * 32 * 2048 * 4 * 128, (1792 + 16.0 * 256) * 8 * 2 * 128 * 4}},
+                supported_command_isas().front());
+}
+
+}  // namespace
+}  // namespace heed::tests

@@ -1,0 +1,251 @@
+// heed generate: texts from prompts, with a model that the test writes and, where it is there, with
+// a trained one.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/llama/loaded_model.h"
+#include "tests/llama/model_file.h"
+#include "tests/support/run_command.h"
+
+namespace heed::tests {
+namespace {
+
+using Arguments = std::vector<std::string>;
+
+Arguments operator+(Arguments a, const Arguments& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+/// A model, its tokenizer, and prompts in a file.
+class ModelFiles {
+ public:
+  /// Writes both.
+  ModelFiles(const ModelFile& model, const std::vector<PieceOfFile>& pieces)
+      : model_(folder_.path("model.bin")), tokenizer_(folder_.path("tokenizer.bin")) {
+    write_bytes(model_, model.bytes());
+    write_bytes(tokenizer_, tokenizer_bytes(pieces));
+  }
+  /// Takes what is there.
+  ModelFiles(std::string model, std::string tokenizer)
+      : model_(std::move(model)), tokenizer_(std::move(tokenizer)) {}
+
+  Arguments arguments() const { return {"generate", model_, "--tokenizer", tokenizer_}; }
+  CommandResult generate(const Arguments& more) const { return run_heed(arguments() + more); }
+
+  /// Writes prompts to a file.
+  std::string file_of(const std::vector<std::string>& prompts) const {
+    std::string lines;
+    for (const std::string& prompt : prompts) lines += prompt + "\n";
+    write_bytes(folder_.path("prompts"), lines);
+    return folder_.path("prompts");
+  }
+
+  const Folder& folder() const { return folder_; }
+  const std::string& model() const { return model_; }
+  const std::string& tokenizer() const { return tokenizer_; }
+
+ private:
+  const Folder folder_;
+  const std::string model_, tokenizer_;
+};
+
+/// Expects success, and nothing on standard error but how fast it was. Returns standard output.
+std::string out_of(const CommandResult& result) {
+  EXPECT_EQ(result.exit, 0) << result.err;
+  EXPECT_TRUE(result.err.ends_with(" tokens/s\n")) << result.err;
+  EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+  return result.out;
+}
+
+/// A prompt, and what it must become.
+struct Expected {
+  std::string prompt, steps, ids;
+};
+
+/// The lines begin with the ids that are expected; texts that run longer go on.
+void expect_lines(const std::string& out, const std::vector<Expected>& texts) {
+  std::istringstream lines(out);
+  for (const Expected& text : texts) {
+    std::string line;
+    std::getline(lines, line);
+    EXPECT_TRUE((line + " ").starts_with(text.ids + " ")) << line << "\nis not\n" << text.ids;
+  }
+  EXPECT_EQ(lines.peek(), std::istringstream::traits_type::eof());
+}
+
+/// With these options, alone and together, in chunks of several lengths.
+void expect_texts(const ModelFiles& files, const std::vector<Expected>& texts,
+                  const Arguments& options) {
+  std::vector<std::string> prompts;
+  std::string most_steps = "1";
+  for (const Expected& text : texts) {
+    prompts.push_back(text.prompt);
+    most_steps =
+        std::max(most_steps, text.steps, [](auto& a, auto& b) { return stoi(a) < stoi(b); });
+    const Arguments alone = {"--prompt", text.prompt, "--steps", text.steps, "--ids"};
+    EXPECT_EQ(out_of(files.generate(options + alone)), text.ids + "\n");
+  }
+  for (const char* chunk : {"1", "5", "256"}) {
+    SCOPED_TRACE(std::string("chunks of ") + chunk);
+    const Arguments together = {
+        "--prompts", files.file_of(prompts), "--steps", most_steps, "--chunk", chunk, "--ids"};
+    expect_lines(out_of(files.generate(options + together)), texts);
+  }
+}
+
+/// In every way that must not matter.
+void expect_always(const ModelFiles& files, const std::vector<Expected>& texts) {
+  for (const std::string& isa : supported_command_isas()) {
+    for (const char* threads : {"1", "2"}) {
+      for (const char* page : {"1", "7", "16", "128"}) {
+        SCOPED_TRACE(isa + ", " + threads + " threads, pages of " + page);
+        expect_texts(files, texts, {"--isa", isa, "--threads", threads, "--page", page});
+      }
+    }
+  }
+}
+
+std::string joined(const std::vector<std::int32_t>& ids) {
+  std::string text;
+  for (const std::int32_t id : ids) {
+    if (!text.empty()) text += ' ';
+    text += std::to_string(id);
+  }
+  return text;
+}
+
+std::vector<std::int32_t> split(const std::string& line) {
+  std::istringstream numbers(line);
+  return {std::istream_iterator<std::int32_t>(numbers), {}};
+}
+
+TEST(GenerateCommand, GivesTheSameTokensInEveryWay) {
+  const std::vector<PieceOfFile> pieces = pieces_with({"ab", " a", "abab"});
+  const ModelFile shape{.vocab_size = static_cast<std::int32_t>(pieces.size())};
+  const ModelFiles files(random_model(shape, 6), pieces);
+  LoadedModel loaded(files.model());
+  std::vector<Expected> texts;
+  for (const auto& [prompt, tokens] : std::vector<std::pair<std::string, std::size_t>>{
+           {"ab b abab a", 8}, {"", 1}, {"b", 3}, {std::string(20, 'a'), 21}}) {
+    std::string ids = out_of(files.generate({"--prompt", prompt, "--steps", "40", "--ids"}));
+    ids.pop_back();
+    EXPECT_GT(split(ids).size(), tokens);
+    EXPECT_GT(loaded.smallest_lead(split(ids), tokens), LoadedModel::kClearLead);
+    texts.push_back({prompt, "40", ids});
+  }
+  expect_always(files, texts);
+}
+
+TEST(GenerateCommand, ContinuesATrainedModelAsItsReferenceSays) {
+  const std::string folder = std::string(HEED_SHARED_DIR) + "/models/";
+  std::ifstream file(folder + "expected.jsonl");
+  if (!file) GTEST_SKIP() << "no model in " << folder;
+  const ModelFiles files(folder + "dreams-230k.bin", folder + "dreams-tok512.bin");
+  std::vector<Expected> texts;
+  for (std::string line; std::getline(file, line);) {
+    const auto json = nlohmann::json::parse(line);
+    const std::string prompt = json["prompt"], steps = std::to_string(json["steps"].get<int>());
+    EXPECT_EQ(out_of(files.generate({"--prompt", prompt, "--steps", steps})),
+              json["text"].get<std::string>() + "\n");
+    texts.push_back({prompt, steps, joined(json["ids"])});
+  }
+  ASSERT_FALSE(texts.empty());
+  expect_always(files, texts);
+}
+
+/// Tokens 3 + c are the bytes c: A → B → C → the end, and z → z.
+ModelFiles chain_files() {
+  constexpr auto of = [](char c) { return 3 + c; };
+  std::vector<PieceOfFile> pieces = pieces_with({});
+  pieces.push_back({0, " "});  // an even number of tokens
+  const std::pair<std::int32_t, std::int32_t> steps[] = {
+      {1, of('A')}, {of('A'), of('B')}, {of('B'), of('C')}, {of('C'), 1}, {of('z'), of('z')}};
+  return {chain_model(static_cast<std::int32_t>(pieces.size()), steps), pieces};
+}
+
+TEST(GenerateCommand, PrintsTextsInTheOrderOfTheirPrompts) {
+  const ModelFiles files = chain_files();
+  const std::string file = files.file_of({"z", "", "A", "zzzzzzzzzzzz"});
+  EXPECT_EQ(out_of(files.generate({"--prompts", file, "--steps", "5"})), "zzzz\nABC\nABC\nzzzz\n");
+  EXPECT_EQ(out_of(files.generate({"--prompts", file, "--steps", "5", "--ids"})),
+            "1 259 125 125 125 125\n1 68 69 70\n1 259 68 69 70\n1 259 125 125 125 125\n");
+  EXPECT_EQ(out_of(files.generate({"--prompt", "B"})), "BC\n");
+}
+
+TEST(GenerateCommand, CountsTheTokensThatItMade) {
+  const ModelFiles files = chain_files();
+  const std::string file = files.file_of({"z", ""});
+  const CommandResult result = files.generate({"--prompts", file, "--steps", "5"});
+  EXPECT_TRUE(result.err.starts_with("6 tokens in ")) << result.err;  // zzz and ABC
+}
+
+TEST(GenerateCommand, DrawsTheSameTextFromTheSameSeed) {
+  const std::vector<PieceOfFile> pieces = pieces_with({"ab"});
+  const ModelFile shape{.vocab_size = static_cast<std::int32_t>(pieces.size())};
+  const ModelFiles files(random_model(shape, 6), pieces);
+  const auto text = [&](const Arguments& more) {
+    return out_of(files.generate(Arguments{"--prompt", "ab", "--ids"} + more));
+  };
+  const std::string greedy = text({}), drawn = text({"--temperature", "1", "--seed", "3"});
+  EXPECT_EQ(text({"--temperature", "0", "--seed", "3"}), greedy);
+  EXPECT_NE(drawn, greedy);
+  EXPECT_EQ(text({"--temperature", "1", "--seed", "3"}), drawn);
+  EXPECT_NE(text({"--temperature", "1", "--seed", "4"}), drawn);
+  EXPECT_EQ(text({"--temperature", "1", "--seed", "3", "--top-p", "1e-20"}), greedy);
+}
+
+TEST(GenerateCommand, Refuses) {
+  const ModelFiles files = chain_files();
+  const std::string no_lines = files.folder().path("empty");
+  write_bytes(no_lines, "");
+  const std::pair<Arguments, std::string> faults[] = {
+      {{}, "heed generate: either --prompt or --prompts must be given"},
+      {{"--prompt", "A", "--prompts", "x"}, "either --prompt or --prompts must be given"},
+      {{"--prompts", "/no/such"}, "--prompts /no/such: cannot be read: No such file or directory"},
+      {{"--prompts", "/"}, "--prompts /: cannot be read: Is a directory"},
+      {{"--prompts", no_lines}, "--prompts " + no_lines + ": has no line"},
+      {{"--prompts", ""}, "--prompts (\"\") must not be empty"},
+      {{"--prompt", "A", "--steps", "0"}, "--steps (\"0\") must be an integer from 1 to 48"},
+      {{"--prompt", "A", "--steps", "49"}, "--steps (\"49\") must be an integer from 1 to 48"},
+      {{"--prompt", "A", "--chunk", "0"}, "--chunk (\"0\") must be an integer from 1 to 65536"},
+      {{"--prompt", "A", "--page", "x"}, "--page (\"x\") must be an integer from 1 to 65536"},
+      {{"--prompt", "A", "--seed", "-1"}, "--seed (\"-1\") must be an integer from 0 to"},
+      {{"--prompt", "A", "--top-p", "0"}, "--top-p (\"0\") must be a number above 0"},
+      {{"--prompt", "A", "--top-p", "1.1"}, "--top-p (\"1.1\") must be a number above 0"},
+      {{"--prompt", "A", "--temperature", "-1"}, "--temperature (\"-1\") must be a number"},
+      {{"--prompt", "A", "--threads", "0"}, "--threads (\"0\") must be an integer from 1 to 1024"},
+      {{"--prompt", "A", "--isa", "sse9"}, "--isa (\"sse9\") must be one of"},
+      {{"--prompt", std::string(47, 'A')}, "prompt 1 has 49 tokens; the model's context has 48"},
+  };
+  for (const auto& [arguments, part] : faults) {
+    SCOPED_TRACE(part);
+    expect_fault(files.generate(arguments), part);
+  }
+}
+
+TEST(GenerateCommand, RefusesFilesThatAreNoModel) {
+  const ModelFiles files = chain_files();
+  const auto expect = [&](const std::string& model, const std::string& tokenizer,
+                          const std::string& part) {
+    expect_fault(run_heed({"generate", model, "--tokenizer", tokenizer, "--prompt", "A"}), part);
+  };
+  expect(files.tokenizer(), files.tokenizer(), "tokenizer.bin: not a llama2.c checkpoint: ");
+  expect(files.model(), files.model(), "model.bin: not a tokenizer of this model: ");
+  expect("/no/such", files.tokenizer(), "/no/such: cannot be read: No such file");
+  const std::string whole = read_bytes(files.model());
+  write_bytes(files.model(), whole.substr(0, whole.size() / 2));
+  expect(files.model(), files.tokenizer(), "model.bin: the checkpoint is truncated: it has ");
+}
+
+}  // namespace
+}  // namespace heed::tests

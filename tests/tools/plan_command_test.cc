@@ -1,0 +1,126 @@
+// `heed plan`: the plans of workloads, and how evenly they spread over threads that need not be
+// there.
+#include <gtest/gtest.h>
+
+#include <cstdlib>
+#include <sstream>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/run_command.h"
+
+namespace heed::tests {
+namespace {
+
+/// One plan as printed: its heading, and the lines below.
+struct Shown {
+  std::string heading, text;
+
+  /// The number after `label` in the line that begins with `line`; −1 where there is none.
+  double number(const std::string& line, const std::string& label) const {
+    const std::size_t start = text.find("\n" + line);
+    const std::size_t at = start == std::string::npos ? start : text.find(label, start);
+    const std::size_t end = start == std::string::npos ? start : text.find('\n', start + 1);
+    return at >= end ? -1 : std::atof(text.c_str() + at + label.size());
+  }
+  double balance() const { return number("balance: ", "balance: "); }
+  double longest() const { return number("balance: ", "longest item: "); }
+  double items() const { return number("items: ", "items: "); }
+  double splits() const { return number("splits: ", "splits: "); }
+};
+
+/// The plans that heed prints; each ends with an empty line.
+std::vector<Shown> plans(std::vector<std::string> arguments) {
+  arguments.insert(arguments.begin(), "plan");
+  const CommandResult result = run_heed(arguments);
+  expect_fine(result);
+  std::vector<Shown> shown;
+  std::istringstream lines(result.out);
+  bool inside = false;
+  for (std::string line; std::getline(lines, line); inside = !line.empty()) {
+    if (!inside) shown.push_back({line, "\n"});
+    if (inside) shown.back().text += line + "\n";
+  }
+  return shown;
+}
+
+TEST(PlanCommand, OfEachWorkloadOnEachNumberOfThreads) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^bert|^softmax", "--threads", "1,48", "--isa", "generic"});
+  const std::vector<std::string> headings = {
+      "bert-base-b8-s128 on 1 thread", "bert-base-b8-s128 on 48 threads",
+      "bert-base-b1-s512 on 1 thread", "bert-base-b1-s512 on 48 threads"};
+  ASSERT_EQ(shown.size(), headings.size());
+  for (std::size_t i = 0; i < headings.size(); ++i) {
+    EXPECT_EQ(shown[i].heading, headings[i]);
+    EXPECT_TRUE(shown[i].text.starts_with("\nisa: generic\n")) << shown[i].text;
+    EXPECT_EQ(shown[i].number("workers: ", "workers: "), i % 2 == 0 ? 1 : 48);
+  }
+}
+
+// 12 heads of 8 sequences: 96 equal items.
+TEST(PlanCommand, BalanceOfEqualItems) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^bert-base-b8-s128$", "--threads", "1,2,12,13"});
+  ASSERT_EQ(shown.size(), 4U);
+  for (const Shown& plan : {shown[0], shown[1], shown[2]}) {
+    EXPECT_EQ(plan.items(), 96) << plan.text;
+    EXPECT_EQ(plan.splits(), 0) << plan.text;
+    EXPECT_EQ(plan.balance(), 100) << plan.text;
+  }
+  EXPECT_EQ(shown[0].longest(), 1) << shown[0].text;
+  EXPECT_EQ(shown[1].longest(), 2.1) << shown[1].text;
+  EXPECT_EQ(shown[2].longest(), 12.5) << shown[2].text;
+  EXPECT_LT(shown[3].balance(), 100) << shown[3].text;
+  EXPECT_GT(shown[3].balance(), 90) << shown[3].text;
+}
+
+TEST(PlanCommand, OfPages) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-decode-b.*(paged|shared)", "--threads", "2"});
+  const std::vector<std::pair<std::string, std::string>> expected = {
+      {"llama3-8b-decode-b8-kv2k-paged16", "1024 pages of 16 tokens"},
+      {"llama3-8b-decode-b8-kv2k-paged128", "128 pages of 128 tokens"},
+      {"llama3-8b-decode-b16-kv2k-shared1792", "46 pages of 128 tokens"},
+  };
+  ASSERT_EQ(shown.size(), expected.size());
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(shown[i].heading, expected[i].first + " on 2 threads");
+    EXPECT_NE(shown[i].text.find("\nstorage: " + expected[i].second), std::string::npos)
+        << shown[i].text;
+  }
+  const std::string prefixes =
+      "\nshared prefixes: groups: 1, keys read once: 1792, in place of 28672";
+  EXPECT_EQ(shown[0].text.find(prefixes), std::string::npos) << shown[0].text;
+  EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
+}
+
+TEST(PlanCommand, NamesTheKernelsThatCostLess) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-(spec8|decode-b1)-kv4k$", "--threads", "1"});
+  ASSERT_EQ(shown.size(), 2U);
+  const auto text = [&](std::size_t i) {
+    return shown[i].text.substr(shown[i].text.find("items"));
+  };
+  EXPECT_EQ(shown[0].number("items: ", "costs less: "), 0)
+      << text(0);  // 32 rows for each of 8 heads
+  EXPECT_EQ(shown[0].number("items: ", "few rows, "), 8) << text(0);
+  EXPECT_EQ(shown[1].number("items: ", "costs less: "), 8) << text(1);  // 4 rows
+  EXPECT_EQ(shown[1].number("items: ", "few rows, "), 0) << text(1);
+}
+
+TEST(PlanCommand, SplitsOfALongContext) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-decode-b1-kv32k$", "--threads", "2,64"});
+  ASSERT_EQ(shown.size(), 2U);
+  EXPECT_EQ(shown[0].splits(), 0) << shown[0].text;
+  EXPECT_EQ(shown[0].longest(), 25) << shown[0].text;
+  EXPECT_EQ(shown[1].splits(), 8) << shown[1].text;
+  EXPECT_GT(shown[1].items(), 64) << shown[1].text;
+  EXPECT_LT(shown[1].longest(), 100) << shown[1].text;
+  EXPECT_GE(shown[1].balance(), 90) << shown[1].text;
+}
+
+}  // namespace
+}  // namespace heed::tests
