@@ -95,8 +95,8 @@ void ItemBench::operator()(benchmark::State& state, const kernels::KernelTable& 
   item.q_stride.token = item.out_stride.token = item.k_stride = item.v_stride = head_dim;
   item.rows = rows;
   item.key_end = item.keys = keys;
-  item.diagonal = keys - rows;
-  item.few_rows = rows <= kernels::most_few_rows(kernels.lanes);
+  item.query_position = keys - rows;
+  item.decode = rows <= kernels::max_decode_rows(kernels.lanes);
   const Scratch scratch(kernels::attention_scratch_floats(what, kernels));
   for (auto _ : state) {
     kernels.attend(what, item, scratch.get());

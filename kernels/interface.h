@@ -32,7 +32,7 @@ struct AttentionShape {
   std::int32_t item_rows = 0;
   WeightRule rule = WeightRule::exponential;
   float query_factor = 0;        ///< scale · log2 e / T, or scale · log2 e for argmax
-  std::int64_t window_left = 0;  ///< keys visible before and after the diagonal, 0 … INT32_MAX
+  std::int64_t window_left = 0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
   std::int64_t window_right = 0;
 };
 
@@ -74,10 +74,10 @@ struct AttentionItem {
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
   std::int32_t row_begin = 0, rows = 0;
-  bool few_rows = false;  ///< by the kernel for few rows, ≤ most_few_rows(lanes)
+  bool decode = false;  ///< by the decode kernel, ≤ max_decode_rows(lanes)
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
-  std::int64_t diagonal = 0;                ///< token i stands at key position i + diagonal
+  std::int64_t query_position = 0;                ///< token i stands at key position i + query_position
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
@@ -85,7 +85,7 @@ struct AttentionItem {
   Strides state_stride;
   std::int32_t first_partition = 0;
   /// It writes one state for each row, the sum of those of all partitions, which its rows all see.
-  bool sum_states = false;
+  bool merge_partitions = false;
 };
 
 /// Rows whose states are to be merged; numbered as in AttentionItem.
@@ -103,8 +103,8 @@ struct MergeRows {
 };
 
 /// Rows whose states are to be added to their sums, which are states of one partition.
-struct SumRows {
-  States sums;
+struct MergeIntoRows {
+  States total;
   ConstStates states;
   std::ptrdiff_t first_row = 0, rows = 0;
   std::int32_t value_head_dim = 0;
@@ -171,7 +171,7 @@ struct KernelTable {
   /// Adds the states of each row, the earliest first, and writes out and lse.
   void (*merge)(const MergeRows& rows);
   /// Adds the states of each row, the earliest first, to its sum.
-  void (*accumulate)(const SumRows& rows);
+  void (*merge_into)(const MergeIntoRows& rows);
 
   void (*softmax)(const SoftmaxRows& rows);
   void (*log_softmax)(const SoftmaxRows& rows);
@@ -197,14 +197,14 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
 }
 
-/// Rows that the kernel for few rows takes at most: their sums for a block of keys, and a vector of
+/// Rows that the decode kernel takes at most: their sums for a block of keys, and a vector of
 /// keys that is being transposed, fit the registers (AVX-512: 8 + 16 of 32; AVX2: 10 + 8, two of
 /// which wait in L1).
-[[maybe_unused]] static constexpr std::int32_t most_few_rows(std::int32_t lanes) {
+[[maybe_unused]] static constexpr std::int32_t max_decode_rows(std::int32_t lanes) {
   return lanes == 8 ? 5 : lanes / 2;
 }
 
-/// Keys that the kernel for few rows takes at a time: 8 KiB of keys and as much of values for rows
+/// Keys that the decode kernel takes at a time: 8 KiB of keys and as much of values for rows
 /// of 128, so that these and the next ones of both fit an L1 cache of 32 KiB; and at least a vector
 /// of every ISA.
 inline constexpr std::int32_t kBlockKeys = 16;
@@ -237,7 +237,7 @@ inline constexpr std::int32_t kBlockKeys = 16;
   const auto tile = static_cast<std::size_t>(shape.tile_keys);
   const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
   const std::size_t few =
-      std::size_t{kPartitionKeys + kBlockKeys} * static_cast<std::size_t>(most_few_rows(lanes));
+      std::size_t{kPartitionKeys + kBlockKeys} * static_cast<std::size_t>(max_decode_rows(lanes));
   // O as columns, or where rows are few as rows of whole vectors.
   const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
   return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +

@@ -2,7 +2,7 @@
 // kernels/isa/*.cc.
 #pragma once
 
-#include "kernels/attention/attention.inl.h"
+#include "kernels/attention/prefill.inl.h"
 #include "kernels/attention/decode.inl.h"
 #include "kernels/attention/merge.inl.h"
 #include "kernels/exp_array.inl.h"
@@ -16,10 +16,10 @@ namespace {
 
 template <class T, WeightRule Rule>
 void attend_by(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (item.few_rows) {
-    FewRows<T, Rule>(shape, item, scratch).attend();
+  if (item.decode) {
+    DecodeKernel<T, Rule>(shape, item, scratch).attend();
   } else {
-    Stream<T, Rule>(shape, item, scratch).attend();
+    PrefillKernel<T, Rule>(shape, item, scratch).attend();
   }
 }
 
@@ -39,7 +39,7 @@ constexpr KernelTable make_table(const char* name) {
       .tile_rows = T::kRows,
       .attend = attend_item<T>,
       .merge = merge_rows<Arch>,
-      .accumulate = accumulate_rows<Arch>,
+      .merge_into = merge_into_rows<Arch>,
       .softmax = softmax_rows<Arch>,
       .log_softmax = log_softmax_rows<Arch>,
       .log_sum_exp = log_sum_exp_rows<Arch>,

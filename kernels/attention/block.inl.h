@@ -14,15 +14,15 @@ struct Block {
   std::int32_t first_row, rows;       ///< of the item's rows, and how many are real
   std::int32_t key_begin, key_end;    ///< visible to at least one row
   std::int32_t full_begin, full_end;  ///< visible to all rows
-  std::int32_t partition;             ///< whose state `part` is being summed; −1: none
-  bool fresh;                         ///< O of `part` has not been written yet
+  std::int32_t partition;             ///< whose state `partition_state` is being summed; −1: none
+  bool overwrite;                     ///< O of `partition_state` has not been written yet
   bool masked;                        ///< a mask was applied in this partition
-  bool any;                           ///< `total` holds a state
-  std::int32_t calm;                  ///< how many guesses of m in a row were right, or would be
+  bool has_total;                     ///< `total` holds a state
+  std::int32_t right_guesses;         ///< how many guesses of m in a row were right, or would be
   float* q;                           ///< Qᵀ, head_dim × width
   std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
   std::int32_t* last_key;
-  State part, total;
+  State partition_state, total;
 };
 
 /// Neighbouring vectors of a block's rows that see any of some keys.
@@ -33,12 +33,12 @@ struct Vectors {
 };
 
 /// Rows of a block that meet some keys together: all of them, or some of its vectors.
-struct Lanes {
+struct ActiveRows {
   const float* q;
   std::ptrdiff_t q_stride;
   const std::int32_t* first_key;
   const std::int32_t* last_key;
-  Sums sums;
+  RunningState state;
 };
 
 /// Whether any row sees keys of the partition.
@@ -70,7 +70,7 @@ struct Interval {
 /// The visible keys of vector v's rows, counted from key `begin`; as floats, which are exact
 /// within a tile.
 template <class Arch>
-Interval<Arch> interval(const Lanes& rows, std::int32_t begin, int v) {
+Interval<Arch> interval(const ActiveRows& rows, std::int32_t begin, int v) {
   constexpr int lanes = kLanes<Arch>;
   alignas(kAlignment) float first[lanes], last[lanes];
   for (int i = 0; i < lanes; ++i) {

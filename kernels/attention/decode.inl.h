@@ -3,7 +3,7 @@
 //
 // Every row of keys and of values is read once for all query rows of the item
 // (kernels/attention/decode_products.inl.h). The order of operations of every single row is that of
-// kernels/attention/attention.inl.h, so its bits are the same.
+// kernels/attention/prefill.inl.h, so its bits are the same.
 //
 // Per cache line of 16 floats: two loads and 4 shuffles for K, two loads for V, and rows
 // multiply-adds each; a line from memory takes longer than that up to about eight rows.
@@ -27,22 +27,22 @@ namespace {
 inline constexpr std::int32_t kKeysPerChunk = 4;
 
 template <class T, WeightRule Rule>
-class FewRows {
+class DecodeKernel {
  public:
   using Arch = typename T::Arch;
   using W = Weights<Arch, Rule>;
   static constexpr int kWidth = kLanes<Arch>;
-  static constexpr int kMostRows = most_few_rows(kWidth);
+  static constexpr int kMaxRows = max_decode_rows(kWidth);
 
-  FewRows(const AttentionShape& shape, const AttentionItem& item, float* scratch)
+  DecodeKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
     const std::ptrdiff_t rows = static_cast<std::ptrdiff_t>(padded(item.rows, kWidth));
     head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
     dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
     const std::ptrdiff_t state = item.rows * dims_ + 2 * rows;
     q_ = scratch;
-    part_ = State::at(q_ + rows * head_dim_, rows);
-    total_ = State::at(part_.m + state, rows);
+    partition_ = State::at(q_ + rows * head_dim_, rows);
+    total_ = State::at(partition_.m + state, rows);
     weights_ = total_.m + state;
     weights_stride_ = kPartitionKeys + kBlockKeys;
     k_copy_ = weights_ + item.rows * weights_stride_;
@@ -58,14 +58,14 @@ class FewRows {
       if (tile / kPartitionKeys != partition) {
         close_partition(partition);
         partition = tile / kPartitionKeys;
-        clear(part_);
+        clear(partition_);
       }
       attend_tile(load_tile(tile > item_.key_begin ? tile : item_.key_begin, next));
       tile = next;
     }
     close_partition(partition);
     if (item_.states.m == nullptr) return finish();
-    item_.sum_states ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
+    item_.merge_partitions ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
   }
 
  private:
@@ -94,7 +94,8 @@ class FewRows {
 
   void close_partition(std::int32_t partition) {
     if (partition < 0) return;
-    item_.states.m == nullptr || item_.sum_states ? join() : write_states(part_, partition);
+    item_.states.m == nullptr || item_.merge_partitions ? merge_partition()
+                                                        : write_states(partition_, partition);
   }
 
   void write_states(const State& state, std::int32_t partition) const {
@@ -120,18 +121,18 @@ class FewRows {
     }
   }
 
-  /// Adds `part_` to `total_`; the first part becomes the total as it is.
-  void join() {
-    if (!any_) {
-      const State first = part_;
-      part_ = total_;
+  /// Adds `partition_` to `total_`; the first part becomes the total as it is.
+  void merge_partition() {
+    if (!has_total_) {
+      const State first = partition_;
+      partition_ = total_;
       total_ = first;
-      any_ = true;
+      has_total_ = true;
       return;
     }
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      fold_row<Arch, Rule>({total_.m[r], total_.l[r], total_.o + r * dims_},
-                           {part_.m[r], part_.l[r], part_.o + r * dims_}, dims_);
+      merge_row<Arch, Rule>({total_.m[r], total_.l[r], total_.o + r * dims_},
+                            {partition_.m[r], partition_.l[r], partition_.o + r * dims_}, dims_);
     }
   }
 
@@ -156,9 +157,9 @@ class FewRows {
   Tile load_tile(std::int32_t begin, std::int32_t end) const {
     const auto load = [&](const Storage& from, bool copies, float* copy) -> Source {
       if (!copies) return {from, 0};
-      Incoming<Arch> rows(from, begin, end - begin, 1, copy);
-      rows.next();
-      return {{rows.arrive()}, begin};
+      TileLoader<Arch> rows(from, begin, end - begin, 1, copy);
+      rows.prefetch_step();
+      return {{rows.finish()}, begin};
     };
     return {load(keys_of(shape_, item_), copies_keys(), k_copy_),
             load(values_of(shape_, item_), copies_values(), v_copy_), begin, end};
@@ -188,7 +189,7 @@ class FewRows {
   void score_tile(const Tile& tile) const {
     for (std::int32_t j = tile.begin; j < tile.end;) {
       const KeyBlock keys = block(tile.k, keys_of(shape_, item_), j, tile.end);
-      score_rows<kMostRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_}, keys);
+      score_rows<kMaxRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_}, keys);
       j += keys.count;
     }
   }
@@ -212,7 +213,7 @@ class FewRows {
   }
 
   template <int Queries>
-  void score_rows(const FewQueries& queries, const KeyBlock& k) const {
+  void score_rows(const DecodeQueries& queries, const KeyBlock& k) const {
     if constexpr (Queries > 1) {
       if (item_.rows < Queries) return score_rows<Queries - 1>(queries, k);
     }
@@ -236,15 +237,15 @@ class FewRows {
     for (std::int32_t j = keys.begin; j < keys.end;) {
       KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
       values.rows.dims = dims_;
-      add_rows<kMostRows>(
-          end - row, {weights + (j - keys.begin), weights_stride_, part_.o + row * dims_, dims_},
-          values);
+      add_rows<kMaxRows>(
+          end - row,
+          {weights + (j - keys.begin), weights_stride_, partition_.o + row * dims_, dims_}, values);
       j += values.count;
     }
   }
 
   template <int Queries>
-  static void add_rows(std::int32_t queries, const FewOutputs& out, const KeyBlock& v) {
+  static void add_rows(std::int32_t queries, const DecodeOutputs& out, const KeyBlock& v) {
     if constexpr (Queries > 1) {
       if (queries < Queries) return add_rows<Queries - 1>(queries, out, v);
     }
@@ -262,13 +263,13 @@ class FewRows {
     float highest = lane[0];
     for (int i = 1; i < kWidth; ++i) highest = lane[i] > highest ? lane[i] : highest;
     const Vec<Arch> candidate = W::candidate(splat<Arch>(highest));
-    Vec<Arch> m = splat<Arch>(part_.m[r]);
+    Vec<Arch> m = splat<Arch>(partition_.m[r]);
     if (Ops<Arch>::any(W::moves(candidate, m))) {
       const Vec<Arch> factor = W::rescale(m, candidate);
       m = candidate;
-      part_.m[r] = first_lane<Arch>(m);
-      part_.l[r] *= first_lane<Arch>(factor);
-      scale_output<Arch>(part_.o + r * dims_, kWidth, dims_ / kWidth, factor);
+      partition_.m[r] = first_lane<Arch>(m);
+      partition_.l[r] *= first_lane<Arch>(factor);
+      scale_output<Arch>(partition_.o + r * dims_, kWidth, dims_ / kWidth, factor);
     }
     for (std::int32_t j = 0; j < count; j += kWidth)
       store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
@@ -281,18 +282,18 @@ class FewRows {
                 Chunks<Cache::l2>& coming) {
     float l[Rows];
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) l[r] = part_.l[row + r];
+    for (int r = 0; r < Rows; ++r) l[r] = partition_.l[row + r];
     for (std::int32_t j = 0; j < count; ++j) {
       if (j % kKeysPerChunk == 0) coming.prefetch();
 #pragma GCC unroll 4
       for (int r = 0; r < Rows; ++r) l[r] += weights[r * weights_stride_ + j];
     }
 #pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) part_.l[row + r] = l[r];
+    for (int r = 0; r < Rows; ++r) partition_.l[row + r] = l[r];
   }
 
   void finish() {
-    if (!any_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
+    if (!has_total_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       write_output<Arch>(total_.o + r * dims_, total_.l[r], shape_.value_head_dim,
@@ -308,8 +309,8 @@ class FewRows {
   const AttentionItem& item_;
   std::int32_t head_dim_, dims_;  ///< filled up to whole vectors
   float* q_;                      ///< rows × head_dim_
-  State part_, total_;            ///< m and l per row; O is rows × dims_
-  bool any_ = false;              ///< total_ holds a state
+  State partition_, total_;       ///< m and l per row; O is rows × dims_
+  bool has_total_ = false;        ///< total_ holds a state
   float* weights_;                ///< logits, then weights: rows × weights_stride_
   std::ptrdiff_t weights_stride_;
   float* k_copy_;

@@ -12,8 +12,8 @@
 // multiply-adds on this one, evenly. bench/README.md has figures.
 #pragma once
 
-#include "kernels/attention/incoming.inl.h"
-#include "kernels/attention/microkernel.inl.h"
+#include "kernels/attention/register_tile.inl.h"
+#include "kernels/attention/tile_loader.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/transpose.inl.h"
@@ -97,7 +97,7 @@ class Upcoming {
 
 /// Query rows and their logits, which may be written for whole blocks of keys. Queries are filled
 /// up with zeros to whole vectors.
-struct FewQueries {
+struct DecodeQueries {
   const float* q;
   std::ptrdiff_t stride;
   float* logits;
@@ -126,7 +126,7 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
 
 /// Scores a block of keys.
 template <class Arch, int Queries>
-__attribute__((noinline)) void score_block(const FewQueries& queries, const KeyBlock& k) {
+__attribute__((noinline)) void score_block(const DecodeQueries& queries, const KeyBlock& k) {
   constexpr int lanes = kLanes<Arch>, vectors = kBlockKeys / lanes;
   const std::int32_t dims = k.rows.dims;
   Upcoming upcoming(k);
@@ -159,7 +159,7 @@ __attribute__((noinline)) void score_block(const FewQueries& queries, const KeyB
 }
 
 /// Weights of few query rows and their outputs, whose rows are whole vectors.
-struct FewOutputs {
+struct DecodeOutputs {
   const float* weights;
   std::ptrdiff_t weights_stride;
   float* o;
@@ -169,7 +169,7 @@ struct FewOutputs {
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while as many lines of the
 /// next block come.
 template <class Arch, int Queries, int Vectors>
-HEED_INLINE void add_columns(FewOutputs out, KeyRows v, std::ptrdiff_t v_stride,
+HEED_INLINE void add_columns(DecodeOutputs out, KeyRows v, std::ptrdiff_t v_stride,
                              Chunks<Cache::l1>& next, std::int32_t vectors) {
   constexpr int lanes = kLanes<Arch>, chunks = (Vectors * lanes + kChunk - 1) / kChunk;
   for (; vectors >= Vectors; vectors -= Vectors) {
@@ -201,7 +201,7 @@ constexpr int value_vectors(int queries) {
 
 /// Adds a block of values.
 template <class Arch, int Queries>
-__attribute__((noinline)) void add_values(const FewOutputs& out, const KeyBlock& v) {
+__attribute__((noinline)) void add_values(const DecodeOutputs& out, const KeyBlock& v) {
   Chunks<Cache::l1> next(v.next, v);
   add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(
       out, {v.rows.data, v.count}, v.rows.stride, next, v.rows.dims / kLanes<Arch>);

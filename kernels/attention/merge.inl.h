@@ -22,46 +22,46 @@ struct RowState {
 };
 
 /// The state of one row, to be added to.
-struct RowSum {
+struct RowTotal {
   float& m;
   float& l;
   float* o;
 };
 
-/// sum += part, both of which have seen keys, `sum` the earlier ones.
+/// total += state, both of which have seen keys, `total` the earlier ones.
 template <class Arch, WeightRule Rule>
-HEED_INLINE void fold_row(RowSum sum, RowState part, std::int64_t dims) {
+HEED_INLINE void merge_row(RowTotal total, RowState state, std::int64_t dims) {
   using W = Weights<Arch, Rule>;
-  const Vec<Arch> m_sum = splat<Arch>(sum.m), m_part = splat<Arch>(part.m);
-  const Vec<Arch> m = Ops<Arch>::max(m_sum, m_part);
-  const Vec<Arch> f_sum = W::rescale(m_sum, m), f_part = W::rescale(m_part, m);
-  sum.m = first_lane<Arch>(m);
-  sum.l = sum.l * first_lane<Arch>(f_sum) + part.l * first_lane<Arch>(f_part);
+  const Vec<Arch> m_total = splat<Arch>(total.m), m_state = splat<Arch>(state.m);
+  const Vec<Arch> m = Ops<Arch>::max(m_total, m_state);
+  const Vec<Arch> f_total = W::rescale(m_total, m), f_state = W::rescale(m_state, m);
+  total.m = first_lane<Arch>(m);
+  total.l = total.l * first_lane<Arch>(f_total) + state.l * first_lane<Arch>(f_state);
   for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
-    access.store(sum.o + x,
-                 access.load(sum.o + x, 0.0F) * f_sum + access.load(part.o + x, 0.0F) * f_part);
+    access.store(total.o + x, access.load(total.o + x, 0.0F) * f_total +
+                                  access.load(state.o + x, 0.0F) * f_state);
   });
 }
 
-/// sum += part, either of which may have seen no key.
+/// total += state, either of which may have seen no key.
 template <class Arch, WeightRule Rule>
-HEED_INLINE void add_state(RowSum sum, RowState part, std::int64_t dims) {
-  if (part.m == kNoKey) return;
-  if (sum.m != kNoKey) return fold_row<Arch, Rule>(sum, part, dims);
-  sum.m = part.m;
-  sum.l = part.l;
+HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) {
+  if (state.m == kNoKey) return;
+  if (total.m != kNoKey) return merge_row<Arch, Rule>(total, state, dims);
+  total.m = state.m;
+  total.l = state.l;
   for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
-    access.store(sum.o + x, access.load(part.o + x, 0.0F));
+    access.store(total.o + x, access.load(state.o + x, 0.0F));
   });
 }
 
-/// sum += the states of a row, one partition after the other.
+/// total += the states of a row, one partition after the other.
 template <class Arch, WeightRule Rule>
-HEED_INLINE void add_states(RowSum sum, const ConstStates& states, std::ptrdiff_t row,
-                            std::int64_t dims) {
+HEED_INLINE void merge_states(RowTotal total, const ConstStates& states, std::ptrdiff_t row,
+                              std::int64_t dims) {
   for (std::int32_t p = 0; p < states.partitions; ++p) {
     const std::ptrdiff_t i = p * states.rows + row;
-    add_state<Arch, Rule>(sum, {states.m[i], states.l[i], states.o + i * dims}, dims);
+    merge_state<Arch, Rule>(total, {states.m[i], states.l[i], states.o + i * dims}, dims);
   }
 }
 
@@ -76,7 +76,7 @@ void merge_by(const MergeRows& rows) {
     float m = kNoKey, l = 0;
     float* const out = rows.out + outputs.offset(row);
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
-      add_states<Arch, Rule>({m, l, out}, *s, first, dims);
+      merge_states<Arch, Rule>({m, l, out}, *s, first, dims);
     }
     write_output<Arch>(out, l, dims, out);
     if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(m, l);
@@ -84,11 +84,11 @@ void merge_by(const MergeRows& rows) {
 }
 
 template <class Arch, WeightRule Rule>
-void accumulate_by(const SumRows& rows) {
+void merge_into_by(const MergeIntoRows& rows) {
   const std::int64_t dims = rows.value_head_dim;
   for (std::ptrdiff_t row = rows.first_row; row < rows.first_row + rows.rows; ++row) {
-    add_states<Arch, Rule>({rows.sums.m[row], rows.sums.l[row], rows.sums.o + row * dims},
-                           rows.states, row, dims);
+    merge_states<Arch, Rule>({rows.total.m[row], rows.total.l[row], rows.total.o + row * dims},
+                             rows.states, row, dims);
   }
 }
 
@@ -99,9 +99,9 @@ void merge_rows(const MergeRows& rows) {
 }
 
 template <class Arch>
-void accumulate_rows(const SumRows& rows) {
-  rows.rule == WeightRule::argmax ? accumulate_by<Arch, WeightRule::argmax>(rows)
-                                  : accumulate_by<Arch, WeightRule::exponential>(rows);
+void merge_into_rows(const MergeIntoRows& rows) {
+  rows.rule == WeightRule::argmax ? merge_into_by<Arch, WeightRule::argmax>(rows)
+                                  : merge_into_by<Arch, WeightRule::exponential>(rows);
 }
 
 }  // namespace

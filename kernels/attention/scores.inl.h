@@ -7,7 +7,7 @@
 // cycles is hidden. m must be guessed for that.
 #pragma once
 
-#include "kernels/attention/microkernel.inl.h"
+#include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/weights.inl.h"
 
 namespace heed::kernels {
@@ -22,13 +22,13 @@ inline constexpr int kStepsPerWeight = 3;
 template <class Arch, int Rows, int Count>
 HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
                                     GuessedWeights<Arch, Count>& weights,
-                                    Vec<Arch> (&sum)[Rows][Count], Incoming<Arch>& ahead) {
+                                    Vec<Arch> (&sum)[Rows][Count], TileLoader<Arch>& ahead) {
   constexpr int slices = slices_per_tile(Count);
   const float* a = p.a;
   const float* b = p.b;
   std::ptrdiff_t steps = p.steps;
   for (int v = 0; v < Count; ++v) {
-    if (v < slices) ahead.next();
+    if (v < slices) ahead.prefetch_step();
     Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
       if (steps >= kStepsPerWeight) {
@@ -54,7 +54,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
 
 /// The weights of p.rows keys, in place of the logits p.c; at least one register tile.
 template <class Arch, int Rows, int Count>
-HEED_INLINE void score_and_weigh(Product p, Incoming<Arch>& ahead,
+HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
                                  GuessedWeights<Arch, Count>& weights) {
   constexpr int lanes = kLanes<Arch>;
   float* logits = p.c;

@@ -62,8 +62,8 @@ struct TileView {
   Rows k, v;
   std::int32_t begin, end;
 
-  /// The part of the tile from key `first` to before key `last`.
-  HEED_INLINE TileView part(std::int32_t first, std::int32_t last) const {
+  /// The slice of the tile from key `first` to before key `last`.
+  HEED_INLINE TileView slice(std::int32_t first, std::int32_t last) const {
     TileView p{k, v, first, last};
     p.k.data += (first - begin) * k.stride;
     p.v.data += (first - begin) * v.stride;

@@ -21,7 +21,7 @@ HEED_INLINE KeyInterval visible_keys(const AttentionShape& shape, const Attentio
                                      : key > keys.last ? keys.last
                                                        : key);
   };
-  const std::int64_t position = token + item.diagonal;
+  const std::int64_t position = token + item.query_position;
   return {clamp(position - shape.window_left), clamp(position + shape.window_right + 1)};
 }
 

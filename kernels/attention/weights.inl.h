@@ -24,10 +24,10 @@ inline constexpr float kNoMaximum = -3.402823466e38F;
 inline constexpr float kLowestExponent = -110.0F;
 
 /// m follows only a logit that is more than this above it; integers of any size that differ by more
-/// also do so as floats. Weights stay below 2^(kLag + 1); a row of n
-/// keys has |O| < n · 2^(kLag + 1) · max|v|, finite for |v| up to 2^(127 − 9) / n: 2⁹⁴ ≈ 2e28 at n
-/// = 2²⁴.
-inline constexpr float kLag = 8.0F;
+/// also do so as floats. Weights stay below 2^(kRescaleThreshold + 1); a row of n
+/// keys has |O| < n · 2^(kRescaleThreshold + 1) · max|v|, finite for |v| up to 2^(127 − 9) / n: 2⁹⁴
+/// ≈ 2e28 at n = 2²⁴.
+inline constexpr float kRescaleThreshold = 8.0F;
 
 template <class Arch, WeightRule Rule>
 struct Weights;
@@ -37,7 +37,7 @@ struct Weights<Arch, WeightRule::exponential> {
   using V = Vec<Arch>;
   static HEED_INLINE V candidate(V top) { return Ops<Arch>::floor(top); }
   static HEED_INLINE Mask<Arch> moves(V candidate, V m) {
-    return candidate - m > splat<Arch>(kLag);
+    return candidate - m > splat<Arch>(kRescaleThreshold);
   }
   static HEED_INLINE V weight(V t, V m) {
     const V whole = Ops<Arch>::floor(t);
@@ -94,11 +94,11 @@ HEED_INLINE void scale_output(float* o, std::ptrdiff_t width, std::ptrdiff_t dim
 }
 
 /// What the weights of some rows are summed into, and what is known of them.
-struct Sums {
+struct RunningState {
   State state;
   std::ptrdiff_t stride;  ///< of O's rows
   std::ptrdiff_t dims;    ///< O's rows
-  bool fresh;             ///< no key yet: O has not been written, m and l are those of no key
+  bool overwrite;         ///< no key yet: O has not been written, m and l are those of no key
   const float* guess;     ///< what m may be: that of the keys before, in this partition or the last
 };
 
@@ -106,24 +106,24 @@ struct Sums {
 /// above it: it is not above the row's largest, which is all that kLowestExponent asks.
 template <class Arch>
 HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top) {
-  return !Ops<Arch>::any(Ops<Arch>::floor(top) - m > splat<Arch>(kLag));
+  return !Ops<Arch>::any(Ops<Arch>::floor(top) - m > splat<Arch>(kRescaleThreshold));
 }
 
-/// The largest sum of a partition's weights if each of them is as large as kLag lets it be: a sum
-/// that is not above it proves the same of |O|, whichever of the weights are large.
+/// The largest sum of a partition's weights if each of them is as large as kRescaleThreshold lets
+/// it be: a sum that is not above it proves the same of |O|, whichever of the weights are large.
 inline constexpr float kLargestSum = kPartitionKeys * 512.0F;
-static_assert(kLag == 8.0F, "512 is 2^(kLag + 1)");
+static_assert(kRescaleThreshold == 8.0F, "512 is 2^(kRescaleThreshold + 1)");
 
 /// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
 /// has done may be thrown away.
 template <class Arch, int Count>
 class GuessedWeights {
  public:
-  HEED_INLINE explicit GuessedWeights(const Sums& sums) {
+  HEED_INLINE explicit GuessedWeights(const RunningState& running) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
-      m_[v] = load<Arch>(sums.guess + v * kLanes<Arch>);
-      l_[v] = load<Arch>(sums.state.l + v * kLanes<Arch>);
+      m_[v] = load<Arch>(running.guess + v * kLanes<Arch>);
+      l_[v] = load<Arch>(running.state.l + v * kLanes<Arch>);
     }
   }
 
@@ -140,7 +140,7 @@ class GuessedWeights {
 
   /// False, and nothing is changed, where the guess was wrong: where a row's sum is so large that O
   /// might overflow, or is less than `least`, or NaN.
-  HEED_INLINE bool commit(const Sums& sums, float least) const {
+  HEED_INLINE bool commit(const RunningState& running, float least) const {
     bool right = true;
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
@@ -150,8 +150,8 @@ class GuessedWeights {
     if (!right) return false;
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
-      store<Arch>(sums.state.m + v * kLanes<Arch>, m_[v]);
-      store<Arch>(sums.state.l + v * kLanes<Arch>, l_[v]);
+      store<Arch>(running.state.m + v * kLanes<Arch>, m_[v]);
+      store<Arch>(running.state.l + v * kLanes<Arch>, l_[v]);
     }
     return true;
   }
@@ -163,11 +163,12 @@ class GuessedWeights {
 /// Turns the logits of `keys` keys into weights in place, and brings m, l and O up to date. Returns
 /// whether the guess of m would have been right.
 template <class Arch, WeightRule Rule, int Count>
-__attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, const Sums& sums) {
+__attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
+                                            const RunningState& running) {
   using W = Weights<Arch, Rule>;
   constexpr int lanes = kLanes<Arch>;
   constexpr int width = Count * lanes;
-  const State& state = sums.state;
+  const State& state = running.state;
   Vec<Arch> m[Count], l[Count];
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) {
@@ -183,15 +184,15 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, co
   bool right = true;
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) {
-    right &= may_be_maximum<Arch>(load<Arch>(sums.guess + v * lanes), m[v]);
-    const Vec<Arch> former = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
-    const Mask<Arch> moves = W::moves(top, former);
-    m[v] = Ops<Arch>::select(moves, top, former);
+    right &= may_be_maximum<Arch>(load<Arch>(running.guess + v * lanes), m[v]);
+    const Vec<Arch> previous = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
+    const Mask<Arch> moves = W::moves(top, previous);
+    m[v] = Ops<Arch>::select(moves, top, previous);
     if (Ops<Arch>::any(moves)) {
-      const Vec<Arch> factor = W::rescale(former, m[v]);
+      const Vec<Arch> factor = W::rescale(previous, m[v]);
       l[v] = l[v] * factor;
-      if (!sums.fresh) {
-        scale_output<Arch>(state.o + v * lanes, sums.stride, sums.dims, factor);
+      if (!running.overwrite) {
+        scale_output<Arch>(state.o + v * lanes, running.stride, running.dims, factor);
       }
       store<Arch>(state.m + v * lanes, m[v]);
     }
@@ -210,22 +211,22 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys, co
   return right;
 }
 
-/// total += part, the states of two key ranges, the earlier one first; `total` may not be empty
-/// memory, but its rows may have seen nothing.
+/// total += state, the states of a block's rows over two ranges of keys, `total` that of the earlier
+/// one. Both must be initialised; rows of either may have seen no key.
 template <class Arch, WeightRule Rule>
-__attribute__((noinline)) void fold(State total, State part, std::ptrdiff_t width,
-                                    std::ptrdiff_t dims) {
+__attribute__((noinline)) void merge_states(State total, State state, std::ptrdiff_t width,
+                                            std::ptrdiff_t dims) {
   using W = Weights<Arch, Rule>;
   for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
-    const Vec<Arch> m_total = load<Arch>(total.m + x), m_part = load<Arch>(part.m + x);
-    const Vec<Arch> m = Ops<Arch>::max(m_total, m_part);
-    const Vec<Arch> f_total = W::rescale(m_total, m), f_part = W::rescale(m_part, m);
+    const Vec<Arch> m_total = load<Arch>(total.m + x), m_state = load<Arch>(state.m + x);
+    const Vec<Arch> m = Ops<Arch>::max(m_total, m_state);
+    const Vec<Arch> f_total = W::rescale(m_total, m), f_state = W::rescale(m_state, m);
     const auto add = [&](float* a, const float* b) {
-      store<Arch>(a, load<Arch>(a) * f_total + load<Arch>(b) * f_part);
+      store<Arch>(a, load<Arch>(a) * f_total + load<Arch>(b) * f_state);
     };
     store<Arch>(total.m + x, m);
-    add(total.l + x, part.l + x);
-    for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, part.o + d * width + x);
+    add(total.l + x, state.l + x);
+    for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, state.o + d * width + x);
   }
 }
 

@@ -1,4 +1,4 @@
-// AVX2 and FMA: the register tile of microkernel.inl.h.
+// AVX2 and FMA: the register tile of register_tile.inl.h.
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

@@ -1,4 +1,4 @@
-// AVX-512 (F, BW, DQ, VL, CD): the register tile of microkernel.inl.h.
+// AVX-512 (F, BW, DQ, VL, CD): the register tile of register_tile.inl.h.
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

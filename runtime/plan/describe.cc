@@ -95,7 +95,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
   if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
   const std::vector<detail::PlannedItem>& items = p.schedule.items;
   const auto few_items =
-      std::count_if(items.begin(), items.end(), [](const auto& item) { return item.few_rows; });
+      std::count_if(items.begin(), items.end(), [](const auto& item) { return item.decode; });
   text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.schedule.visible_scores
        << "\n"
        << "items: " << items.size()

@@ -184,15 +184,15 @@ Status accumulate(const Plan& plan, const PartialStates& total, const ConstParti
     if (total.partitions != 1) {
       return detail::invalid("total.partitions (", total.partitions, ") must be 1");
     }
-    const kernels::SumRows all{.sums = {total.m, total.l, total.o, data->states.rows, 1},
-                               .states = detail::kernel_states(states, *data),
-                               .value_head_dim = data->shape.value_head_dim,
-                               .rule = data->shape.rule};
+    const kernels::MergeIntoRows all{.total = {total.m, total.l, total.o, data->states.rows, 1},
+                                     .states = detail::kernel_states(states, *data),
+                                     .value_head_dim = data->shape.value_head_dim,
+                                     .rule = data->shape.rule};
     const auto add = [&](const detail::TokenRange& tokens) {
-      kernels::SumRows rows = all;
+      kernels::MergeIntoRows rows = all;
       rows.first_row = tokens.state;
       rows.rows = tokens.count * data->config.query_heads;
-      data->kernels->accumulate(rows);
+      data->kernels->merge_into(rows);
     };
     return detail::spread_tokens(*data, states.partitions, executor, add);
   });

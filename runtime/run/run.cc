@@ -147,7 +147,7 @@ class Run {
     item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
     item.row_begin = p.row_begin;
     item.rows = p.rows;
-    item.few_rows = p.few_rows;
+    item.decode = p.decode;
     item.key_begin = p.key_begin;
     item.key_end = p.key_end;
     if (p.sequences > 1) {
@@ -155,7 +155,7 @@ class Run {
     } else {
       const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
       item.keys = static_cast<std::int32_t>(mask.keys);
-      item.diagonal = mask.diagonal();
+      item.query_position = mask.query_position(0);
     }
     if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
     if (states_ != nullptr) {
@@ -195,7 +195,7 @@ class Run {
     item.states = part_of(states_of(states, p.kv_head, 0), part, 0, plan_.shape.value_head_dim);
     item.state_stride = {plan_.shape.group, 1};
     item.first_partition = static_cast<std::int32_t>(partitions.first);
-    item.sum_states = states.summed;
+    item.merge_partitions = states.summed;
   }
 
   /// The caller's states: of all partitions, or of those of the item's part, to which the first and

@@ -13,10 +13,10 @@ struct CostModel {
   std::int32_t lanes = 1;
   std::int32_t head_dim = 0, value_head_dim = 0;
 
-  /// Whether the kernel for few rows is the one to take: it does less for each float of a key or
+  /// Whether the decode kernel is the one to take: it does less for each float of a key or
   /// value, and has registers for so many rows.
-  bool few_rows(std::int64_t rows) const {
-    return rows <= kernels::most_few_rows(lanes) && by_few_rows(rows) < by_blocks(rows);
+  bool prefers_decode(std::int64_t rows) const {
+    return rows <= kernels::max_decode_rows(lanes) && by_decode(rows) < by_prefill(rows);
   }
 
   /// Rows that see so many scores among them, by the kernel to take. A line of 16 floats takes
@@ -24,7 +24,7 @@ struct CostModel {
   /// done with it. Each row is also packed, normalised and written once: about as much as ten keys.
   double attend(std::int64_t rows, std::int64_t scores) const {
     const double floats =
-        few_rows(rows) ? std::max<double>(lanes, by_few_rows(rows)) : filled(rows);
+        prefers_decode(rows) ? std::max<double>(lanes, by_decode(rows)) : filled(rows);
     const double dims = head_dim + value_head_dim;
     return floats * dims * (static_cast<double>(scores) / static_cast<double>(rows) + 10);
   }
@@ -46,10 +46,10 @@ struct CostModel {
   /// cycles to load and transpose each line, whatever the vectors, and the multiply-adds of each
   /// row, a quarter of which wait. Blocks: those of all lanes, also where there is no row, of which
   /// a quarter waits in a block of one vector.
-  double by_few_rows(std::int64_t rows) const {
+  double by_decode(std::int64_t rows) const {
     return lanes * 7.0 / 16 + 1.25 * static_cast<double>(rows);
   }
-  double by_blocks(std::int64_t rows) const { return 1.25 * filled(rows); }
+  double by_prefill(std::int64_t rows) const { return 1.25 * filled(rows); }
 };
 
 }  // namespace heed::detail

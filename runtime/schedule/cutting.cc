@@ -390,7 +390,7 @@ void Cutter::emit() {
       for (std::size_t i = begin; i < end; ++i) {
         PlannedItem& item = to_->items.emplace_back(pieces_[i].item);
         item.kv_head = head;
-        item.few_rows = work_->cost.few_rows(item.rows);
+        item.decode = work_->cost.prefers_decode(item.rows);
         const bool members = is_of_members(item);
         if (item.split >= 0) item.split += head * (members ? prefixes_->members() : 1);
       }

@@ -23,7 +23,7 @@ std::int64_t sum_of_clamped(std::int64_t start, std::int64_t count, const Range&
 }  // namespace
 
 Range Visibility::of_token(std::int64_t token) const {
-  const std::int64_t position = token + diagonal();
+  const std::int64_t position = query_position(token);
   return {clamp(position - window_left, {0, keys}), clamp(position + window_right + 1, {0, keys})};
 }
 
@@ -34,7 +34,8 @@ Range Visibility::of_rows(const Range& rows) const {
 std::int64_t Visibility::scores(const Range& rows, const Range& range) const {
   const auto before = [&](std::int64_t row) {
     const std::int64_t tokens = row / group;
-    const std::int64_t first = diagonal() - window_left, last = diagonal() + window_right + 1;
+    const std::int64_t first = query_position(0) - window_left;
+    const std::int64_t last = query_position(0) + window_right + 1;
     const std::int64_t whole =
         sum_of_clamped(last, tokens, range) - sum_of_clamped(first, tokens, range);
     return whole * group +

@@ -20,9 +20,9 @@ struct Visibility {
   Alignment alignment = Alignment::end;
   std::int64_t keys_before = 0, keys_after = 0;  ///< that other shards of the sequence have
 
-  /// Token i stands at key position i + diagonal.
-  std::int64_t diagonal() const {
-    return alignment == Alignment::start ? -keys_before : keys + keys_after - queries;
+  /// The key position at which a token stands: a causal mask shows it the keys up to there.
+  std::int64_t query_position(std::int64_t token) const {
+    return token + (alignment == Alignment::start ? -keys_before : keys + keys_after - queries);
   }
   std::int64_t rows() const { return queries * group; }
 

@@ -55,7 +55,7 @@ struct PlannedItem {
   /// keys of the first one.
   std::int32_t sequences = 1;
   std::int32_t row_begin = 0, rows = 0;
-  bool few_rows = false;  ///< by the kernel for few rows
+  bool decode = false;  ///< by the decode kernel
   std::int32_t key_begin = 0, key_end = 0;
   std::int32_t states = -1;  ///< index into states, or −1: sees all its keys and writes outputs
   std::int32_t split = -1;   ///< of its first sequence, those of the others follow; or −1

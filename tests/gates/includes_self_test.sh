@@ -22,7 +22,7 @@ kernels/vector/simd.inl.h "runtime/cpu/dispatch.h"
 kernels/vector/simd.inl.h <algorithm>
 kernels/vector/lanes.inl.h "kernels/attention/weights.inl.h"
 kernels/softmax/softmax.inl.h "kernels/attention/weights.inl.h"
-kernels/attention/attention.inl.h "kernels/softmax/softmax.inl.h"
+kernels/attention/prefill.inl.h "kernels/softmax/softmax.inl.h"
 kernels/interface.h "heed/status.h"
 runtime/base/strides.cc "runtime/cpu/cpu.h"
 runtime/cpu/cpu.cc <oneapi/tbb/info.h>

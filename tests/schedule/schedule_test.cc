@@ -192,7 +192,7 @@ TEST(Visibility, ScoresAreThoseOfSingleRows) {
     const Range rows = range_below(s.rows()), keys = range_below(s.keys);
     std::int64_t expected = 0;
     for (std::int64_t row = rows.first; row < rows.last; ++row) {
-      const std::int64_t position = row / s.group + s.diagonal();
+      const std::int64_t position = row / s.group + s.query_position(0);
       for (std::int64_t key = keys.first; key < keys.last; ++key) {
         expected += key >= position - s.window_left && key <= position + s.window_right;
       }
@@ -399,7 +399,7 @@ TEST(Schedule, PrefixesAreReadOnce) {
 TEST(Schedule, TheCheaperKernelIsTaken) {
   const auto few = [](std::int32_t lanes, std::int64_t rows) {
     const detail::CostModel cost{lanes, 128, 128};
-    return cost.few_rows(rows);
+    return cost.prefers_decode(rows);
   };
   for (const auto& [lanes, most] : {std::pair{16, 8}, std::pair{8, 5}, std::pair{4, 2}}) {
     EXPECT_TRUE(few(lanes, 1));
@@ -407,7 +407,7 @@ TEST(Schedule, TheCheaperKernelIsTaken) {
     EXPECT_FALSE(few(lanes, most + 1));
   }
   const Schedule mixed = schedule_of(llama("", {1, 300}, {500, 500}), 1);
-  for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.few_rows, i.sequence == 0);
+  for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.decode, i.sequence == 0);
 }
 
 // Of 64 rows 48 would fit a block; but then all keys would be read twice.

@@ -9,7 +9,7 @@
 #pragma once
 
 #include "kernels/attention/block.inl.h"
-#include "kernels/attention/microkernel.inl.h"
+#include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/rows.inl.h"
 #include "kernels/attention/scores.inl.h"
 #include "kernels/attention/states.inl.h"
@@ -28,15 +28,15 @@ inline constexpr float kFirstGuess = -4.0F;
 
 /// Right guesses in a row after which the next one is made again. A wrong one costs half a tile, a
 /// right one saves a twentieth, and outliers come together.
-inline constexpr std::int32_t kCalm = 2;
+inline constexpr std::int32_t kRightGuessesNeeded = 2;
 
 template <class T, WeightRule Rule>
-class Stream {
+class PrefillKernel {
  public:
   using Arch = typename T::Arch;
   static constexpr int kWidest = T::kVectors;
 
-  Stream(const AttentionShape& shape, const AttentionItem& item, float* scratch)
+  PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
     lay_out(scratch);
     for (float& m : first_guess_) m = kFirstGuess;
@@ -48,7 +48,7 @@ class Stream {
   void attend() {
     for (int b = 0; b < blocks_; ++b) pack(block_[b]);
     if (!stream<false>()) stream<true>();
-    if (item_.states.m != nullptr && !item_.sum_states) mark_unseen_partitions();
+    if (item_.states.m != nullptr && !item_.merge_partitions) mark_unseen_partitions();
   }
 
  private:
@@ -79,7 +79,7 @@ class Stream {
       b.q = q + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
       b.first_key = keys + first;
       b.last_key = keys + rows + first;
-      b.part = State::at(part + first * (dims + 2), b.width);
+      b.partition_state = State::at(part + first * (dims + 2), b.width);
       b.total = State::at(total + first * (dims + 2), b.width);
       find_visible_keys(b);
       first += b.width;
@@ -111,51 +111,51 @@ class Stream {
   }
 
   /// False when the item must be done again carefully.
-  template <bool Careful>
+  template <bool SkipHidden>
   bool stream() {
     finite_ = true;
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
-      block_[b].any = false;
-      block_[b].calm = kCalm;
+      block_[b].has_total = false;
+      block_[b].right_guesses = kRightGuessesNeeded;
     }
-    expect(item_.key_begin, 0, 0);
+    start_tile(item_.key_begin, 0, 0);
     while (next_begin_ < item_.key_end) {
-      const TileView tile = arrive();
-      for (int b = 0; b < blocks_; ++b) attend_tile<Careful>(block_[b], tile);
+      const TileView tile = finish_tile();
+      for (int b = 0; b < blocks_; ++b) attend_tile<SkipHidden>(block_[b], tile);
     }
     for (int b = 0; b < blocks_; ++b) {
       close_partition(block_[b]);
       if (item_.states.m == nullptr) {
         finish(block_[b]);
-      } else if (item_.sum_states) {
+      } else if (item_.merge_partitions) {
         write_states(block_[b], block_[b].total, item_.first_partition);
       }
     }
-    return Careful || finite_;
+    return SkipHidden || finite_;
   }
 
   /// Turns to the tile that begins at key `begin`: it will be fetched in so many slices of keys and
   /// of values, and copied where that is better for the blocks that will read it.
-  void expect(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
+  void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
     next_begin_ = begin;
     next_end_ = begin / shape_.tile_keys * shape_.tile_keys + shape_.tile_keys;
     if (next_end_ > item_.key_end) next_end_ = item_.key_end;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     const std::int32_t count = next_end_ - begin;
-    const auto incoming = [&](const Storage& from, std::int32_t slices, float* copy) {
-      return Incoming<Arch>(from, begin, count, slices,
-                            wants_copy(from, begin, count, blocks_) ? copy : nullptr);
+    const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
+      return TileLoader<Arch>(from, begin, count, slices,
+                              wants_copy(from, begin, count, blocks_) ? copy : nullptr);
     };
-    next_k_ = incoming(keys_of(shape_, item_), k_slices, copies_);
-    next_v_ = incoming(values_of(shape_, item_), v_slices,
-                       copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
+    next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
+    next_v_ = loader(values_of(shape_, item_), v_slices,
+                     copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
   }
 
   /// The expected tile; the one after it will be fetched by all blocks that see this one, a slice
   /// with each register tile.
-  TileView arrive() {
-    const TileView tile{next_k_.arrive(), next_v_.arrive(), next_begin_, next_end_};
+  TileView finish_tile() {
+    const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_};
     std::int32_t k_slices = 0, v_slices = 0;
     for (int b = 0; b < blocks_; ++b) {
       if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) continue;
@@ -164,25 +164,25 @@ class Stream {
       k_slices += slices * ((tile.end - tile.begin + rows - 1) / rows);
       v_slices += slices * ((shape_.value_head_dim + rows - 1) / rows);
     }
-    expect(tile.end, k_slices, v_slices);
+    start_tile(tile.end, k_slices, v_slices);
     return tile;
   }
 
-  template <bool Careful>
+  template <bool SkipHidden>
   void attend_tile(Block& b, const TileView& tile) {
     const std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
     const std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
     if (begin >= end) return;
     open_partition(b, begin / kPartitionKeys);
     if (begin >= b.full_begin && end <= b.full_end) {
-      return attend_keys<Careful, kWidest>(b, {0, b.vectors, true}, tile.part(begin, end));
+      return attend_keys<SkipHidden, kWidest>(b, {0, b.vectors, true}, tile.slice(begin, end));
     }
-    attend_edge<Careful>(b, tile.part(begin, end));
+    attend_edge<SkipHidden>(b, tile.slice(begin, end));
   }
 
   /// Keys that a mask hides from some of the rows: each stretch of them meets just the vectors of
   /// rows that see any, and is masked only where that hides something.
-  template <bool Careful>
+  template <bool SkipHidden>
   void attend_edge(Block& b, const TileView& keys) {
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
       // Stretches end where a register tile does.
@@ -192,48 +192,51 @@ class Stream {
       std::int32_t end = step(begin);
       const Vectors seeing = vectors_that_see<Arch>(b, begin, end);
       while (end < keys.end && vectors_that_see<Arch>(b, end, step(end)) == seeing) end = step(end);
-      if (seeing.count > 0) attend_keys<Careful, kWidest>(b, seeing, keys.part(begin, end));
+      if (seeing.count > 0) attend_keys<SkipHidden, kWidest>(b, seeing, keys.slice(begin, end));
       begin = end;
     }
   }
 
-  template <bool Careful, int Count>
+  template <bool SkipHidden, int Count>
   void attend_keys(Block& b, Vectors vectors, const TileView& keys) {
     if constexpr (Count > 1) {
-      if (vectors.count < Count) return attend_keys<Careful, Count - 1>(b, vectors, keys);
+      if (vectors.count < Count) return attend_keys<SkipHidden, Count - 1>(b, vectors, keys);
     }
-    if (b.fresh && Count < b.vectors) {  // what the others will see comes later, or never
-      clear_output(b.part, b.width);
-      b.fresh = false;
+    if (b.overwrite && Count < b.vectors) {  // what the others will see comes later, or never
+      clear_output(b.partition_state, b.width);
+      b.overwrite = false;
     }
-    const Lanes lanes = lanes_of(b, vectors);
+    const ActiveRows rows = rows_of(b, vectors);
     if (!vectors.all) {
-      weigh<Count>(lanes, keys, true);
-    } else if (!may_guess(b) || !weigh_by_guess<Count>(b, lanes, keys)) {
-      b.calm = weigh<Count>(lanes, keys, false) ? b.calm + 1 : 0;
+      weigh<Count>(rows, keys, true);
+    } else if (!may_guess(b) || !weigh_by_guess<Count>(b, rows, keys)) {
+      b.right_guesses = weigh<Count>(rows, keys, false) ? b.right_guesses + 1 : 0;
     }
-    if (Careful && !vectors.all) {
-      accumulate_visible<Count>(lanes, keys);
+    if (SkipHidden && !vectors.all) {
+      add_visible_values<Count>(rows, keys);
     } else {
-      accumulate<Count>(lanes, keys);
+      add_values<Count>(rows, keys);
     }
-    b.fresh = false;
+    b.overwrite = false;
     b.masked |= !vectors.all;
   }
 
   /// Whether a guess of m will probably be right. Of a block's first keys others' first keys tell.
   bool may_guess(const Block& b) const {
-    return b.fresh && !b.any ? first_guess_held_ : b.calm >= kCalm;
+    return b.overwrite && !b.has_total ? first_guess_held_ : b.right_guesses >= kRightGuessesNeeded;
   }
 
-  Lanes lanes_of(const Block& b, Vectors vectors) const {
+  ActiveRows rows_of(const Block& b, Vectors vectors) const {
     const std::int32_t first = vectors.first * kLanes<Arch>;
-    const float* const guess = !b.fresh ? b.part.m : b.any ? b.total.m : first_guess_;
+    const float* const guess = !b.overwrite  ? b.partition_state.m
+                               : b.has_total ? b.total.m
+                                             : first_guess_;
     return {b.q + first,
             b.width,
             b.first_key + first,
             b.last_key + first,
-            {b.part.from(first), b.width, shape_.value_head_dim, b.fresh, guess + first}};
+            {b.partition_state.from(first), b.width, shape_.value_head_dim, b.overwrite,
+             guess + first}};
   }
 
   void clear_output(State state, std::ptrdiff_t width) const {
@@ -245,50 +248,51 @@ class Stream {
   /// The weights of keys that all rows see. False, and nothing is changed but the tile, where the
   /// guess of m was wrong, or there are too few keys to make it worth while.
   template <int Count>
-  __attribute__((noinline)) bool weigh_by_guess(const Block& b, const Lanes& lanes,
+  __attribute__((noinline)) bool weigh_by_guess(const Block& b, const ActiveRows& rows,
                                                 const TileView& keys) {
     const std::int32_t count = keys.end - keys.begin;
     if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
-    const bool first = b.fresh && !b.any;
-    GuessedWeights<Arch, Count> weights(lanes.sums);
-    score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(lanes, keys), next_k_, weights);
+    const bool first = b.overwrite && !b.has_total;
+    GuessedWeights<Arch, Count> weights(rows.state);
+    score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_, weights);
     // A first guess must not be above the row's largest logit: it is not where weights are 1 on
     // average.
-    if (weights.commit(lanes.sums, first ? static_cast<float>(count) : 0.0F)) return true;
+    if (weights.commit(rows.state, first ? static_cast<float>(count) : 0.0F)) return true;
     if (first) first_guess_held_ = false;
     return false;
   }
 
   /// The weights of any keys. Returns whether the guess of m would have been right.
   template <int Count>
-  __attribute__((noinline)) bool weigh(const Lanes& lanes, const TileView& keys, bool masked) {
-    multiply_rows<Arch, Broadcast::along_steps, T::rows(Count), Count>(scores<Count>(lanes, keys),
+  __attribute__((noinline)) bool weigh(const ActiveRows& rows, const TileView& keys, bool masked) {
+    multiply_rows<Arch, Broadcast::along_steps, T::rows(Count), Count>(scores<Count>(rows, keys),
                                                                        next_k_);
     const std::int32_t count = keys.end - keys.begin;
-    if (masked) mask<Count>(lanes, keys.begin, count);
-    return exponentiate<Arch, Rule, Count>(weights_, count, lanes.sums);
+    if (masked) mask<Count>(rows, keys.begin, count);
+    return exponentiate<Arch, Rule, Count>(weights_, count, rows.state);
   }
 
   /// Sᵀ = K·Qᵀ.
   template <int Count>
-  Product scores(const Lanes& lanes, const TileView& keys) const {
-    return {keys.k.data,          keys.k.stride,         lanes.q,
-            lanes.q_stride,       shape_.head_dim,       weights_,
+  Product scores(const ActiveRows& rows, const TileView& keys) const {
+    return {keys.k.data,          keys.k.stride,         rows.q,
+            rows.q_stride,        shape_.head_dim,       weights_,
             Count * kLanes<Arch>, keys.end - keys.begin, true};
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
   template <int Count>
-  __attribute__((noinline)) void accumulate(const Lanes& lanes, const TileView& keys) {
+  __attribute__((noinline)) void add_values(const ActiveRows& rows, const TileView& keys) {
     multiply_rows<Arch, Broadcast::along_rows, T::rows(Count), Count>(
         {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
-         lanes.sums.state.o, lanes.sums.stride, shape_.value_head_dim, lanes.sums.fresh},
+         rows.state.state.o, rows.state.stride, shape_.value_head_dim, rows.state.overwrite},
         next_v_);
   }
 
   /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
   template <int Count>
-  __attribute__((noinline)) void mask(const Lanes& rows, std::int32_t begin, std::int32_t count) {
+  __attribute__((noinline)) void mask(const ActiveRows& rows, std::int32_t begin,
+                                      std::int32_t count) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
       const auto [first, last] = interval<Arch>(rows, begin, v);
@@ -301,15 +305,15 @@ class Stream {
     }
   }
 
-  /// accumulate() for values that rows must not touch where they do not see them.
+  /// add_values() for values that rows must not touch where they do not see them.
   template <int Count>
-  __attribute__((noinline)) void accumulate_visible(const Lanes& rows, const TileView& keys) {
+  __attribute__((noinline)) void add_visible_values(const ActiveRows& rows, const TileView& keys) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
       const auto [first, last] = interval<Arch>(rows, keys.begin, v);
       for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
-        float* const o = rows.sums.state.o + x * rows.sums.stride + v * lanes;
-        Vec<Arch> sum = rows.sums.fresh ? splat<Arch>(0.0F) : load<Arch>(o);
+        float* const o = rows.state.state.o + x * rows.state.stride + v * lanes;
+        Vec<Arch> sum = rows.state.overwrite ? splat<Arch>(0.0F) : load<Arch>(o);
         for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
           const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
           const Vec<Arch> next =
@@ -326,18 +330,18 @@ class Stream {
     if (b.partition == partition) return;
     close_partition(b);
     b.partition = partition;
-    b.fresh = true;
+    b.overwrite = true;
     b.masked = false;
-    clear_sums<Arch>(b.part, b.width);
+    clear_sums<Arch>(b.partition_state, b.width);
   }
 
   void close_partition(Block& b) {
     if (b.partition < 0) return;
     if (b.masked && finite_) finite_ = all_finite(b);
-    if (item_.states.m == nullptr || item_.sum_states) {
-      join(b);
+    if (item_.states.m == nullptr || item_.merge_partitions) {
+      merge_partition(b);
     } else {
-      write_states(b, b.part, b.partition);
+      write_states(b, b.partition_state, b.partition);
     }
     b.partition = -1;
   }
@@ -372,29 +376,29 @@ class Stream {
     }
   }
 
-  /// Adds `part` to `total`; the first part becomes the total as it is.
-  void join(Block& b) {
-    if (b.any) {
-      fold<Arch, Rule>(b.total, b.part, b.width, shape_.value_head_dim);
+  /// Merges the state of the partition into the total; the first one becomes the total as it is.
+  void merge_partition(Block& b) {
+    if (b.has_total) {
+      merge_states<Arch, Rule>(b.total, b.partition_state, b.width, shape_.value_head_dim);
       return;
     }
-    const State first = b.part;
-    b.part = b.total;
+    const State first = b.partition_state;
+    b.partition_state = b.total;
     b.total = first;
-    b.any = true;
+    b.has_total = true;
   }
 
   /// Sums 0 · x, which is 0 for every finite x and else NaN.
   bool all_finite(const Block& b) const {
     Vec<Arch> traces = splat<Arch>(0.0F);
     for (std::ptrdiff_t x = 0; x < b.width * (shape_.value_head_dim + 1); x += kLanes<Arch>) {
-      traces = Ops<Arch>::fma(load<Arch>(b.part.l + x), splat<Arch>(0.0F), traces);
+      traces = Ops<Arch>::fma(load<Arch>(b.partition_state.l + x), splat<Arch>(0.0F), traces);
     }
     return !Ops<Arch>::any(Ops<Arch>::not_less(traces, splat<Arch>(1.0F)));
   }
 
   void finish(Block& b) {
-    if (!b.any) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
+    if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
@@ -414,7 +418,7 @@ class Stream {
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
   std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the tile that is expected
-  Incoming<Arch> next_k_, next_v_;
+  TileLoader<Arch> next_k_, next_v_;
   float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;
   bool first_guess_held_ = true;  ///< of all blocks so far, from their first keys

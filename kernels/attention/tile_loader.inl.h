@@ -40,15 +40,15 @@ inline constexpr std::int32_t kRowsUnderWay = 2;
 /// `count` rows from row `first` on that will be needed, fetched into L2 in `slices` slices, and,
 /// when they are there, copied, where a place for a copy is given.
 template <class Arch>
-class Incoming {
+class TileLoader {
  public:
-  Incoming() = default;
-  HEED_INLINE Incoming(const Storage& from, std::int32_t first, std::int32_t count,
-                       std::int32_t slices, float* copy)
+  TileLoader() = default;
+  HEED_INLINE TileLoader(const Storage& from, std::int32_t first, std::int32_t count,
+                         std::int32_t slices, float* copy)
       : from_(from), first_(first), count_(count), slices_(slices), copy_(copy) {}
 
   /// Goes on by a slice.
-  HEED_INLINE void next() {
+  HEED_INLINE void prefetch_step() {
     if (fetched_ == count_) return;
     for (due_ += count_; due_ >= slices_; due_ -= slices_) {
       if (fetched_ == count_) return;
@@ -59,7 +59,7 @@ class Incoming {
   }
 
   /// The rows, now that they are needed. There is at least one.
-  Rows arrive() {
+  Rows finish() {
     const std::int32_t dims = from_.rows.dims;
     if (copy_ == nullptr) return {from_.row(first_), from_.rows.stride, dims};
     copy_until(count_);

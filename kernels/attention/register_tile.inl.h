@@ -14,7 +14,7 @@
 // so the FMA pipes, not the two load ports, are the limit.
 #pragma once
 
-#include "kernels/attention/incoming.inl.h"
+#include "kernels/attention/tile_loader.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/simd.inl.h"
 
@@ -99,10 +99,10 @@ constexpr int slices_per_tile(int vectors) { return vectors <= 2 ? 4 : 1; }
 template <class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
 HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, const float* b,
                                     std::ptrdiff_t b_stride, std::ptrdiff_t steps,
-                                    Vec<Arch> (&acc)[Rows][Vectors], Incoming<Arch>& ahead) {
+                                    Vec<Arch> (&acc)[Rows][Vectors], TileLoader<Arch>& ahead) {
   for (int left = Slices; left > 0; --left) {
     const std::ptrdiff_t count = steps / left;
-    ahead.next();
+    ahead.prefetch_step();
     multiply_accumulate<Arch, Order>(a, a_stride, b, b_stride, count, acc);
     a += count * (Order == Broadcast::along_steps ? 1 : a_stride);
     b += count * b_stride;
@@ -121,17 +121,17 @@ struct Product {
   float* c;
   std::ptrdiff_t c_stride;
   std::ptrdiff_t rows;
-  bool fresh;  ///< c = instead of c +=
+  bool overwrite;  ///< c = instead of c +=
 };
 
 /// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
 /// halves, so that a remainder does not fall back to single rows at once.
 template <class Arch, Broadcast Order, int Rows, int Vectors>
-HEED_INLINE void multiply_rows(Product p, Incoming<Arch>& ahead) {
+HEED_INLINE void multiply_rows(Product p, TileLoader<Arch>& ahead) {
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
     Vec<Arch> acc[Rows][Vectors];
-    if (p.fresh) {
+    if (p.overwrite) {
       clear(acc);
     } else {
       load_rows<Arch>(acc, p.c, p.c_stride);
