@@ -12,6 +12,14 @@ namespace heed::kernels {
 /// (the canonical row), so that keys can be split there without leaving a trace in the bits.
 inline constexpr int kPartitionKeys = 256;
 
+/// Partitions of a section: the states of a row's partitions, counted from the first that it sees,
+/// are merged in sections of this many, and the states of sections into the result. Sums of any
+/// length then have chains of few additions: 256 keys, 64 partitions, and a 16384th of the keys.
+inline constexpr std::int32_t kSectionPartitions = 64;
+
+/// Dimensions of a key or a value at most.
+inline constexpr std::int32_t kMaxHeadDim = 512;
+
 /// Buffers, and all rows within scratch, are aligned to this many bytes: a cache line, and the
 /// widest vector.
 inline constexpr std::size_t kAlignment = 64;
@@ -31,8 +39,10 @@ struct AttentionShape {
   /// Rows of the largest item, ≤ kMaxItemRows: what scratch is made for.
   std::int32_t item_rows = 0;
   WeightRule rule = WeightRule::exponential;
-  float query_factor = 0;        ///< scale · log2 e / T, or scale · log2 e for argmax
-  std::int64_t window_left = 0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
+  bool sections = false;   ///< rows may see more partitions than a section has
+  float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
+  std::int64_t window_left =
+      0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
   std::int64_t window_right = 0;
 };
 
@@ -48,6 +58,7 @@ struct StatesOf {
   Float* o = nullptr;
   std::ptrdiff_t rows = 0;  ///< of each partition
   std::int32_t partitions = 0;
+  std::int32_t merged = 1;  ///< partitions of the row that each of these states is the sum of
 };
 using States = StatesOf<float>;
 using ConstStates = StatesOf<const float>;
@@ -74,17 +85,18 @@ struct AttentionItem {
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
   std::int32_t row_begin = 0, rows = 0;
-  bool decode = false;  ///< by the decode kernel, ≤ max_decode_rows(lanes)
+  bool decode = false;                      ///< by the decode kernel, ≤ max_decode_rows(lanes)
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
-  std::int64_t query_position = 0;                ///< token i stands at key position i + query_position
+  std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
   States states;
   Strides state_stride;
   std::int32_t first_partition = 0;
-  /// It writes one state for each row, the sum of those of all partitions, which its rows all see.
+  /// The item writes one state for each row: those of all of its partitions merged. They are the
+  /// first ones of their rows, which see all of them, and at most kSectionPartitions.
   bool merge_partitions = false;
 };
 
@@ -155,7 +167,7 @@ struct TokenVectors {
   std::int32_t rotary_dim = 0;  ///< even, ≤ dims
   const std::int64_t* positions = nullptr;
   /// At p · rotary_dim: rotary_dim / 2 cosines of position p, then as many sines; kAlignment bytes
-  /// more may be read behind the last ones.
+  /// more may be read past the last ones.
   const float* rotations = nullptr;
 };
 
@@ -166,7 +178,8 @@ struct KernelTable {
   /// Keys (or value dimensions) of the register tile.
   std::int32_t tile_rows;
 
-  /// One item, start to end. `scratch` has attention_scratch_floats(shape, *this) floats.
+  /// One item, start to end. `scratch` has the floats of the item's layout
+  /// (kernels/scratch.h).
   void (*attend)(const AttentionShape& shape, const AttentionItem& item, float* scratch);
   /// Adds the states of each row, the earliest first, and writes out and lse.
   void (*merge)(const MergeRows& rows);
@@ -209,6 +222,10 @@ inline constexpr std::int32_t kMaxItemRows = 384;
 /// of every ISA.
 inline constexpr std::int32_t kBlockKeys = 16;
 
+/// Floats between the rows of the decode kernel's logits: a partition, and a block after it, since
+/// whole blocks are written.
+inline constexpr std::size_t kDecodeWeightsStride = kPartitionKeys + kBlockKeys;
+
 /// Floats of one partition's states of `rows` rows: m, l and O.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
                                                            std::int32_t rows) {
@@ -226,22 +243,6 @@ inline constexpr std::int32_t kBlockKeys = 16;
   return static_cast<std::size_t>(shape.tile_keys) *
          static_cast<std::size_t>(tile_copy_stride(shape.head_dim) +
                                   tile_copy_stride(shape.value_head_dim));
-}
-
-/// Floats of scratch that a worker needs: the queries, two states, two visible keys per row, the
-/// tile of weights (few rows have a partition's, followed by a block), and two tiles' copies.
-[[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
-                                                                       const KernelTable& table) {
-  const std::int32_t lanes = table.lanes;
-  const std::size_t rows = padded(shape.item_rows, lanes);
-  const auto tile = static_cast<std::size_t>(shape.tile_keys);
-  const std::size_t block = tile * static_cast<std::size_t>(table.block_vectors * lanes);
-  const std::size_t few =
-      std::size_t{kPartitionKeys + kBlockKeys} * static_cast<std::size_t>(max_decode_rows(lanes));
-  // O as columns, or where rows are few as rows of whole vectors.
-  const std::size_t state = rows * (padded(shape.value_head_dim, lanes) + 2);
-  return rows * padded(shape.head_dim, lanes) + 2 * state + 2 * rows + (block > few ? block : few) +
-         2 * tile_copy_floats(shape);
 }
 
 }  // namespace heed::kernels

@@ -2,9 +2,9 @@
 // kernels/isa/*.cc.
 #pragma once
 
-#include "kernels/attention/prefill.inl.h"
 #include "kernels/attention/decode.inl.h"
 #include "kernels/attention/merge.inl.h"
+#include "kernels/attention/prefill.inl.h"
 #include "kernels/exp_array.inl.h"
 #include "kernels/interface.h"
 #include "kernels/softmax/softmax.inl.h"

@@ -7,8 +7,8 @@
 namespace heed::kernels {
 namespace {
 
-/// One block: as many vectors as the register tile has, or fewer, of an item's rows, and where its
-/// data lies in scratch.
+/// A block of an item's rows, as many vectors of them as a register tile has or fewer, and the
+/// places of its data in scratch.
 struct Block {
   std::int32_t vectors, width;        ///< in vectors and in floats
   std::int32_t first_row, rows;       ///< of the item's rows, and how many are real
@@ -16,23 +16,25 @@ struct Block {
   std::int32_t full_begin, full_end;  ///< visible to all rows
   std::int32_t partition;             ///< whose state `partition_state` is being summed; −1: none
   bool overwrite;                     ///< O of `partition_state` has not been written yet
-  bool masked;                        ///< a mask was applied in this partition
+  bool masked;                        ///< a mask was applied in the current partition
   bool has_total;                     ///< `total` holds a state
+  bool has_sections;                  ///< `sections` holds a state
   std::int32_t right_guesses;         ///< how many guesses of m in a row were right, or would be
   float* q;                           ///< Qᵀ, head_dim × width
   std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
   std::int32_t* last_key;
-  State partition_state, total;
+  State partition_state, total;  ///< of the partition and of the section being summed
+  State sections;                ///< of the sections before
 };
 
-/// Neighbouring vectors of a block's rows that see any of some keys.
+/// The vectors of a block's rows of which any row sees any of some keys. They are neighbours.
 struct Vectors {
   std::int32_t first, count;
   bool all;  ///< each of their rows sees each of the keys
   bool operator==(const Vectors&) const = default;
 };
 
-/// Rows of a block that meet some keys together: all of them, or some of its vectors.
+/// The rows of a block that are computed together against some keys: all, or some vectors of them.
 struct ActiveRows {
   const float* q;
   std::ptrdiff_t q_stride;
@@ -48,7 +50,7 @@ HEED_INLINE bool sees_partition(const Block& b, std::int32_t partition) {
 }
 
 /// The vectors of which any row sees any of the keys [begin, end). Both ends of the rows' intervals
-/// move up with the row, so they are neighbours.
+/// move up with the row, so that these vectors are neighbours.
 template <class Arch>
 Vectors vectors_that_see(const Block& b, std::int32_t begin, std::int32_t end) {
   constexpr int lanes = kLanes<Arch>;

@@ -1,5 +1,5 @@
-// Attention for few query rows against many keys: decoding, where reading keys and values is the
-// work.
+// The decode kernel: attention of few query rows against many keys, where reading keys and values
+// is the work.
 //
 // Every row of keys and of values is read once for all query rows of the item
 // (kernels/attention/decode_products.inl.h). The order of operations of every single row is that of
@@ -17,13 +17,14 @@
 #include "kernels/attention/visible.inl.h"
 #include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
+#include "kernels/scratch.h"
 #include "kernels/vector/lanes.inl.h"
 
 namespace heed::kernels {
 namespace {
 
-/// Keys of a chain of sums for each chunk that is prefetched beside it: a partition's bring a block
-/// of rows of 128.
+/// Keys whose weights are summed for each chunk that is prefetched meanwhile: those of a partition
+/// prefetch a block of rows of 128.
 inline constexpr std::int32_t kKeysPerChunk = 4;
 
 template <class T, WeightRule Rule>
@@ -33,26 +34,27 @@ class DecodeKernel {
   using W = Weights<Arch, Rule>;
   static constexpr int kWidth = kLanes<Arch>;
   static constexpr int kMaxRows = max_decode_rows(kWidth);
+  static constexpr std::ptrdiff_t kWeightsStride = kDecodeWeightsStride;
 
   DecodeKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
-    const std::ptrdiff_t rows = static_cast<std::ptrdiff_t>(padded(item.rows, kWidth));
     head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
     dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
-    const std::ptrdiff_t state = item.rows * dims_ + 2 * rows;
-    q_ = scratch;
-    partition_ = State::at(q_ + rows * head_dim_, rows);
-    total_ = State::at(partition_.m + state, rows);
-    weights_ = total_.m + state;
-    weights_stride_ = kPartitionKeys + kBlockKeys;
-    k_copy_ = weights_ + item.rows * weights_stride_;
+    const ScratchLayout layout = decode_scratch(shape, item.rows, kWidth);
+    const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
+    q_ = at(layout.queries);
+    partition_ = State::at(at(layout.partition), padded_rows());
+    total_ = State::at(at(layout.total), padded_rows());
+    sections_ = State::at(at(layout.sections), padded_rows());
+    weights_ = at(layout.weights);
+    k_copy_ = at(layout.copies[0]);
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
   }
 
   void attend() {
     pack();
     std::int32_t partition = -1;
-    const std::int32_t step = copies_keys() || copies_values() ? shape_.tile_keys : kPartitionKeys;
+    const std::int32_t step = copies() ? shape_.tile_keys : kPartitionKeys;
     for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
       const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
       if (tile / kPartitionKeys != partition) {
@@ -73,7 +75,7 @@ class DecodeKernel {
     return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
   }
 
-  /// Query rows, scaled and filled up with zeros to whole vectors.
+  /// Packs the query rows: scales them and pads them with zeros to whole vectors.
   void pack() const {
     const RowMap map{shape_.group, item_.q_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
@@ -94,7 +96,7 @@ class DecodeKernel {
 
   void close_partition(std::int32_t partition) {
     if (partition < 0) return;
-    item_.states.m == nullptr || item_.merge_partitions ? merge_partition()
+    item_.states.m == nullptr || item_.merge_partitions ? merge_partition(partition)
                                                         : write_states(partition_, partition);
   }
 
@@ -110,7 +112,7 @@ class DecodeKernel {
     }
   }
 
-  /// The partitions of which the item has no keys.
+  /// Writes empty states for the partitions of which the item has no keys.
   void mark_unseen_partitions() const {
     const StateRows<Arch> states(shape_, item_);
     for (std::int32_t p = states.begin(); p < states.end(); ++p) {
@@ -121,22 +123,52 @@ class DecodeKernel {
     }
   }
 
-  /// Adds `partition_` to `total_`; the first part becomes the total as it is.
-  void merge_partition() {
-    if (!has_total_) {
+  /// Merges the state of a partition into that of its section, which the first one becomes as it
+  /// is.
+  void merge_partition(std::int32_t partition) {
+    if (has_total_) {
+      for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(total_, partition_, r);
+    } else {
       const State first = partition_;
       partition_ = total_;
       total_ = first;
       has_total_ = true;
-      return;
     }
+    if (shape_.sections && !item_.merge_partitions) close_sections(partition);
+  }
+
+  void merge_row_of(const State& total, const State& state, std::int32_t r) const {
+    merge_row<Arch, Rule>({total.m[r], total.l[r], total.o + r * dims_},
+                          {state.m[r], state.l[r], state.o + r * dims_}, dims_);
+  }
+
+  /// Merges the sections that end with the partition into those before.
+  void close_sections(std::int32_t partition) {
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      merge_row<Arch, Rule>({total_.m[r], total_.l[r], total_.o + r * dims_},
-                            {partition_.m[r], partition_.l[r], partition_.o + r * dims_}, dims_);
+      const KeyInterval keys =
+          visible_keys(shape_, item_, (item_.row_begin + r) / shape_.group, {0, item_.keys});
+      const std::int32_t partitions = partition + 1 - keys.first / kPartitionKeys;
+      if (partitions <= 0 || partitions % kSectionPartitions != 0) continue;
+      if (!has_sections_) clear(sections_);
+      has_sections_ = true;
+      merge_row_of(sections_, total_, r);
+      total_.m[r] = kNoMaximum;
+      total_.l[r] = 0.0F;
+      for (std::int32_t x = 0; x < dims_; x += kWidth) {
+        store<Arch>(total_.o + r * dims_ + x, splat<Arch>(0.0F));
+      }
     }
   }
 
-  /// Rows of keys or of values, in place or copied; `first` is the key in row 0.
+  /// The state of all keys that the rows see.
+  const State& final_state() {
+    if (!has_total_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
+    if (!has_sections_) return total_;
+    for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(sections_, total_, r);
+    return sections_;
+  }
+
+  /// Rows of keys or of values, in place or copied. Row 0 is key `first`.
   struct Source {
     Storage rows;
     std::int32_t first;
@@ -147,26 +179,24 @@ class DecodeKernel {
     std::int32_t begin, end;
   };
 
-  /// Pages of less than a block are not worth a block each.
-  bool copies_keys() const { return item_.pages != nullptr && item_.page_tokens < kBlockKeys; }
-  /// Values are read in whole vectors, so that ragged rows of them must be copied.
-  bool copies_values() const { return copies_keys() || shape_.value_head_dim % kWidth != 0; }
+  /// Whether keys and values are copied: pages shorter than a block would give a block each.
+  bool copies() const { return item_.pages != nullptr && item_.page_tokens < kBlockKeys; }
 
-  /// The keys of a partition, or of as much of it as there is room for copies: the longer the
-  /// streams of keys and of values, the better prefetchers follow them.
+  /// Loads the keys and values of a partition, or of as much of it as there is room for copies: the
+  /// longer the streams of keys and of values, the better prefetchers follow them.
   Tile load_tile(std::int32_t begin, std::int32_t end) const {
-    const auto load = [&](const Storage& from, bool copies, float* copy) -> Source {
-      if (!copies) return {from, 0};
+    const auto load = [&](const Storage& from, float* copy) -> Source {
+      if (!copies()) return {from, 0};
       TileLoader<Arch> rows(from, begin, end - begin, 1, copy);
       rows.prefetch_step();
       return {{rows.finish()}, begin};
     };
-    return {load(keys_of(shape_, item_), copies_keys(), k_copy_),
-            load(values_of(shape_, item_), copies_values(), v_copy_), begin, end};
+    return {load(keys_of(shape_, item_), k_copy_), load(values_of(shape_, item_), v_copy_), begin,
+            end};
   }
 
-  /// Rows that see the same keys of the tile, as those of one token do, are done together; no mask
-  /// is needed.
+  /// Applies the masks: rows that see the same keys of the tile, as those of one token do, are
+  /// computed together against just these keys.
   void attend_tile(const Tile& tile) {
     score_tile(tile);
     for (std::int32_t row = 0; row < item_.rows;) {
@@ -185,17 +215,16 @@ class DecodeKernel {
                         {tile.begin, tile.end});
   }
 
-  /// weights_[row][key] = the logits of all rows.
+  /// Computes the logits of all rows: weights_[row][key].
   void score_tile(const Tile& tile) const {
     for (std::int32_t j = tile.begin; j < tile.end;) {
       const KeyBlock keys = block(tile.k, keys_of(shape_, item_), j, tile.end);
-      score_rows<kMaxRows>({q_, head_dim_, weights_ + (j - tile.begin), weights_stride_}, keys);
+      score_rows<kMaxRows>({q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride}, keys);
       j += keys.count;
     }
   }
 
-  /// The rows from j on that can be taken together, at most to `end`. What follows a copy comes
-  /// from `all`.
+  /// The block of rows from j on, at most to `end`. Rows past the end of a copy come from `all`.
   KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
     const auto rows_from = [&](std::int32_t first) -> KeyRows {
       const Source& source = first < end ? from : Source{all, 0};
@@ -220,26 +249,26 @@ class DecodeKernel {
     score_block<Arch, Queries>(queries, k);
   }
 
-  /// Rows [row, end), which see exactly `keys`, the first of them at weights_[row][offset].
+  /// Computes rows [row, end), which see exactly the keys of `keys`, the logits of the first of
+  /// which are at weights_[row][offset].
   void attend_rows(std::int32_t row, std::int32_t end, const Tile& keys, std::int32_t offset) {
     const std::int32_t count = keys.end - keys.begin;
-    float* weights = weights_ + row * weights_stride_ + offset;
+    float* weights = weights_ + row * kWeightsStride + offset;
     for (std::int32_t r = row; r < end; ++r) {
-      exponentiate_row(weights + (r - row) * weights_stride_, count, r);
+      exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
     }
     const KeyBlock first = block(keys.v, values_of(shape_, item_), keys.begin, keys.end);
     Chunks<Cache::l2> second(first.next, first);
     std::int32_t r = row;
     for (; r + 4 <= end; r += 4) {
-      sum_rows<4>(weights + (r - row) * weights_stride_, count, r, second);
+      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, second);
     }
-    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * weights_stride_, count, r, second);
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, second);
     for (std::int32_t j = keys.begin; j < keys.end;) {
-      KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
-      values.rows.dims = dims_;
+      const KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
       add_rows<kMaxRows>(
           end - row,
-          {weights + (j - keys.begin), weights_stride_, partition_.o + row * dims_, dims_}, values);
+          {weights + (j - keys.begin), kWeightsStride, partition_.o + row * dims_, dims_}, values);
       j += values.count;
     }
   }
@@ -252,9 +281,9 @@ class DecodeKernel {
     add_values<Arch, Queries>(out, v);
   }
 
-  /// Turns a row's logits into weights, after m and, where it moves, l and O.
+  /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
   void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
-    // The last vector's lanes behind the row are keys that it does not see.
+    // The lanes of the last vector that are past the end of the row have no weight.
     store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
     for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
@@ -275,8 +304,8 @@ class DecodeKernel {
       store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
   }
 
-  /// l += the weights, key by key; several rows side by side, as each is a chain of additions,
-  /// beside which memory brings more values.
+  /// l += the weights, key by key. Each row is a chain of additions, so several rows are summed
+  /// side by side, and values are prefetched meanwhile.
   template <int Rows>
   void sum_rows(const float* weights, std::int32_t count, std::int32_t row,
                 Chunks<Cache::l2>& coming) {
@@ -286,33 +315,35 @@ class DecodeKernel {
     for (std::int32_t j = 0; j < count; ++j) {
       if (j % kKeysPerChunk == 0) coming.prefetch();
 #pragma GCC unroll 4
-      for (int r = 0; r < Rows; ++r) l[r] += weights[r * weights_stride_ + j];
+      for (int r = 0; r < Rows; ++r) l[r] += weights[r * kWeightsStride + j];
     }
 #pragma GCC unroll 4
     for (int r = 0; r < Rows; ++r) partition_.l[row + r] = l[r];
   }
 
   void finish() {
-    if (!has_total_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
+    const State& state = final_state();
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      write_output<Arch>(total_.o + r * dims_, total_.l[r], shape_.value_head_dim,
+      write_output<Arch>(state.o + r * dims_, state.l[r], shape_.value_head_dim,
                          item_.out + map.offset(item_.row_begin + r));
     }
     if (item_.lse != nullptr) {
-      write_lse<Rule>(total_, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
+      write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
                       item_.rows);
     }
   }
 
   const AttentionShape& shape_;
   const AttentionItem& item_;
-  std::int32_t head_dim_, dims_;  ///< filled up to whole vectors
+  std::int32_t head_dim_, dims_;  ///< padded to whole vectors
   float* q_;                      ///< rows × head_dim_
-  State partition_, total_;       ///< m and l per row; O is rows × dims_
+  State partition_, total_;       ///< of the partition and of the section being summed: m and l per
+                                  ///< row; O is rows × dims_
+  State sections_;                ///< of the sections before
   bool has_total_ = false;        ///< total_ holds a state
-  float* weights_;                ///< logits, then weights: rows × weights_stride_
-  std::ptrdiff_t weights_stride_;
+  bool has_sections_ = false;     ///< sections_ holds a state
+  float* weights_;                ///< logits, then weights: rows × kWeightsStride
   float* k_copy_;
   float* v_copy_;
 };

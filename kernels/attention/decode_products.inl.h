@@ -5,11 +5,11 @@
 //
 // Both keep the canonical order: one fma chain along x for a logit, along the keys for an output.
 //
-// Memory decides the speed, and it is slow for two reasons here. A block is read several times, in
-// many short streams that no hardware prefetcher follows; and software prefetches are dropped where
-// many are under way. So the lines of the next block are prefetched into L1, and of keys also those
-// of the one after it into L2, in the order in which they lie, two at a time between the
-// multiply-adds on this one, evenly. bench/README.md has figures.
+// Memory decides the speed, and two things make it slow. A block is read several times, in many
+// short streams that no hardware prefetcher follows; and software prefetches are dropped where many
+// are in flight. So the lines of the next block are prefetched into L1, and those of the next block
+// of keys but one into L2, in the order in which they lie, two at a time, evenly spread over the
+// multiply-adds on the current block. bench/README.md has figures.
 #pragma once
 
 #include "kernels/attention/register_tile.inl.h"
@@ -31,7 +31,7 @@ struct KeyRows {
   std::int32_t count = 0;
 };
 
-/// A block, 1 … kBlockKeys rows, and the two that will be needed after it, as far as there are any.
+/// A block of 1 … kBlockKeys rows, and the two blocks after it, as far as there are any.
 struct KeyBlock {
   Rows rows;
   std::int32_t count;
@@ -48,7 +48,7 @@ class Chunks {
   HEED_INLINE Chunks(const KeyRows& rows, const KeyBlock& like)
       : row_(rows.data), left_(rows.count), stride_(like.rows.stride), dims_(like.rows.dims) {}
 
-  /// A row begins with a chunk of its own.
+  /// Prefetches the next chunk. Every row begins with a new chunk.
   HEED_INLINE void prefetch() {
     if (left_ == 0) return;
     constexpr std::int32_t line = kAlignment / sizeof(float);
@@ -74,13 +74,13 @@ class Chunks {
   std::int32_t dims_, x_ = 0;
 };
 
-/// What comes after a block: the next one is brought to L1, the one after that to L2.
+/// The blocks after a block: the next one is prefetched into L1, the one after it into L2.
 class Upcoming {
  public:
   HEED_INLINE explicit Upcoming(const KeyBlock& block)
       : next_(block.next, block), after_next_(block.after_next, block) {}
 
-  /// A chunk of each.
+  /// Prefetches a chunk of each.
   HEED_INLINE void prefetch() {
     next_.prefetch();
     after_next_.prefetch();
@@ -95,8 +95,8 @@ class Upcoming {
   Chunks<Cache::l2> after_next_;
 };
 
-/// Query rows and their logits, which may be written for whole blocks of keys. Queries are filled
-/// up with zeros to whole vectors.
+/// Query rows, padded with zeros to whole vectors, and their logits, which are written for whole
+/// blocks of keys.
 struct DecodeQueries {
   const float* q;
   std::ptrdiff_t stride;
@@ -158,7 +158,7 @@ __attribute__((noinline)) void score_block(const DecodeQueries& queries, const K
   }
 }
 
-/// Weights of few query rows and their outputs, whose rows are whole vectors.
+/// Weights of few query rows and their outputs, whose rows are padded to whole vectors.
 struct DecodeOutputs {
   const float* weights;
   std::ptrdiff_t weights_stride;
@@ -167,7 +167,7 @@ struct DecodeOutputs {
 };
 
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while as many lines of the
-/// next block come.
+/// next block are prefetched.
 template <class Arch, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, KeyRows v, std::ptrdiff_t v_stride,
                              Chunks<Cache::l1>& next, std::int32_t vectors) {
@@ -199,12 +199,36 @@ constexpr int value_vectors(int queries) {
   return vectors;
 }
 
+/// add_values for the last `dims` dimensions of rows that do not end with a whole vector.
+template <class Arch, int Queries>
+HEED_INLINE void add_last_columns(const DecodeOutputs& out, KeyRows v, std::ptrdiff_t v_stride,
+                                  std::int32_t dims) {
+  const Part<Arch> last(dims);
+  Vec<Arch> sum[Queries][1];
+  load_rows<Arch>(sum, out.o, out.stride);
+  for (std::int32_t j = 0; j < v.count; ++j) {
+    const Vec<Arch> value = last.load(v.data + j * v_stride, 0.0F);
+#pragma GCC unroll 8
+    for (int r = 0; r < Queries; ++r) {
+      Ops<Arch>::accumulate(splat<Arch>(out.weights[r * out.weights_stride + j]), value, sum[r][0]);
+    }
+  }
+  store_rows<Arch>(sum, out.o, out.stride);
+}
+
 /// Adds a block of values.
 template <class Arch, int Queries>
-__attribute__((noinline)) void add_values(const DecodeOutputs& out, const KeyBlock& v) {
+__attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) {
+  constexpr int lanes = kLanes<Arch>;
+  const std::int32_t vectors = v.rows.dims / lanes, whole = vectors * lanes;
   Chunks<Cache::l1> next(v.next, v);
-  add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(
-      out, {v.rows.data, v.count}, v.rows.stride, next, v.rows.dims / kLanes<Arch>);
+  add_columns<Arch, Queries, value_vectors<Arch>(Queries)>(out, {v.rows.data, v.count},
+                                                           v.rows.stride, next, vectors);
+  if (whole < v.rows.dims) {
+    out.o += whole;
+    add_last_columns<Arch, Queries>(out, {v.rows.data + whole, v.count}, v.rows.stride,
+                                    v.rows.dims - whole);
+  }
   next.prefetch_rest();
 }
 

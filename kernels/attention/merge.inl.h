@@ -1,4 +1,5 @@
-// Adding the states of a row over consecutive ranges of keys, from left to right.
+// Merging the states of a row over consecutive ranges of keys, from left to right: those of
+// partitions within each section, and those of sections.
 //
 //   m = max(m₁, m₂)    l = l₁ · 2^(m₁ − m) + l₂ · 2^(m₂ − m)    O likewise
 //
@@ -55,15 +56,48 @@ HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) 
   });
 }
 
-/// total += the states of a row, one partition after the other.
+/// The states of one row while they are merged in sections, the first of which is summed where the
+/// result will stay.
 template <class Arch, WeightRule Rule>
-HEED_INLINE void merge_states(RowTotal total, const ConstStates& states, std::ptrdiff_t row,
-                              std::int64_t dims) {
-  for (std::int32_t p = 0; p < states.partitions; ++p) {
-    const std::ptrdiff_t i = p * states.rows + row;
-    merge_state<Arch, Rule>(total, {states.m[i], states.l[i], states.o + i * dims}, dims);
+class RowMerge {
+ public:
+  RowMerge(float* o, std::int64_t dims) : o_(o), dims_(dims) {}
+
+  HEED_INLINE void merge(const ConstStates& states, std::ptrdiff_t row) {
+    for (std::int32_t p = 0; p < states.partitions; ++p) {
+      const std::ptrdiff_t i = p * states.rows + row;
+      if (states.m[i] == kNoKey) continue;
+      const RowTotal section =
+          first_ ? RowTotal{m_, l_, o_} : RowTotal{m_section_, l_section_, o_section_};
+      merge_state<Arch, Rule>(section, {states.m[i], states.l[i], states.o + i * dims_}, dims_);
+      partitions_ += states.merged;
+      if (partitions_ % kSectionPartitions == 0) close_section();
+    }
   }
-}
+
+  /// Merges the last section, and gives the state of the row.
+  HEED_INLINE RowState finish() {
+    close_section();
+    return {m_, l_, o_};
+  }
+
+ private:
+  HEED_INLINE void close_section() {
+    if (!first_) {
+      merge_state<Arch, Rule>({m_, l_, o_}, {m_section_, l_section_, o_section_}, dims_);
+    }
+    first_ = false;
+    m_section_ = kNoKey;
+  }
+
+  float m_ = kNoKey, l_ = 0;
+  float* o_;
+  std::int64_t dims_;
+  bool first_ = true;            ///< the first section is being summed
+  std::int64_t partitions_ = 0;  ///< that the row has seen
+  float m_section_ = kNoKey, l_section_ = 0;
+  alignas(kAlignment) float o_section_[kMaxHeadDim];  // NOLINT: written before it is read
+};
 
 template <class Arch, WeightRule Rule>
 void merge_by(const MergeRows& rows) {
@@ -73,22 +107,26 @@ void merge_by(const MergeRows& rows) {
   for (std::int32_t row = rows.row_begin; row < rows.row_begin + rows.rows; ++row) {
     const std::ptrdiff_t first =
         rows.first_state + states.offset(row) - states.offset(rows.row_begin);
-    float m = kNoKey, l = 0;
-    float* const out = rows.out + outputs.offset(row);
+    RowMerge<Arch, Rule> merge(rows.out + outputs.offset(row), dims);
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
-      merge_states<Arch, Rule>({m, l, out}, *s, first, dims);
+      merge.merge(*s, first);
     }
-    write_output<Arch>(out, l, dims, out);
-    if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(m, l);
+    const RowState state = merge.finish();
+    write_output<Arch>(state.o, state.l, dims, rows.out + outputs.offset(row));
+    if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(state.m, state.l);
   }
 }
 
 template <class Arch, WeightRule Rule>
 void merge_into_by(const MergeIntoRows& rows) {
   const std::int64_t dims = rows.value_head_dim;
+  const ConstStates& states = rows.states;
   for (std::ptrdiff_t row = rows.first_row; row < rows.first_row + rows.rows; ++row) {
-    merge_states<Arch, Rule>({rows.total.m[row], rows.total.l[row], rows.total.o + row * dims},
-                             rows.states, row, dims);
+    const RowTotal total{rows.total.m[row], rows.total.l[row], rows.total.o + row * dims};
+    for (std::int32_t p = 0; p < states.partitions; ++p) {
+      const std::ptrdiff_t i = p * states.rows + row;
+      merge_state<Arch, Rule>(total, {states.m[i], states.l[i], states.o + i * dims}, dims);
+    }
   }
 }
 

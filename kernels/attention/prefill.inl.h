@@ -1,6 +1,7 @@
-// Attention, streamed: a block of query rows stays, tiles of keys and values pass by.
+// The prefill kernel: attention of many query rows. Blocks of query rows stay in registers and
+// cache while tiles of keys and values stream past them.
 //
-//   pack Q once → for each key tile: scores → mask → exponentiate → accumulate → finish
+//   pack Qᵀ → for each tile: scores → mask → weights → add values → merge partitions → outputs
 //
 // Source: online softmax (Milakov & Gimelshein 2018), tiled as in FlashAttention (Dao et al. 2022),
 // computed transposed (lanes are query rows) with sums that start afresh at every partition of
@@ -17,6 +18,7 @@
 #include "kernels/attention/visible.inl.h"
 #include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
+#include "kernels/scratch.h"
 
 namespace heed::kernels {
 namespace {
@@ -54,18 +56,16 @@ class PrefillKernel {
  private:
   std::int32_t vectors() const { return (item_.rows + kLanes<Arch> - 1) / kLanes<Arch>; }
 
-  /// Cuts the rows into blocks, none of a single vector where two of two will do, and places their
-  /// data.
+  /// Divides the rows into blocks and places their data. Where a block of one vector would be left
+  /// over, the last two blocks share their vectors.
   void lay_out(float* scratch) {
-    const std::ptrdiff_t lanes = kLanes<Arch>, rows = vectors() * lanes;
-    const std::ptrdiff_t dims = shape_.value_head_dim;
-    float* q = scratch;
-    float* part = q + rows * shape_.head_dim;
-    float* total = part + rows * (dims + 2);
-    auto* keys = reinterpret_cast<std::int32_t*>(total + rows * (dims + 2));
-    weights_ = reinterpret_cast<float*>(keys + 2 * rows);
-    copy_[0] = weights_ + static_cast<std::ptrdiff_t>(shape_.tile_keys) * kWidest * lanes;
-    copy_[1] = copy_[0] + tile_copy_floats(shape_);
+    const ScratchLayout layout = prefill_scratch(shape_, item_.rows, kLanes<Arch>, T::kVectors);
+    const std::ptrdiff_t row_floats = std::ptrdiff_t{shape_.value_head_dim} + 2;
+    const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
+    auto* const keys = reinterpret_cast<std::int32_t*>(at(layout.visible));
+    weights_ = at(layout.weights);
+    copy_[0] = at(layout.copies[0]);
+    copy_[1] = at(layout.copies[1]);
     blocks_ = 0;
     for (std::int32_t first = 0, left = vectors(); left > 0; ++blocks_) {
       Block& b = block_[blocks_];
@@ -73,14 +73,18 @@ class PrefillKernel {
                   : left == kWidest + 1 && kWidest > 2 ? kWidest - 1
                                                        : kWidest;
       left -= b.vectors;
-      b.width = b.vectors * static_cast<std::int32_t>(lanes);
+      b.width = b.vectors * kLanes<Arch>;
       b.first_row = first;
       b.rows = item_.rows - first < b.width ? item_.rows - first : b.width;
-      b.q = q + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
+      b.q = at(layout.queries) + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
       b.first_key = keys + first;
-      b.last_key = keys + rows + first;
-      b.partition_state = State::at(part + first * (dims + 2), b.width);
-      b.total = State::at(total + first * (dims + 2), b.width);
+      b.last_key = keys + vectors() * kLanes<Arch> + first;
+      const auto state = [&](const ScratchRegion& region) {
+        return State::at(at(region) + first * row_floats, b.width);
+      };
+      b.partition_state = state(layout.partition);
+      b.total = state(layout.total);
+      b.sections = state(layout.sections);
       find_visible_keys(b);
       first += b.width;
     }
@@ -116,7 +120,7 @@ class PrefillKernel {
     finite_ = true;
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
-      block_[b].has_total = false;
+      block_[b].has_total = block_[b].has_sections = false;
       block_[b].right_guesses = kRightGuessesNeeded;
     }
     start_tile(item_.key_begin, 0, 0);
@@ -135,12 +139,12 @@ class PrefillKernel {
     return SkipHidden || finite_;
   }
 
-  /// Turns to the tile that begins at key `begin`: it will be fetched in so many slices of keys and
-  /// of values, and copied where that is better for the blocks that will read it.
+  /// Starts loading the tile that begins at key `begin`, its keys in k_slices steps and its values
+  /// in v_slices.
   void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
     next_begin_ = begin;
-    next_end_ = begin / shape_.tile_keys * shape_.tile_keys + shape_.tile_keys;
-    if (next_end_ > item_.key_end) next_end_ = item_.key_end;
+    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
+    next_end_ = item_.key_end - begin > rest ? begin + rest : item_.key_end;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     const std::int32_t count = next_end_ - begin;
     const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
@@ -152,8 +156,8 @@ class PrefillKernel {
                      copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
   }
 
-  /// The expected tile; the one after it will be fetched by all blocks that see this one, a slice
-  /// with each register tile.
+  /// The tile that was being loaded. The next one is started: all blocks that see this one will
+  /// prefetch it, a step with each register tile.
   TileView finish_tile() {
     const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_};
     std::int32_t k_slices = 0, v_slices = 0;
@@ -180,8 +184,8 @@ class PrefillKernel {
     attend_edge<SkipHidden>(b, tile.slice(begin, end));
   }
 
-  /// Keys that a mask hides from some of the rows: each stretch of them meets just the vectors of
-  /// rows that see any, and is masked only where that hides something.
+  /// Attends to keys that masks hide from some of the rows: each stretch of keys is computed for
+  /// just the vectors of rows that see any of it, and masked only where it is hidden from a row.
   template <bool SkipHidden>
   void attend_edge(Block& b, const TileView& keys) {
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
@@ -202,7 +206,7 @@ class PrefillKernel {
     if constexpr (Count > 1) {
       if (vectors.count < Count) return attend_keys<SkipHidden, Count - 1>(b, vectors, keys);
     }
-    if (b.overwrite && Count < b.vectors) {  // what the others will see comes later, or never
+    if (b.overwrite && Count < b.vectors) {  // the other vectors see later keys, or none
       clear_output(b.partition_state, b.width);
       b.overwrite = false;
     }
@@ -221,7 +225,8 @@ class PrefillKernel {
     b.masked |= !vectors.all;
   }
 
-  /// Whether a guess of m will probably be right. Of a block's first keys others' first keys tell.
+  /// Whether a guess of m will probably be right: for a block's first keys where it was for those
+  /// of the item's other blocks, else where it has been for the last tiles.
   bool may_guess(const Block& b) const {
     return b.overwrite && !b.has_total ? first_guess_held_ : b.right_guesses >= kRightGuessesNeeded;
   }
@@ -245,8 +250,8 @@ class PrefillKernel {
     }
   }
 
-  /// The weights of keys that all rows see. False, and nothing is changed but the tile, where the
-  /// guess of m was wrong, or there are too few keys to make it worth while.
+  /// Computes the weights of keys that all rows see, with a guess of m. Returns false, and has
+  /// changed nothing but the tile of weights, where the guess was wrong or there are too few keys.
   template <int Count>
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const ActiveRows& rows,
                                                 const TileView& keys) {
@@ -262,7 +267,7 @@ class PrefillKernel {
     return false;
   }
 
-  /// The weights of any keys. Returns whether the guess of m would have been right.
+  /// Computes the weights of any keys. Returns whether the guess of m would have been right.
   template <int Count>
   __attribute__((noinline)) bool weigh(const ActiveRows& rows, const TileView& keys, bool masked) {
     multiply_rows<Arch, Broadcast::along_steps, T::rows(Count), Count>(scores<Count>(rows, keys),
@@ -280,7 +285,7 @@ class PrefillKernel {
             Count * kLanes<Arch>, keys.end - keys.begin, true};
   }
 
-  /// Oᵀ += Vᵀ·Pᵀ, while the next tile's values come nearer.
+  /// Oᵀ += Vᵀ·Pᵀ, prefetching the next tile's values.
   template <int Count>
   __attribute__((noinline)) void add_values(const ActiveRows& rows, const TileView& keys) {
     multiply_rows<Arch, Broadcast::along_rows, T::rows(Count), Count>(
@@ -289,7 +294,8 @@ class PrefillKernel {
         next_v_);
   }
 
-  /// Hides from each row the keys outside its interval: a logit of −∞ has weight 0.
+  /// Applies the masks: hides from each row the keys outside its interval of visible keys by a
+  /// logit of −∞, which has weight 0.
   template <int Count>
   __attribute__((noinline)) void mask(const ActiveRows& rows, std::int32_t begin,
                                       std::int32_t count) {
@@ -305,7 +311,8 @@ class PrefillKernel {
     }
   }
 
-  /// add_values() for values that rows must not touch where they do not see them.
+  /// add_values() where values may be infinite or NaN: rows do not multiply those of keys that they
+  /// do not see.
   template <int Count>
   __attribute__((noinline)) void add_visible_values(const ActiveRows& rows, const TileView& keys) {
     constexpr int lanes = kLanes<Arch>;
@@ -364,7 +371,7 @@ class PrefillKernel {
     }
   }
 
-  /// The partitions that no row of a block sees.
+  /// Writes empty states for the partitions that no row of a block sees.
   void mark_unseen_partitions() const {
     const StateRows<Arch> states(shape_, item_);
     for (int b = 0; b < blocks_; ++b) {
@@ -376,19 +383,53 @@ class PrefillKernel {
     }
   }
 
-  /// Merges the state of the partition into the total; the first one becomes the total as it is.
+  /// Merges the state of the partition into that of its section, which the first one becomes as it
+  /// is.
   void merge_partition(Block& b) {
     if (b.has_total) {
       merge_states<Arch, Rule>(b.total, b.partition_state, b.width, shape_.value_head_dim);
-      return;
+    } else {
+      const State first = b.partition_state;
+      b.partition_state = b.total;
+      b.total = first;
+      b.has_total = true;
     }
-    const State first = b.partition_state;
-    b.partition_state = b.total;
-    b.total = first;
-    b.has_total = true;
+    if (shape_.sections && !item_.merge_partitions) close_sections(b);
   }
 
-  /// Sums 0 · x, which is 0 for every finite x and else NaN.
+  /// Merges the sections that end with the partition into those before. Rows that see no key of it
+  /// have empty states, which change nothing.
+  void close_sections(Block& b) {
+    alignas(kAlignment) float closing[kWidest * kLanes<Arch>];
+    bool any = false;
+    for (std::int32_t i = 0; i < b.width; ++i) {
+      const std::int32_t partitions = b.partition + 1 - b.first_key[i] / kPartitionKeys;
+      const bool ends = partitions > 0 && partitions % kSectionPartitions == 0;
+      closing[i] = ends ? 1.0F : 0.0F;
+      any |= ends;
+    }
+    if (!any) return;
+    if (!b.has_sections) clear_state(b.sections, b.width);
+    b.has_sections = true;
+    close_lanes<Arch, Rule>(b.sections, b.total, closing, b.width, shape_.value_head_dim);
+    b.right_guesses = 0;  // the total's m says nothing of these rows any more
+  }
+
+  /// Makes the states of a block's rows empty.
+  void clear_state(State state, std::ptrdiff_t width) const {
+    clear_sums<Arch>(state, width);
+    clear_output(state, width);
+  }
+
+  /// The state of all keys that a block's rows see.
+  State final_state(Block& b) const {
+    if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
+    if (!b.has_sections) return b.total;
+    merge_states<Arch, Rule>(b.sections, b.total, b.width, shape_.value_head_dim);
+    return b.sections;
+  }
+
+  /// Whether l and O of the partition are finite: the sum of 0 · x is 0 then, and else NaN.
   bool all_finite(const Block& b) const {
     Vec<Arch> traces = splat<Arch>(0.0F);
     for (std::ptrdiff_t x = 0; x < b.width * (shape_.value_head_dim + 1); x += kLanes<Arch>) {
@@ -398,17 +439,16 @@ class PrefillKernel {
   }
 
   void finish(Block& b) {
-    if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
+    const State state = final_state(b);
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
-      write_outputs<Arch>(b.total.o + first, load<Arch>(b.total.l + first), b.width,
-                          shape_.value_head_dim, item_.out, map,
-                          item_.row_begin + b.first_row + first,
-                          left < kLanes<Arch> ? left : kLanes<Arch>);
+      write_outputs<Arch>(
+          state.o + first, load<Arch>(state.l + first), b.width, shape_.value_head_dim, item_.out,
+          map, item_.row_begin + b.first_row + first, left < kLanes<Arch> ? left : kLanes<Arch>);
     }
     if (item_.lse != nullptr) {
-      write_lse<Rule>(b.total, item_.lse, RowMap{shape_.group, item_.lse_stride},
+      write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
                       item_.row_begin + b.first_row, b.rows);
     }
   }
@@ -417,14 +457,14 @@ class PrefillKernel {
   const AttentionItem& item_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
-  std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the tile that is expected
+  std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the keys of the tile that is being loaded
   TileLoader<Arch> next_k_, next_v_;
   float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;
-  bool first_guess_held_ = true;  ///< of all blocks so far, from their first keys
+  bool first_guess_held_ = true;  ///< the guess for first keys was right in all blocks so far
   float* weights_ = nullptr;      ///< the tile of logits, then weights: tile_keys × width
-  float* copy_[2] = {};      ///< of a tile of keys and values: one is used, one is being written
-  float* copies_ = nullptr;  ///< that of the expected tile
+  float* copy_[2] = {};           ///< copies of two tiles: one is read while the other is written
+  float* copies_ = nullptr;       ///< the copy of the tile that is being loaded
 };
 
 }  // namespace

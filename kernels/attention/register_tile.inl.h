@@ -28,7 +28,8 @@ struct Tile {
   static constexpr int kRows = Rows;        ///< broadcast rows
   static constexpr int kVectors = Vectors;  ///< vectors of query rows
 
-  /// Broadcast rows beside so many vectors: twice as many where there would be too few sums.
+  /// Broadcast rows of a tile of `vectors` vectors: twice kRows where there would else be too few
+  /// accumulators to hide the latency of multiply-adds.
   static constexpr int rows(int vectors) { return Rows * vectors < 8 ? 2 * Rows : Rows; }
 };
 
@@ -90,12 +91,12 @@ HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, co
   }
 }
 
-/// Slices of what is fetched ahead for each register tile beside so many vectors. A narrow block is
-/// often the only one that reads a tile, so that each of its register tiles fetches several rows of
-/// the next, of which some would be dropped if they were asked for at once.
+/// Prefetch steps for each register tile of `vectors` vectors. A narrow block is often the only one
+/// that reads a tile, so that each of its register tiles prefetches several rows of the next one,
+/// of which some would be dropped if they were prefetched at once.
 constexpr int slices_per_tile(int vectors) { return vectors <= 2 ? 4 : 1; }
 
-/// multiply_accumulate in so many slices of steps, with each of which the next rows come nearer.
+/// multiply_accumulate in `Slices` slices of steps, with a prefetch step before each.
 template <class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
 HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, const float* b,
                                     std::ptrdiff_t b_stride, std::ptrdiff_t steps,
@@ -110,8 +111,8 @@ HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, con
   }
 }
 
-/// The operands of multiply_rows, with the distances of their rows; b and c have `Vectors` vectors
-/// a row.
+/// The operands of multiply_rows and the strides of their rows, in floats. Rows of b and c have
+/// `Vectors` vectors.
 struct Product {
   const float* a;
   std::ptrdiff_t a_stride;

@@ -1,5 +1,5 @@
-// Both ends of the stream: query rows in, output rows out. A block of query rows lies in lanes
-// between the two, so both are transposes, done in registers.
+// Query rows in and output rows out. The prefill kernel has query rows as lanes in between, so both
+// ways are transposes, done in registers.
 #pragma once
 
 #include "kernels/attention/weights.inl.h"
@@ -98,7 +98,7 @@ HEED_INLINE void write_output(const float* o, float l, std::int64_t dims, float*
 }
 
 /// lse = (m + log2 l) · ln 2. l's binary exponent joins the integer m before anything is rounded,
-/// so the result does not depend on how far m lags.
+/// so the result does not depend on how far m lies below the largest logit.
 HEED_INLINE float natural_lse(float m, float l) {
   constexpr double ln2 = 0.693147180559945309417;
   if (l == 0.0F) return -__builtin_inff();
@@ -109,7 +109,7 @@ HEED_INLINE float natural_lse(float m, float l) {
   return static_cast<float>((static_cast<double>(m) + exponent + log2_of(mantissa)) * ln2);
 }
 
-/// That of a row by its state; for argmax it is undefined.
+/// The log-sum-exp of a row with this state; NaN for argmax, where it is undefined.
 template <WeightRule Rule>
 HEED_INLINE float lse_of(float m, float l) {
   return Rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);

@@ -1,5 +1,5 @@
-// Sᵀ = K·Qᵀ, and the weights at once: while the register tile of the next keys is summed, the
-// logits of the former one become weights.
+// Sᵀ = K·Qᵀ, with the weights computed between its multiply-adds: while a register tile of keys is
+// summed, the logits of the previous one become weights.
 //
 // A weight is a chain of twelve dependent operations of which five are multiply-adds. By itself it
 // keeps a core waiting for results: a pass over a tile takes 5 cycles a vector on a Zen 5, where
@@ -18,7 +18,8 @@ namespace {
 /// A tile of 24 vectors (AVX-512) is through after 72 steps, one of 12 (AVX2) after 36.
 inline constexpr int kStepsPerWeight = 3;
 
-/// One register tile of p, the sums in `sum`, while the tile before it, at `logits`, is weighed.
+/// Sums one register tile of the product p in `sum`, while the logits of the previous tile, at
+/// `logits`, become weights.
 template <class Arch, int Rows, int Count>
 HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
                                     GuessedWeights<Arch, Count>& weights,
@@ -52,7 +53,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   }
 }
 
-/// The weights of p.rows keys, in place of the logits p.c; at least one register tile.
+/// Computes the weights of p.rows keys, at least one register tile of them, into p.c.
 template <class Arch, int Rows, int Count>
 HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
                                  GuessedWeights<Arch, Count>& weights) {

@@ -1,5 +1,4 @@
-// How an item writes the states of partitions: one row for each of its query rows, whichever kernel
-// computed them.
+// How both kernels write the states of partitions: one row of states for each query row.
 #pragma once
 
 #include "kernels/attention/rows.inl.h"

@@ -1,5 +1,5 @@
-// The door through which keys and values come: tiles of rows, in the caller's memory where that is
-// friendly to the kernel, else in one copy per tile that all its readers share.
+// Tiles of keys and values: rows in the caller's memory, or a copy of them. A tile is copied once
+// for all blocks that read it, where its rows lie in several pages or evict each other from L1.
 #pragma once
 
 #include "kernels/interface.h"
@@ -26,7 +26,7 @@ struct Storage {
     if (pages == nullptr) return rows.data + j * rows.stride;
     return rows.data + pages[j / page_tokens] * page + j % page_tokens * rows.stride;
   }
-  /// Rows from j on that lie a stride apart, of `count`.
+  /// How many of the `count` rows from row j on lie a stride apart.
   HEED_INLINE std::int32_t run(std::int32_t j, std::int32_t count) const {
     if (pages == nullptr) return count;
     const std::int32_t left = page_tokens - j % page_tokens;
@@ -42,16 +42,17 @@ HEED_INLINE Storage values_of(const AttentionShape& shape, const AttentionItem& 
   return {{item.v, item.v_stride, shape.value_head_dim}, item.pages, item.page_tokens, item.v_page};
 }
 
-/// Rows whose distance is a multiple of this many floats (half the 4096 bytes after which the sets
-/// of an L1 cache repeat) share two sets of 8 to 12 lines: a tile of them evicts itself.
+/// Floats between rows that evict each other. The sets of an L1 cache repeat every 4096 bytes, so
+/// rows a multiple of half of that apart share two sets of 8 to 12 lines each: a tile of such rows
+/// does not fit into them.
 inline constexpr std::ptrdiff_t kCollidingStride = 512;
 
-/// Copying a tile moves each float once; for rows that only collide that pays when several blocks
-/// of query rows then read it.
+/// Blocks of query rows that must read a tile to make its copy pay where rows only evict each
+/// other: copying moves each float once.
 inline constexpr int kBlocksPerCopy = 2;
 
-/// Whether rows [begin, begin + count) are better read from a copy by so many blocks, or must be,
-/// for they do not lie in one piece.
+/// Whether `blocks` blocks read rows [begin, begin + count) from a copy: because the rows do not
+/// lie in one piece, or because the copy pays.
 HEED_INLINE bool wants_copy(const Storage& s, std::int32_t begin, std::int32_t count, int blocks) {
   if (s.run(begin, count) < count) return true;
   return blocks >= kBlocksPerCopy && s.rows.stride % kCollidingStride == 0;

@@ -1,9 +1,9 @@
-// Rows of keys and values on their way to the kernel that will read them.
+// Loading a tile of keys and values while the tile before it is computed.
 //
-// The hardware prefetchers follow the many short streams of a tile badly, and drop software
-// prefetches where too many are under way. So rows are asked for well ahead, in slices that spread
-// over the work on the rows before them. Memory: each line is read once, and written once more
-// where rows are copied.
+// Hardware prefetchers follow the many short streams of a tile badly, and software prefetches are
+// dropped where too many are in flight. So the rows of a tile are prefetched well ahead, in slices
+// that are spread over the work on the previous tile. Memory traffic: each line is read once, and
+// written once more where rows are copied.
 #pragma once
 
 #include "kernels/attention/tile.inl.h"
@@ -13,7 +13,7 @@
 namespace heed::kernels {
 namespace {
 
-/// Where a prefetched line goes, in __builtin_prefetch's terms.
+/// The cache into which a line is prefetched, as __builtin_prefetch's locality.
 enum class Cache { l2 = 2, l1 = 3 };
 
 template <Cache Into>
@@ -33,12 +33,12 @@ HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
   if (x < dims) store<Arch>(copy + x, Part<Arch>(dims - x).load(row + x, 0.0F));
 }
 
-/// Rows between the one that is being fetched and the one that is being copied: with a row for each
-/// register tile (hundreds of cycles) it has come by then, from memory too.
-inline constexpr std::int32_t kRowsUnderWay = 2;
+/// Rows that have been prefetched and not yet copied. With one row for each register tile, which
+/// takes hundreds of cycles, a row has arrived by the time it is copied, from memory too.
+inline constexpr std::int32_t kRowsInFlight = 2;
 
-/// `count` rows from row `first` on that will be needed, fetched into L2 in `slices` slices, and,
-/// when they are there, copied, where a place for a copy is given.
+/// Loads the `count` rows from row `first` on: prefetches them into L2 in `slices` steps, and
+/// copies each after it has arrived, where a place for a copy is given.
 template <class Arch>
 class TileLoader {
  public:
@@ -47,18 +47,18 @@ class TileLoader {
                          std::int32_t slices, float* copy)
       : from_(from), first_(first), count_(count), slices_(slices), copy_(copy) {}
 
-  /// Goes on by a slice.
+  /// Prefetches the rows of the next slice.
   HEED_INLINE void prefetch_step() {
     if (fetched_ == count_) return;
     for (due_ += count_; due_ >= slices_; due_ -= slices_) {
       if (fetched_ == count_) return;
       prefetch_row<Cache::l2>(from_.row(first_ + fetched_), from_.rows.dims);
       ++fetched_;
-      copy_until(fetched_ - kRowsUnderWay);
+      copy_until(fetched_ - kRowsInFlight);
     }
   }
 
-  /// The rows, now that they are needed. There is at least one.
+  /// The rows, all of them copied where they are copied. There must be at least one.
   Rows finish() {
     const std::int32_t dims = from_.rows.dims;
     if (copy_ == nullptr) return {from_.row(first_), from_.rows.stride, dims};
@@ -78,7 +78,7 @@ class TileLoader {
   Storage from_{};
   std::int32_t first_ = 0, count_ = 0, slices_ = 0;
   float* copy_ = nullptr;
-  std::int32_t due_ = 0;  ///< in 1 / slices_ of a row
+  std::int32_t due_ = 0;  ///< what is to be prefetched, in fractions 1 / slices_ of a row
   std::int32_t fetched_ = 0, copied_ = 0;
 };
 

@@ -211,8 +211,8 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
   return right;
 }
 
-/// total += state, the states of a block's rows over two ranges of keys, `total` that of the earlier
-/// one. Both must be initialised; rows of either may have seen no key.
+/// total += state, the states of a block's rows over two ranges of keys, `total` that of the
+/// earlier one. Both must be initialised; rows of either may have seen no key.
 template <class Arch, WeightRule Rule>
 __attribute__((noinline)) void merge_states(State total, State state, std::ptrdiff_t width,
                                             std::ptrdiff_t dims) {
@@ -227,6 +227,34 @@ __attribute__((noinline)) void merge_states(State total, State state, std::ptrdi
     store<Arch>(total.m + x, m);
     add(total.l + x, state.l + x);
     for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, state.o + d * width + x);
+  }
+}
+
+/// sections += section for the lanes whose `closing` is not 0, whose section is then empty. The
+/// other lanes keep both states.
+template <class Arch, WeightRule Rule>
+__attribute__((noinline)) void close_lanes(State sections, State section, const float* closing,
+                                           std::ptrdiff_t width, std::ptrdiff_t dims) {
+  using W = Weights<Arch, Rule>;
+  using V = Vec<Arch>;
+  const V zero = splat<Arch>(0.0F), none = splat<Arch>(kNoMaximum);
+  for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
+    const Mask<Arch> closes = load<Arch>(closing + x) > zero;
+    const V m_section = load<Arch>(section.m + x), m_before = load<Arch>(sections.m + x);
+    const V m_closed = Ops<Arch>::select(closes, m_section, none);
+    const V m = Ops<Arch>::max(m_before, m_closed);
+    const V f_before = W::rescale(m_before, m), f_closed = W::rescale(m_closed, m);
+    const auto close = [&](float* total, float* own) {
+      const V value = load<Arch>(own), closed = Ops<Arch>::select(closes, value, zero);
+      store<Arch>(total, load<Arch>(total) * f_before + closed * f_closed);
+      store<Arch>(own, Ops<Arch>::select(closes, zero, value));
+    };
+    store<Arch>(sections.m + x, m);
+    store<Arch>(section.m + x, Ops<Arch>::select(closes, none, m_section));
+    close(sections.l + x, section.l + x);
+    for (std::ptrdiff_t d = 0; d < dims; ++d) {
+      close(sections.o + d * width + x, section.o + d * width + x);
+    }
   }
 }
 

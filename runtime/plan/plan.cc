@@ -7,6 +7,7 @@
 
 #include "heed/attention.h"
 #include "heed/cpu.h"
+#include "kernels/scratch.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/cpu/dispatch.h"
@@ -120,6 +121,7 @@ class Planner {
     plan_.states = {.partitions = (keys + kPartitionKeys - 1) / kPartitionKeys,
                     .rows = tokens * d_.config.query_heads,
                     .value_head_dim = d_.config.value_head_dim};
+    plan_.shape.sections = plan_.states.partitions > kernels::kSectionPartitions;
   }
 
   void choose_sizes() {

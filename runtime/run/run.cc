@@ -94,8 +94,9 @@ class Run {
     const std::ptrdiff_t count = std::ptrdiff_t{planned.rows} * partitions;
     float* const m = floats(plan_.workspace.states) + planned.begin +
                      static_cast<std::size_t>(head) * planned.head_floats;
-    return part_of({m, m + count, m + 2 * count, planned.rows, partitions}, {0, partitions}, row,
-                   plan_.shape.value_head_dim);
+    return part_of({m, m + count, m + 2 * count, planned.rows, partitions,
+                    planned.summed ? planned.partitions : 1},
+                   {0, partitions}, row, plan_.shape.value_head_dim);
   }
 
   void merge(const PlannedSplit& split) const noexcept {
@@ -106,7 +107,7 @@ class Run {
       const kernels::States s =
           states_of(plan_.schedule.states[static_cast<std::size_t>(source.states)], split.kv_head,
                     source.row);
-      states[i] = {s.m, s.l, s.o, s.rows, s.partitions};
+      states[i] = {s.m, s.l, s.o, s.rows, s.partitions, s.merged};
     }
     const Outputs outputs = outputs_of(split.sequence, split.kv_head);
     kernels::MergeRows rows;

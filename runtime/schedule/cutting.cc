@@ -182,8 +182,9 @@ void Cutter::add_shared(std::int32_t first, std::int32_t last, std::int64_t rows
   add(item, false);
 }
 
-/// An item of all rows of members. Only the sum of a row's first states is a state on the way to
-/// that of all: sums are made from the first key to the last.
+/// An item of all rows of members. Only the sum of a row's first states, as far as its first
+/// section goes, is a state on the way to that of all: sums are made from the first key to the
+/// last.
 void Cutter::add(const PlannedItem& item, bool last) {
   const auto number = static_cast<std::int32_t>(to_->states.size());
   const Range partitions = partitions_of(item);
@@ -193,7 +194,8 @@ void Cutter::add(const PlannedItem& item, bool last) {
   states.partitions = static_cast<std::int32_t>(partitions.last - partitions.first);
   states.first = split_of_member(item.sequence).sources == 0;
   states.last = last;
-  states.summed = states.first && item.sequences > 1;
+  states.summed =
+      states.first && item.sequences > 1 && states.partitions <= kernels::kSectionPartitions;
   to_->states.push_back(states);
   std::int32_t row = 0;
   for (std::int32_t b = item.sequence; b < item.sequence + item.sequences; ++b) {

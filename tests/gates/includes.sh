@@ -44,7 +44,7 @@ allowed() {
   case $1 in
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
     kernels/*/*.inl.h | kernels/vector/*)
-      echo "$plain|<xsimd/xsimd\.hpp>|\"kernels/interface\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
+      echo "$plain|<xsimd/xsimd\.hpp>|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
@@ -53,6 +53,7 @@ allowed() {
       echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/message)\.h\"" ;;
     runtime/threads/executor.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     runtime/cpu/dispatch.cc) echo "$(allowed runtime/cpu/any)|\"heed_isa_rows\.inc\"" ;;
+    runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
       echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/interface\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
     tests/toy/*) echo "\"kernels/table\.inl\.h\"" ;;
@@ -64,6 +65,7 @@ allowed() {
     tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(cpu|features)\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
     tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/schedule\.h\"" ;;
+    tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;
     tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*)
       echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests/[a-z]+|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;

@@ -15,7 +15,9 @@ Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim) {
   const double weights = mean * std::exp(largest);
   if (!(weights < 1)) return {2 * row.largest_value, INFINITY};
   const auto keys = static_cast<double>(row.visible_keys);
-  const double additions = std::min(keys, 256.0) + std::ceil(keys / 256) + 1;
+  const double partitions = std::ceil(keys / 256) + 1;
+  const double additions =
+      std::min(keys, 256.0) + std::min(partitions, 64.0) + std::ceil(partitions / 64);
   const double relative = weights / (1 - weights);
   return {row.largest_value * (2 * relative + (2 * additions + 2) * epsilon) + additions * smallest,
           relative + additions * epsilon + 3 * epsilon * std::abs(row.lse)};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <optional>
+#include <utility>
 
 #include "kernels/vector/exp2_coefficients.h"
 
@@ -11,6 +13,7 @@ namespace {
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kPartitionKeys = 256;
+constexpr std::int64_t kSectionPartitions = 64;
 
 struct Fused {
   static float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
@@ -42,20 +45,26 @@ class OracleOf {
 
   OracleRow compute() const {
     const KeyRange range = geometry_.visible(row_);
-    State total;
-    total.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
-    bool first = true;
+    std::optional<State> total, section;
+    std::int64_t partitions = 0;
     for (std::int64_t begin = range.begin; begin < range.end;) {
       const std::int64_t next = (begin / kPartitionKeys + 1) * kPartitionKeys;
-      const KeyRange part{begin, std::min(next, range.end)};
-      total = first ? partition(part) : fold(total, partition(part));
-      first = false;
+      merge(section, partition({begin, std::min(next, range.end)}));
+      if (++partitions % kSectionPartitions == 0 || next >= range.end) {
+        merge(total, *std::exchange(section, std::nullopt));
+      }
       begin = next;
     }
-    return finish(total);
+    return finish(total ? *total : no_keys());
   }
 
  private:
+  State no_keys() const {
+    State state;
+    state.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
+    return state;
+  }
+
   std::vector<float> scaled_query() const {
     const AttentionConfig& config = geometry_.config();
     const float scale = config.scale.value_or(
@@ -99,8 +108,7 @@ class OracleOf {
   State partition(KeyRange keys) const {
     std::vector<float> logits;
     for (std::int64_t j = keys.begin; j < keys.end; ++j) logits.push_back(logit(j));
-    State state;
-    state.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
+    State state = no_keys();
     for (const float t : logits) {
       if (level(t) > state.m) state.m = level(t);
     }
@@ -114,7 +122,12 @@ class OracleOf {
     return state;
   }
 
-  State fold(const State& a, const State& b) const {
+  /// total += state; the first state becomes the total as it is.
+  void merge(std::optional<State>& total, State state) const {
+    total = total ? merged(*total, state) : std::move(state);
+  }
+
+  State merged(const State& a, const State& b) const {
     State sum{std::max(a.m, b.m), 0.0F, a.o};
     const auto add = [&](float x, float y) {
       return rescaled(x, a.m, sum.m) + rescaled(y, b.m, sum.m);

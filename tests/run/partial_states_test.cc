@@ -315,6 +315,24 @@ TEST(PartialStates, EmptyStatesChangeNothingOnEitherSide) {
   }
 }
 
+// More partitions than a section: those of a row are counted from the first that it sees, wherever
+// shards meet.
+TEST(PartialStates, ShardsOfLongRowsHaveTheBitsOfTheWhole) {
+  for (const std::int64_t window : {kUnlimited, std::int64_t{20000}}) {
+    CaseSpec spec = mixed();
+    spec.queries = {3, 1, 20};
+    spec.keys = {37000, 500, 21000};
+    spec.config.window_left = window;
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      SCOPED_TRACE(to_string(spec) + " on " + std::string(isa));
+      const Outputs whole = run_case(c, on(isa));
+      expect_same(c, whole, run_in_shards(c, {0, 256 * 37, 256 * 101, kAllKeys}, on(isa, 4)));
+      if (HasFailure()) return;
+    }
+  }
+}
+
 // Of every row and partition, whether a key is seen.
 TEST(PartialStates, AreEmptyExactlyWhereNothingIsSeen) {
   for (const CaseSpec& spec : all_masks()) {

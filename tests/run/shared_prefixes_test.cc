@@ -58,6 +58,7 @@ std::vector<Family> families() {
        {0, 512, 0, 0, 800, 5, 0},
        2},
       ladder(),
+      {"more than a section", singles({17000, 20000, 16700}), {0, 16640, 16640}, 1},
       {"speculation", tokens({3, 1, 5, 2}, {1050, 1300, 1030, 1600}), {0, 1024, 1024, 768}, 2},
       {"within the prefix", tokens({1, 5, 1}, {900, 515, 900}), {0, 512, 512}, 1},
   };

@@ -1,0 +1,99 @@
+// What a worker's scratch holds while it computes an item: the one description that the planner
+// sizes the workspace by and both attention kernels place their data by.
+#pragma once
+
+#include "kernels/interface.h"
+
+namespace heed::kernels {
+
+/// Floats between two regions that nobody writes: a cache line, in which a test (and a debug build)
+/// sees a kernel that writes past the end of a region.
+inline constexpr std::size_t kScratchGuard = kAlignment / sizeof(float);
+
+/// Floats [begin, begin + size) of scratch. Every region begins at a multiple of kAlignment.
+struct ScratchRegion {
+  std::size_t begin = 0, size = 0;
+};
+
+/// The regions of one item. State regions hold m, l and O of each row: in prefill block by block
+/// with rows as lanes, in decode each row padded to whole vectors.
+struct ScratchLayout {
+  ScratchRegion queries;    ///< the queries times the query factor: prefill Qᵀ, decode Q
+  ScratchRegion partition;  ///< the states of the partition that is being summed
+  ScratchRegion total;      ///< the states of the section that is being summed
+  ScratchRegion sections;   ///< the states of the sections before; empty without shape.sections
+  ScratchRegion visible;    ///< prefill: the first and the last visible key of each row, int32
+  ScratchRegion weights;    ///< logits, then weights: prefill a tile's, decode a partition's
+  /// Copies of a tile's keys and values: prefill has two, one of which is read while the other is
+  /// written; decode has one.
+  ScratchRegion copies[2];
+  std::size_t floats = 0;  ///< of all regions and their guards
+
+  static constexpr int kRegions = 8;
+
+  /// Region i, in the order in which they lie.
+  constexpr const ScratchRegion& region(int i) const {
+    const ScratchRegion* const all[kRegions] = {&queries, &partition, &total,     &sections,
+                                                &visible, &weights,   &copies[0], &copies[1]};
+    return *all[i];
+  }
+
+  /// Places a region of `size` floats after those that are placed already.
+  constexpr ScratchRegion place(std::size_t size) {
+    constexpr std::size_t line = kAlignment / sizeof(float);
+    const ScratchRegion region{floats, size};
+    floats += (size + line - 1) / line * line + kScratchGuard;
+    return region;
+  }
+};
+
+/// The layout of an item of `rows` rows for the prefill kernel of an ISA with `lanes` lanes.
+[[maybe_unused]] static constexpr ScratchLayout prefill_scratch(const AttentionShape& shape,
+                                                                std::int32_t rows,
+                                                                std::int32_t lanes,
+                                                                std::int32_t block_vectors) {
+  const std::size_t width = padded(rows, lanes);
+  const std::size_t state = width * (static_cast<std::size_t>(shape.value_head_dim) + 2);
+  const auto tile = static_cast<std::size_t>(shape.tile_keys);
+  ScratchLayout layout;
+  layout.queries = layout.place(width * static_cast<std::size_t>(shape.head_dim));
+  layout.partition = layout.place(state);
+  layout.total = layout.place(state);
+  layout.sections = layout.place(shape.sections ? state : 0);
+  layout.visible = layout.place(2 * width);
+  layout.weights = layout.place(tile * static_cast<std::size_t>(block_vectors * lanes));
+  layout.copies[0] = layout.place(tile_copy_floats(shape));
+  layout.copies[1] = layout.place(tile_copy_floats(shape));
+  return layout;
+}
+
+/// The layout of an item of `rows` rows, at most max_decode_rows(lanes), for the decode kernel.
+[[maybe_unused]] static constexpr ScratchLayout decode_scratch(const AttentionShape& shape,
+                                                               std::int32_t rows,
+                                                               std::int32_t lanes) {
+  const auto count = static_cast<std::size_t>(rows);
+  const std::size_t state = 2 * padded(rows, lanes) + count * padded(shape.value_head_dim, lanes);
+  ScratchLayout layout;
+  layout.queries = layout.place(count * padded(shape.head_dim, lanes));
+  layout.partition = layout.place(state);
+  layout.total = layout.place(state);
+  layout.sections = layout.place(shape.sections ? state : 0);
+  layout.visible = layout.place(0);
+  layout.weights = layout.place(count * kDecodeWeightsStride);
+  layout.copies[0] = layout.place(tile_copy_floats(shape));
+  layout.copies[1] = layout.place(0);
+  return layout;
+}
+
+/// Floats of scratch that a worker needs for the items of a plan, of shape.item_rows rows or less.
+[[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
+                                                                       const KernelTable& table) {
+  const std::int32_t most = max_decode_rows(table.lanes);
+  const std::size_t prefill =
+      prefill_scratch(shape, shape.item_rows, table.lanes, table.block_vectors).floats;
+  const std::size_t decode =
+      decode_scratch(shape, shape.item_rows < most ? shape.item_rows : most, table.lanes).floats;
+  return prefill > decode ? prefill : decode;
+}
+
+}  // namespace heed::kernels
