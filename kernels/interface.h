@@ -31,8 +31,9 @@ struct AttentionShape {
   /// Rows of the largest item, ≤ kMaxItemRows: what scratch is made for.
   std::int32_t item_rows = 0;
   WeightRule rule = WeightRule::exponential;
-  float query_factor = 0;        ///< scale · log2 e / T, or scale · log2 e for argmax
-  std::int64_t window_left = 0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
+  float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
+  std::int64_t window_left =
+      0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
   std::int64_t window_right = 0;
 };
 
@@ -74,10 +75,10 @@ struct AttentionItem {
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
   std::int32_t row_begin = 0, rows = 0;
-  bool decode = false;  ///< by the decode kernel, ≤ max_decode_rows(lanes)
+  bool decode = false;                      ///< by the decode kernel, ≤ max_decode_rows(lanes)
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
-  std::int64_t query_position = 0;                ///< token i stands at key position i + query_position
+  std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
@@ -122,7 +123,7 @@ struct SoftmaxRows {
   float factor = 1;  ///< scale / T (exponential rule)
   SoftmaxRule rule = SoftmaxRule::exponential;
   /// y is too large to be found in a cache by whoever reads it next, and is not x.
-  bool around_cache = false;
+  bool nontemporal = false;
 };
 
 struct SoftmaxGradientRows {
@@ -155,7 +156,7 @@ struct TokenVectors {
   std::int32_t rotary_dim = 0;  ///< even, ≤ dims
   const std::int64_t* positions = nullptr;
   /// At p · rotary_dim: rotary_dim / 2 cosines of position p, then as many sines; kAlignment bytes
-  /// more may be read behind the last ones.
+  /// more may be read past the last ones.
   const float* rotations = nullptr;
 };
 
@@ -179,7 +180,7 @@ struct KernelTable {
   void (*softmax_gradient)(const SoftmaxGradientRows& rows);
   void (*log_softmax_gradient)(const SoftmaxGradientRows& rows);
 
-  void (*place_tokens)(const TokenVectors& vectors);
+  void (*write_kv_slots)(const TokenVectors& vectors);
 
   /// y[i] = 2^x[i] (0 below 2^−110) and e^x[i], i < n: the exponentials of attention and of
   /// softmax, for their tests.

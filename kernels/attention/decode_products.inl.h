@@ -16,7 +16,6 @@
 #include "kernels/attention/tile_loader.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
-#include "kernels/vector/transpose.inl.h"
 
 namespace heed::kernels {
 namespace {
@@ -115,13 +114,13 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) columns[i] = load<Arch>(row + i * k.stride);
   } else {
-    const Part<Arch> part(k.dims - x < lanes ? k.dims - x : lanes);
+    const MaskedVector<Arch> access(k.dims - x < lanes ? k.dims - x : lanes);
     for (int i = 0; i < lanes; ++i) {
       columns[i] =
-          first + i < block.count ? part.load(row + i * k.stride, 0.0F) : splat<Arch>(0.0F);
+          first + i < block.count ? access.load(row + i * k.stride, 0.0F) : splat<Arch>(0.0F);
     }
   }
-  transpose(columns);
+  Ops<Arch>::transpose(columns);
 }
 
 /// Scores a block of keys.
