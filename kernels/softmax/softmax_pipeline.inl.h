@@ -90,8 +90,9 @@ class WeighedRow {
     write_end(head_ + middle_, length_);
   }
 
-  /// Writes the vector at element i of the middle, where there is one. It reads the scratch from
-  /// element i of the row on, so that a caller may overwrite the scratch at i afterwards.
+  /// Writes the vector at element i of the middle, where there is one. It reads the row
+  /// from element i on, and later calls read from the next vector on, so that a caller may
+  /// overwrite the scratch at i in between.
   HEED_INLINE void write_middle(std::int64_t i) const {
     if (i < middle_) {
       Ops<Arch>::store_nontemporal(y_ + head_ + i, result(FullVector<Arch>(), head_ + i));

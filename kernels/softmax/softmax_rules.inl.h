@@ -44,6 +44,7 @@ struct SignedLogits {
 /// bits; knowing it saves operations.
 enum class Factor { negative, one, positive };
 
+/// w = exp(factor · (x − top)) for a factor of which F is known.
 template <class A, Factor F>
 class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
  public:
@@ -108,7 +109,7 @@ class UniformRule {
 
   HEED_INLINE V logit(V x) const { return x; }
   HEED_INLINE void relate_to(float) {}
-  /// Not NaN where the weight is: the sum of the weights brings the NaN.
+  /// Not NaN where the weight is NaN: the sum of the weights makes the result NaN.
   HEED_INLINE V log_weight(V x) const {
     const V masked = splat<Arch>(kMasked);
     return Ops<Arch>::select(x == masked, masked, splat<Arch>(0.0F));

@@ -57,8 +57,8 @@ inline constexpr float kExpCoefficients[] = {0.499999934322F, 0.166665203991F, 0
 /// e^x = power · 2^n.
 template <class Arch>
 struct ReducedExp {
-  Vec<Arch> power;  ///< e^r
-  Vec<Arch> n;
+  Vec<Arch> power;    ///< e^r
+  Vec<Arch> n;        ///< round(x · log2 e)
   Vec<Arch> shifted;  ///< n + kRoundingShift
 };
 
