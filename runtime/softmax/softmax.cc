@@ -21,9 +21,9 @@ using kernels::SoftmaxRows;
 // What a row costs besides its elements: two reductions across lanes and a division.
 constexpr std::int64_t kElementsPerRow = 32;
 
-// Results of at least this many elements, 32 MiB, are written by non-temporal stores: with its
-// input, which is as large again, such a result fills the last cache that most processors have, so
-// that its beginning would be gone from there by the time its end is written.
+// A result of at least this many elements, 32 MiB, is written by non-temporal stores: with its
+// input, which is as large again, it fills the last cache that most processors have, so that its
+// beginning would be gone from there by the time its end is written.
 constexpr std::int64_t kNontemporalElements = std::int64_t{1} << 23;
 
 SoftmaxRows part_of(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
