@@ -1,7 +1,8 @@
 # One line per ISA, best first: heed_isa(<name> FEATURES <cpu feature>...). From the same list come
 # the -m flags of its object and the features that the run-time dispatch asks for, so the two cannot
-# disagree. An ISA's kernels are kernels/isa/<name>.cc. The names are in the global property
-# HEED_ISAS, an ISA's features in HEED_ISA_FEATURES_<name>.
+# disagree. An ISA's table is made in kernels/isa/<name>.cc from its operations in
+# kernels/isa/<name>.inl.h. The names are in the global property HEED_ISAS, an ISA's features in
+# HEED_ISA_FEATURES_<name>.
 function(heed_isa name)
   cmake_parse_arguments(arg "" "" "FEATURES" ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})

@@ -1,5 +1,5 @@
-// The exponentials of attention and of softmax over an array, for their tests: the same inlined
-// code.
+// The exponentials of attention and of softmax over an array, for their tests: they inline the same
+// code as the kernels.
 #pragma once
 
 #include <cstdint>
@@ -10,6 +10,7 @@
 namespace heed::kernels {
 namespace {
 
+/// y = 2^x as the weights of attention are computed.
 template <class Arch>
 void exp2_array(const float* x, float* y, std::int64_t n) {
   using W = Weights<Arch, WeightRule::exponential>;
@@ -18,8 +19,8 @@ void exp2_array(const float* x, float* y, std::int64_t n) {
   });
 }
 
-/// Softmax takes exponentials of z ≤ 0, the gradient of log-softmax of anything: vectors with both
-/// go the second way.
+/// y = e^x: as softmax computes it for vectors in which no x is above 0, else as the gradient of
+/// log-softmax does.
 template <class Arch>
 void exp_array(const float* x, float* y, std::int64_t n) {
   for_each_vector<Arch, 1>(n, [&](auto access, int, std::int64_t i) {

@@ -41,8 +41,8 @@ struct AttentionShape {
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has
   float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
-  std::int64_t window_left =
-      0;  ///< keys visible before and after the query_position, 0 … INT32_MAX
+  /// Keys visible before and after the query's position, 0 … INT32_MAX.
+  std::int64_t window_left = 0;
   std::int64_t window_right = 0;
 };
 
@@ -134,7 +134,7 @@ struct SoftmaxRows {
   float factor = 1;  ///< scale / T (exponential rule)
   SoftmaxRule rule = SoftmaxRule::exponential;
   /// y is too large to be found in a cache by whoever reads it next, and is not x.
-  bool around_cache = false;
+  bool nontemporal = false;
 };
 
 struct SoftmaxGradientRows {
@@ -192,7 +192,7 @@ struct KernelTable {
   void (*softmax_gradient)(const SoftmaxGradientRows& rows);
   void (*log_softmax_gradient)(const SoftmaxGradientRows& rows);
 
-  void (*place_tokens)(const TokenVectors& vectors);
+  void (*write_kv_slots)(const TokenVectors& vectors);
 
   /// y[i] = 2^x[i] (0 below 2^−110) and e^x[i], i < n: the exponentials of attention and of
   /// softmax, for their tests.

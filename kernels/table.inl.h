@@ -1,5 +1,5 @@
-// Assembles an ISA's table from the kernel templates. Included once per object, by
-// kernels/isa/*.cc.
+// Makes an ISA's table from the kernel templates. kernels/isa/<name>.cc includes it after the ISA's
+// operations, kernels/isa/<name>.inl.h.
 #pragma once
 
 #include "kernels/attention/decode.inl.h"
@@ -9,7 +9,7 @@
 #include "kernels/interface.h"
 #include "kernels/softmax/softmax.inl.h"
 #include "kernels/softmax/softmax_gradient.inl.h"
-#include "kernels/tokens/rotary.inl.h"
+#include "kernels/tokens/write_kv_slots.inl.h"
 
 namespace heed::kernels {
 namespace {
@@ -45,7 +45,7 @@ constexpr KernelTable make_table(const char* name) {
       .log_sum_exp = log_sum_exp_rows<Arch>,
       .softmax_gradient = softmax_gradient_rows<Arch>,
       .log_softmax_gradient = log_softmax_gradient_rows<Arch>,
-      .place_tokens = place_tokens<Arch>,
+      .write_kv_slots = write_kv_slots<Arch>,
       .exp2 = exp2_array<Arch>,
       .exp = exp_array<Arch>,
   };

@@ -16,14 +16,9 @@
 #include "kernels/attention/tile_loader.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
-#include "kernels/vector/transpose.inl.h"
 
 namespace heed::kernels {
 namespace {
-
-/// Registers of the vector unit.
-template <class Arch>
-inline constexpr int kRegisters = kLanes<Arch> == 16 ? 32 : 16;
 
 /// Up to kBlockKeys rows of keys or of values.
 struct KeyRows {
@@ -115,13 +110,13 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) columns[i] = load<Arch>(row + i * k.stride);
   } else {
-    const Part<Arch> part(k.dims - x < lanes ? k.dims - x : lanes);
+    const MaskedVector<Arch> access(k.dims - x < lanes ? k.dims - x : lanes);
     for (int i = 0; i < lanes; ++i) {
       columns[i] =
-          first + i < block.count ? part.load(row + i * k.stride, 0.0F) : splat<Arch>(0.0F);
+          first + i < block.count ? access.load(row + i * k.stride, 0.0F) : splat<Arch>(0.0F);
     }
   }
-  transpose(columns);
+  Ops<Arch>::transpose(columns);
 }
 
 /// Scores a block of keys.
@@ -195,7 +190,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, KeyRows v, std::ptrdiff_t v_stri
 template <class Arch>
 constexpr int value_vectors(int queries) {
   int vectors = 8;
-  while (queries * vectors + vectors + 1 > kRegisters<Arch>) vectors /= 2;
+  while (queries * vectors + vectors + 1 > Ops<Arch>::kRegisters) vectors /= 2;
   return vectors;
 }
 
@@ -203,7 +198,7 @@ constexpr int value_vectors(int queries) {
 template <class Arch, int Queries>
 HEED_INLINE void add_last_columns(const DecodeOutputs& out, KeyRows v, std::ptrdiff_t v_stride,
                                   std::int32_t dims) {
-  const Part<Arch> last(dims);
+  const MaskedVector<Arch> last(dims);
   Vec<Arch> sum[Queries][1];
   load_rows<Arch>(sum, out.o, out.stride);
   for (std::int32_t j = 0; j < v.count; ++j) {

@@ -6,7 +6,6 @@
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/log.inl.h"
-#include "kernels/vector/transpose.inl.h"
 
 namespace heed::kernels {
 namespace {
@@ -38,7 +37,7 @@ void pack_queries(const float* q, RowMap map, std::int32_t first_row, int rows, 
     for (int lane = 0; lane < lanes; ++lane) {
       r[lane] = lane < rows ? load<Arch>(row[lane] + x) * splat<Arch>(factor) : splat<Arch>(0.0F);
     }
-    transpose(r);
+    Ops<Arch>::transpose(r);
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) store<Arch>(packed + (x + i) * width, r[i]);
   }
@@ -67,7 +66,7 @@ HEED_INLINE void write_rows(const float* o, std::ptrdiff_t width, std::ptrdiff_t
     Vec<Arch> r[lanes];
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) r[i] = finish(load<Arch>(o + (x + i) * width));
-    transpose(r);
+    Ops<Arch>::transpose(r);
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) {
       if (lane < rows) store<Arch>(row[lane] + x, r[lane]);

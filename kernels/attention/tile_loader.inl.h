@@ -30,7 +30,7 @@ HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
   constexpr int lanes = kLanes<Arch>;
   std::int32_t x = 0;
   for (; x + lanes <= dims; x += lanes) store<Arch>(copy + x, load<Arch>(row + x));
-  if (x < dims) store<Arch>(copy + x, Part<Arch>(dims - x).load(row + x, 0.0F));
+  if (x < dims) store<Arch>(copy + x, MaskedVector<Arch>(dims - x).load(row + x, 0.0F));
 }
 
 /// Rows that have been prefetched and not yet copied. With one row for each register tile, which

@@ -1,4 +1,5 @@
-// AVX2 and FMA: the register tile of register_tile.inl.h.
+// The table of AVX2 with FMA. The sizes of its register tile are derived in register_tile.inl.h.
+#include "kernels/isa/avx2.inl.h"
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

@@ -1,4 +1,6 @@
-// AVX-512 (F, BW, DQ, VL, CD): the register tile of register_tile.inl.h.
+// The table of AVX-512 (F, BW, DQ, VL, CD). The sizes of its register tile are derived in
+// register_tile.inl.h.
+#include "kernels/isa/avx512.inl.h"
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

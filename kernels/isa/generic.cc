@@ -1,4 +1,6 @@
-// Any x86-64: SSE2, 16 registers: 4 · 2 accumulators + 2 + 1, one more for products (no FMA).
+// The table of any x86-64: SSE2. Of 16 registers its register tile takes 4 · 2 accumulators, 2
+// vectors, 1 broadcast operand, and 1 for products, as there is no FMA.
+#include "kernels/isa/generic.inl.h"
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

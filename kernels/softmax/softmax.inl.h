@@ -3,15 +3,17 @@
 //   z = factor · x,  w_i = exp(z_i − max z),  softmax_i = w_i / Σ w,  log-softmax_i = z_i − lse,
 //   lse = max z + log Σ w
 //
-// Three passes: the maximum, the weights and their sum, the result. A row stays in cache between
-// them and keeps its weights there; one that is too long for that comes from memory each time, and
-// then computing the weights twice is cheaper than writing them twice (Dukhan & Ablavatski 2020).
-// Memory: x is read and y written once; for long rows x is read three times. A large y is written
-// around the caches, which spares reading it first, and the passes of its rows overlap
-// (softmax_pipeline.inl.h).
+// There are three passes: the maximum, the weights and their sum, the result. A row stays in cache
+// between them and keeps its weights there. A row that is too long for that comes from memory each
+// time, and then computing the weights twice is cheaper than writing them twice (Dukhan &
+// Ablavatski 2020).
 //
-// Error: with z' = z − max z as computed, off by |z'| · 2⁻²³ (two roundings) plus that of factor; w
-// by 2 ULP more; the sum as in lanes.inl.h; the division by 1 ULP.
+// Memory: x is read once and y written once; for long rows x is read three times. A large y is
+// written by non-temporal stores, which spares reading its lines first, and the passes of its rows
+// overlap (softmax_pipeline.inl.h).
+//
+// Error: z − max z as computed is off by its size times 2⁻²³ (two roundings), and by the error of
+// factor; w by 2 ULP more; the sum as sum_over_row() says (lanes.inl.h); the division by 1 ULP.
 #pragma once
 
 #include "kernels/interface.h"
@@ -23,12 +25,16 @@
 namespace heed::kernels {
 namespace {
 
-/// Rows of up to so many floats keep their weights in y: x and y are then 512 KiB, half of a usual
+/// Floats of the longest row whose weights are kept in y: x and y are then 512 KiB, half of a usual
 /// L2 cache.
 inline constexpr std::int64_t kCachedRow = std::int64_t{1} << 16;
 
-// What is computed from a row's logits and the sum of its weights. A sum of 0 means that all
-// entries are masked (or that there are none); otherwise the sum is 1 or more, or NaN.
+// An output says what is computed from a row's logits and the sum of its weights. A sum of 0 means
+// that all entries are masked (or that there are none); otherwise the sum is 1 or more, or NaN.
+//
+//   kWritesRows    whether the result is a row, from unnormalised(), normaliser() and normalised();
+//                  else it is one number, from of()
+//   kFromWeights   whether unnormalised() needs no more than the weight
 
 struct SoftmaxOutput {
   static constexpr bool kWritesRows = true;
@@ -70,6 +76,7 @@ struct LogSumExpOutput {
   }
 };
 
+/// Computes one row, a RowInMemory or RowInRegisters.
 template <class Output, class Rule, class Row>
 HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
   rule.relate_to(reference_of(row.largest(rule)));
@@ -81,6 +88,7 @@ HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
   }
 }
 
+/// Computes rows of at most `Count` vectors.
 template <class Output, class Rule, int Count>
 HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
   constexpr std::int64_t lanes = kLanes<typename Rule::Arch>;
@@ -89,7 +97,7 @@ HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
       return write_short_rows<Output, Rule, Count - 1>(rows, rule);
     }
   }
-  const Part<typename Rule::Arch> last(rows.length - (Count - 1) * lanes);
+  const MaskedVector<typename Rule::Arch> last(rows.length - (Count - 1) * lanes);
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     float* const y = rows.y + r * rows.y_stride;
     RowInRegisters<Rule, Count> row(rule, rows.x + r * rows.x_stride, y, last);
@@ -97,6 +105,7 @@ HEED_INLINE void write_short_rows(const SoftmaxRows& rows, Rule rule) {
   }
 }
 
+/// Computes rows of any length.
 template <class Output, class Rule>
 HEED_INLINE void write_long_rows(const SoftmaxRows& rows, const Rule& rule) {
   const bool keep = rows.length <= kCachedRow;
@@ -109,12 +118,13 @@ HEED_INLINE void write_long_rows(const SoftmaxRows& rows, const Rule& rule) {
   }
 }
 
-/// Rows that the scratch of the pipeline is too short for get there by computing weights twice.
-/// Where a vector is a whole line that takes less time than keeping them in y, whose lines are then
-/// read before they are written; with shorter vectors it takes more. Without weights, or where they
-/// cannot be kept anyway, it costs nothing.
+/// Whether non-temporal stores make rows of this length faster. For rows longer than its scratch
+/// the pipeline computes weights twice. Where a vector is a whole line that takes less time than
+/// keeping them in y, whose lines are then read before they are written; with shorter vectors it
+/// takes more. It costs nothing where the output needs no weights, or they could not be kept in y
+/// either.
 template <class Output, class Arch>
-HEED_INLINE bool pipeline_pays(std::int64_t length) {
+HEED_INLINE bool nontemporal_pays(std::int64_t length) {
   constexpr bool twice = !Output::kFromWeights || kLanes<Arch> * sizeof(float) == kAlignment;
   return twice || length <= kScratchRow || length > kCachedRow;
 }
@@ -127,8 +137,8 @@ void write_rows(const SoftmaxRows& rows, Rule rule) {
     }
   }
   if constexpr (Rule::kFast && Output::kWritesRows) {
-    if (rows.around_cache && pipeline_pays<Output, typename Rule::Arch>(rows.length))
-      return write_rows_around_cache<Output>(rows, rule);
+    if (rows.nontemporal && nontemporal_pays<Output, typename Rule::Arch>(rows.length))
+      return write_rows_nontemporal<Output>(rows, rule);
   }
   write_long_rows<Output>(rows, rule);
 }

@@ -3,10 +3,12 @@
 //   softmax       dx = y ⊙ (dy − Σ y·dy) · factor
 //   log-softmax   dx = (dy − exp(y) · Σ dy) · factor
 //
-// Two passes: the sum, the result. Memory: y (for the log-softmax only in the second pass) and dy
-// are read twice, dx is written once; a row that fits the cache comes from memory once. Error: the
-// sum's (lanes.inl.h, of Σ |y·dy| or Σ |dy|, plus a rounding of each product), 2 ULP of exp(y), and
-// a rounding per step.
+// There are two passes: the sum, the result. Memory: y (for the log-softmax only in the second
+// pass) and dy are read twice, dx is written once; a row that fits the cache comes from memory
+// once.
+//
+// Error: the sum is off by what sum_over_row() says (lanes.inl.h; of Σ |y·dy| or Σ |dy|) and a
+// rounding of each product, exp(y) by 2 ULP, and each step of the second pass rounds once.
 #pragma once
 
 #include "kernels/interface.h"
@@ -15,6 +17,8 @@
 
 namespace heed::kernels {
 namespace {
+
+// A gradient says which terms are added over a row, and what the result at an element is.
 
 struct SoftmaxGradient {
   template <class V>

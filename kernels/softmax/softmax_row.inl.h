@@ -1,4 +1,4 @@
-// A row of a matrix on its way through softmax: where it lies between the passes over it.
+// The rows of softmax: where logits and weights are kept between the passes over a row.
 #pragma once
 
 #include "kernels/softmax/softmax_rules.inl.h"
@@ -7,19 +7,21 @@
 namespace heed::kernels {
 namespace {
 
-/// Vectors of a row that stays in registers, where its logits and weights take 8 of 16.
+/// Vectors of the longest row that stays in registers: its logits and weights take 8 of the 16 that
+/// every ISA has.
 inline constexpr int kShortRow = 4;
 
 struct MemoryRow {
   const float* x;
   float* y;
   std::int64_t length;
-  bool keep;                      ///< keep the weights in y between the passes
-  std::ptrdiff_t next_x, next_y;  ///< distance of the next row, 0 for the last
+  bool keep;                      ///< whether the weights are kept in y between the passes
+  std::ptrdiff_t next_x, next_y;  ///< distances of the next row, 0 for the last one
 };
 
-/// A row that is read again for each pass. While one row is computed the next one is fetched into
-/// L2: the hardware prefetchers follow a row, but rest while it is computed and start anew at each.
+/// A row that is read again for each pass. While it is computed the next one is prefetched into L2:
+/// the hardware prefetchers follow a row as it is read, but rest while weights are computed, and
+/// start anew at each row.
 template <class Rule>
 class RowInMemory {
  public:
@@ -55,7 +57,7 @@ class RowInMemory {
   HEED_INLINE double sum_weights(const Rule& rule) {
     return sum_over_row<Arch>(
         row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
-          fetch<Access::read>(row_.x + row_.next_x + i);
+          prefetch<Use::read>(row_.x + row_.next_x + i);
           const V w = rule.weight(rule.logit(access.load(row_.x + i, kMasked)));
           if constexpr (Keep) access.store(row_.y + i, w);
           return w;
@@ -66,7 +68,7 @@ class RowInMemory {
   HEED_INLINE void write(const float* from, Map map) {
     for_each_vector<Arch, kAccumulators>(
         row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
-          fetch<Access::write>(row_.y + row_.next_y + i);
+          prefetch<Use::write>(row_.y + row_.next_y + i);
           access.store(row_.y + i, map(access.load(from + i, 0.0F)));
         });
   }
@@ -74,27 +76,27 @@ class RowInMemory {
   MemoryRow row_;
 };
 
-/// A row of Count vectors, the last perhaps incomplete, which stays in registers.
+/// A row that stays in registers: `Count` vectors, of which the last one may be incomplete.
 template <class Rule, int Count>
 class RowInRegisters {
  public:
   using Arch = typename Rule::Arch;
   using V = Vec<Arch>;
 
-  HEED_INLINE RowInRegisters(const Rule& rule, const float* x, float* y, Part<Arch> last)
+  HEED_INLINE RowInRegisters(const Rule& rule, const float* x, float* y, MaskedVector<Arch> last)
       : y_(y), last_(last) {
     for_each([&](auto access, int u) __attribute__((always_inline)) {
       logit_[u] = rule.logit(access.load(x + u * kLanes<Arch>, kMasked));
     });
   }
 
-  HEED_INLINE float largest(const Rule&) { return reduce<Larger, Arch>(logit_); }
+  HEED_INLINE float largest(const Rule&) { return reduce<Maximum, Arch>(logit_); }
 
   template <class Output>
   HEED_INLINE double sum_weights(const Rule& rule) {
     for_each([&](auto, int u)
                  __attribute__((always_inline)) { weight_[u] = rule.weight(logit_[u]); });
-    return static_cast<double>(reduce<Sum, Arch>(weight_));
+    return static_cast<double>(reduce<Addition, Arch>(weight_));
   }
 
   template <class Output>
@@ -109,12 +111,12 @@ class RowInRegisters {
   template <class Body>
   HEED_INLINE void for_each(Body body) {
 #pragma GCC unroll 4
-    for (int u = 0; u + 1 < Count; ++u) body(Whole<Arch>(), u);
+    for (int u = 0; u + 1 < Count; ++u) body(FullVector<Arch>(), u);
     body(last_, Count - 1);
   }
 
   float* y_;
-  Part<Arch> last_;
+  MaskedVector<Arch> last_;
   V logit_[Count], weight_[Count];
 };
 

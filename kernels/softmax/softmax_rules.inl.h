@@ -4,8 +4,13 @@
 //   argmax        w = (x == top)                 the limit of T → 0
 //   uniform       w = 1                          the limit of T → ∞
 //
-// Entries of −∞ are masked: w = 0. NaN gives NaN. A rule says what a logit is (for a negative
-// factor −x), is related to the largest logit of a row, top, and then gives w and log w of logits.
+// Entries of −∞ are masked: w = 0. NaN gives NaN. A rule turns entries into logits, which are x, or
+// −x for a negative factor. Once relate_to() has told it `top`, which reference_of() makes of the
+// row's largest logit, it turns logits into weights and logarithms of weights.
+//
+//   kHasLse   whether the log-sum-exp is defined
+//   kFast     whether the rule is the usual one, for which short and large rows have code of their
+//   own
 #pragma once
 
 #include "kernels/vector/exp.inl.h"
@@ -15,9 +20,11 @@
 namespace heed::kernels {
 namespace {
 
+/// The logit of a masked entry.
 inline constexpr float kMasked = -__builtin_inff();
 
-/// Where every entry is masked or NaN differences are taken from 0, so that none is −∞ − −∞.
+/// What a row's logits are related to: the largest one, or 0 where every entry is masked or NaN, so
+/// that no difference is −∞ − −∞.
 HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
 
 /// A negative factor is a positive one for −x, but entries of −∞ stay masked.
@@ -33,9 +40,11 @@ struct SignedLogits {
   }
 };
 
+/// What is known of a factor. A factor of 1 could be treated as any positive one, with the same
+/// bits; knowing it saves operations.
 enum class Factor { negative, one, positive };
 
-/// A factor of 1 is a positive one that takes fewer operations; the bits are the same.
+/// w = exp(factor · (x − top)) for a factor of which F is known.
 template <class A, Factor F>
 class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
  public:
@@ -56,7 +65,7 @@ class ExponentialRule : public SignedLogits<A, F == Factor::negative> {
            splat<A>(magnitude_ / half_);
   }
   HEED_INLINE V weight(V logit) const { return exp_nonpositive<A>(log_weight(logit)); }
-  /// The part of the log-sum-exp that the weights leave out.
+  /// What the weights leave out of the log-sum-exp.
   HEED_INLINE double reference() const {
     return static_cast<double>(magnitude_) * static_cast<double>(top_);
   }
@@ -89,7 +98,7 @@ class ArgmaxRule : public SignedLogits<A, Negated> {
   float top_ = 0;
 };
 
-/// 0 · ∞ is NaN, as the formula has it.
+/// The factor is 0, and 0 · ∞ is NaN, so that entries of +∞ have the weight NaN.
 template <class A>
 class UniformRule {
  public:
@@ -100,7 +109,7 @@ class UniformRule {
 
   HEED_INLINE V logit(V x) const { return x; }
   HEED_INLINE void relate_to(float) {}
-  /// NaN comes from the sum of the weights.
+  /// Not NaN where the weight is NaN: the sum of the weights makes the result NaN.
   HEED_INLINE V log_weight(V x) const {
     const V masked = splat<Arch>(kMasked);
     return Ops<Arch>::select(x == masked, masked, splat<Arch>(0.0F));
@@ -112,8 +121,8 @@ class UniformRule {
   HEED_INLINE double reference() const { return 0.0; }
 };
 
-/// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN does
-/// not count.
+/// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN is
+/// ignored.
 template <class Rule>
 class LargestLogit {
  public:
@@ -121,15 +130,15 @@ class LargestLogit {
 
   HEED_INLINE LargestLogit() {
 #pragma GCC unroll 4
-    for (int u = 0; u < kAccumulators; ++u) part_[u] = splat<Arch>(kMasked);
+    for (int u = 0; u < kAccumulators; ++u) accumulators_[u] = splat<Arch>(kMasked);
   }
   HEED_INLINE void add(const Rule& rule, Vec<Arch> x, int u) {
-    part_[u] = Ops<Arch>::max(rule.logit(x), part_[u]);
+    accumulators_[u] = Ops<Arch>::max(rule.logit(x), accumulators_[u]);
   }
-  HEED_INLINE float value() const { return reduce<Larger, Arch>(part_); }
+  HEED_INLINE float value() const { return reduce<Maximum, Arch>(accumulators_); }
 
  private:
-  Vec<Arch> part_[kAccumulators];
+  Vec<Arch> accumulators_[kAccumulators];
 };
 
 template <class Rule>

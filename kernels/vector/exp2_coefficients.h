@@ -2,13 +2,14 @@
 //
 //   2^f ≈ c0 + f·(c1 + f·(c2 + f·(c3 + f·(c4 + f·c5))))    by Horner, each step one fma
 //
-// c0 = 1, so that 2^0 is exact. The others start from a Remez fit that levels the sum of the error
-// of approximation and the worst roundings of each step; then their roundings to float were
-// searched for the smallest worst error over every float of [0, 1): 1.83 ULP with fma, 1.94 ULP
-// where products are rounded as well (an ULP of results in [1, 2) being 2⁻²³), and never below 1 or
-// above 2.
+// c0 = 1, so that 2^0 is exact. The other coefficients start from a Remez fit that levels the sum
+// of the error of approximation and the worst roundings of each step; then their roundings to float
+// were searched for the smallest worst error over every float of [0, 1). It is 1.83 ULP with
+// fma, 1.94 ULP where products are rounded as well (an ULP of results in [1, 2) being 2⁻²³), and no
+// result is below 1 or above 2.
 //
-// Plain data, so that whoever repeats the arithmetic in scalar code reads the same numbers.
+// This header has no code, so that scalar code that repeats the arithmetic can read the same
+// numbers.
 #pragma once
 
 namespace heed::kernels {

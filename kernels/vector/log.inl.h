@@ -1,10 +1,10 @@
-// The logarithm, for the one number per row that needs it: scalar, in double.
+// The logarithm of one number, in double: a row needs no more than one.
 //
 //   log2 x = e + 2 / ln 2 · artanh s,   x = 2^e · f,  f in [√½, √2),  s = (f − 1) / (f + 1)
 //
-// |s| ≤ 0.1716, so the series of artanh cut after s¹⁷ is short by less than s¹⁹ / 19 / (1 − s²)
-// · 2.9 < 2⁻⁵⁰, and the roundings add less than 2⁻⁵⁰ for results up to 1, half an ULP of double
-// above.
+// |s| ≤ 0.1716, so the terms after s¹⁷, at which the series of artanh is cut, are less than
+// s¹⁹ / 19 / (1 − s²) · 2.9 < 2⁻⁵⁰. The roundings add less than 2⁻⁵⁰ for results up to 1, and half
+// an ULP of double for larger ones.
 #pragma once
 
 #include <cstdint>
@@ -14,7 +14,7 @@
 namespace heed::kernels {
 namespace {
 
-/// 2 / ((2k + 1) · ln 2).
+/// The coefficients of the series: 2 / ((2k + 1) · ln 2).
 inline constexpr double kLogSeries[] = {
     2.88539008177792681,  0.961796693925975604, 0.577078016355585363,
     0.412198583111132402, 0.320598897975325201, 0.262308189252538801,
@@ -29,7 +29,8 @@ HEED_INLINE double log2_of(float x) {
       __builtin_bit_cast(float, bits - (static_cast<std::uint32_t>(exponent) << 23));
   const double f = static_cast<double>(mantissa);
   const double s = (f - 1.0) / (f + 1.0), s2 = s * s, s4 = s2 * s2, s8 = s4 * s4;
-  // Pairs, then pairs of pairs (Estrin): a row waits for this, so the chain must be short.
+  // Terms are added in pairs, then in pairs of pairs (Estrin): a row waits for the result, so the
+  // chain of operations must be short.
   const auto pair = [=](int k) { return kLogSeries[k] + kLogSeries[k + 1] * s2; };
   const double low = pair(0) + pair(2) * s4, high = pair(4) + pair(6) * s4;
   return static_cast<double>(exponent) + s * (low + s8 * (high + s8 * kLogSeries[8]));
@@ -38,7 +39,7 @@ HEED_INLINE double log2_of(float x) {
 /// The natural logarithm of a finite, positive, normal x.
 HEED_INLINE double log_of(float x) { return log2_of(x) * 0.693147180559945309417; }
 
-/// The natural logarithm of a sum of weights; 0 where there is none, NaN for NaN.
+/// The natural logarithm of a sum of weights; a sum of 0 gives 0, and NaN gives NaN.
 HEED_INLINE double log_of_sum(double sum) {
   return sum > 0.0 ? log_of(static_cast<float>(sum)) : sum;
 }

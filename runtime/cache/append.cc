@@ -81,8 +81,8 @@ Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& 
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
     return detail::spread(k.tokens, layout.kv_heads * (layout.head_dim + layout.value_head_dim),
                           workers, options.executor, [&](std::int64_t first, std::int64_t count) {
-                            table->place_tokens(detail::part_of(k, first, count));
-                            table->place_tokens(detail::part_of(v, first, count));
+                            table->write_kv_slots(detail::part_of(k, first, count));
+                            table->write_kv_slots(detail::part_of(v, first, count));
                           });
   });
 }

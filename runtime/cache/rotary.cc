@@ -58,9 +58,9 @@ std::vector<double> frequencies(const RotaryConfig& c) {
 /// For each position the cosines of all pairs, then their sines.
 std::vector<float> rotations(const RotaryConfig& c) {
   const std::vector<double> per_position = frequencies(c);
-  // Kernels may read a vector behind the last row.
-  constexpr std::size_t behind = kernels::kAlignment / sizeof(float);
-  std::vector<float> table(static_cast<std::size_t>(c.positions * c.rotary_dim) + behind);
+  // Kernels may read a vector past the last row.
+  constexpr std::size_t past_end = kernels::kAlignment / sizeof(float);
+  std::vector<float> table(static_cast<std::size_t>(c.positions * c.rotary_dim) + past_end);
   auto to = table.begin();
   for (std::int64_t p = 0; p < c.positions; ++p) {
     const double position = static_cast<double>(p) * c.position_scale;
@@ -111,7 +111,7 @@ Status rotate(const Rotary& rotary, const RotaryTensors& tensors,
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
     return detail::spread(vectors.tokens, tensors.heads * tensors.head_dim, workers,
                           options.executor, [&](std::int64_t first, std::int64_t count) {
-                            table->place_tokens(detail::part_of(vectors, first, count));
+                            table->write_kv_slots(detail::part_of(vectors, first, count));
                           });
   });
 }

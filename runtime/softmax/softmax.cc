@@ -21,10 +21,10 @@ using kernels::SoftmaxRows;
 // What a row costs besides its elements: two reductions across lanes and a division.
 constexpr std::int64_t kElementsPerRow = 32;
 
-// A result of so many elements, 32 MiB, is written around the caches: with its input as large again
-// it fills the last cache that most processors have, so that its beginning would be gone from there
-// by the time its end is written.
-constexpr std::int64_t kElementsAroundCache = std::int64_t{1} << 23;
+// A result of at least this many elements, 32 MiB, is written by non-temporal stores: with its
+// input, which is as large again, it fills the last cache that most processors have, so that its
+// beginning would be gone from there by the time its end is written.
+constexpr std::int64_t kNontemporalElements = std::int64_t{1} << 23;
 
 SoftmaxRows part_of(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
   rows.x += first * rows.x_stride;
@@ -67,8 +67,8 @@ Status run_softmax(SoftmaxKernel kernel, const ConstRows& x, const NamedRows& ou
     if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
     SoftmaxRows rows{x.data, y,        x.stride,       output.rows.stride,
                      x.rows, x.length, setting.factor, setting.rule};
-    rows.around_cache =
-        y != x.data && output_length > 0 && x.rows >= kElementsAroundCache / output_length;
+    rows.nontemporal =
+        y != x.data && output_length > 0 && x.rows >= kNontemporalElements / output_length;
     return run_rows(table->*kernel, rows, setting.workers, options.executor);
   });
 }

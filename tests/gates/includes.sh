@@ -2,7 +2,8 @@
 # includes.sh ROOT [FILE...]: who may include whom, in all sources or in these.
 #
 #   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
-#   kernels/            itself, xsimd, intrinsics, and headers of the standard library without code
+#   kernels/            itself, of its rooms those that rooms() lists; headers of the standard library
+#                       without code; only vector xsimd, only isa intrinsics
 #   runtime/            include/, kernels/interface.h, and of its rooms those that rooms() lists; only
 #                       threads oneTBB, only layer OpenBLAS
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
@@ -17,7 +18,7 @@ cd "$root"
 # folder's rule come first.
 standard='<[a-z0-9_]+>'
 system='<(cpuid|sched|unistd|fcntl|sys/[a-z]+|pthread|fenv|signal)\.h>'
-plain='<(cstddef|cstdint|limits|type_traits|utility|bit)>|<immintrin\.h>'
+plain='<(cstddef|cstdint|limits|type_traits|utility|bit)>'
 doors='"(kernels/interface|runtime/cpu/dispatch)\.h"'
 tools='<(CLI|fmt|nlohmann)/[A-Za-z0-9_./]+>'
 
@@ -26,6 +27,7 @@ tools='<(CLI|fmt|nlohmann)/[A-Za-z0-9_./]+>'
 rooms() {
   case $1 in
     kernels/vector) echo 'vector' ;;
+    kernels/isa) echo 'vector|isa' ;;
     kernels/attention) echo 'vector|attention' ;;
     kernels/softmax) echo 'vector|softmax' ;;
     kernels/tokens) echo 'vector|tokens' ;;
@@ -43,8 +45,11 @@ rooms() {
 allowed() {
   case $1 in
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
-    kernels/*/*.inl.h | kernels/vector/*)
-      echo "$plain|<xsimd/xsimd\.hpp>|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
+    kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
+    kernels/isa/*) echo "$plain|<immintrin\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
+    kernels/vector/simd.inl.h) echo "$plain|<xsimd/xsimd\.hpp>" ;;
+    kernels/*/*)
+      echo "$plain|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
@@ -56,7 +61,7 @@ allowed() {
     runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
       echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/interface\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
-    tests/toy/*) echo "\"kernels/table\.inl\.h\"" ;;
+    tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients; they hold no code.
     tests/proof/oracle.cc)

@@ -20,7 +20,14 @@ include/heed/cpu.h <oneapi/tbb/info.h>
 include/heed/heed.h <immintrin.h>
 kernels/vector/simd.inl.h "runtime/cpu/dispatch.h"
 kernels/vector/simd.inl.h <algorithm>
+kernels/vector/simd.inl.h "kernels/isa/generic.inl.h"
 kernels/vector/lanes.inl.h "kernels/attention/weights.inl.h"
+kernels/vector/lanes.inl.h <xsimd/xsimd.hpp>
+kernels/isa/generic.inl.h "kernels/interface.h"
+kernels/isa/avx2.inl.h "kernels/attention/weights.inl.h"
+kernels/isa/avx2.cc "kernels/isa/avx512.inl.h"
+kernels/softmax/softmax.inl.h "kernels/isa/avx2.inl.h"
+kernels/softmax/softmax.inl.h <immintrin.h>
 kernels/softmax/softmax.inl.h "kernels/attention/weights.inl.h"
 kernels/attention/prefill.inl.h "kernels/softmax/softmax.inl.h"
 kernels/interface.h "heed/status.h"
@@ -49,6 +56,7 @@ tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/vector/simd.inl.h"
 tests/proof/reference.cc "kernels/interface.h"
 tests/cpu/dispatch_test.cc "kernels/table.inl.h"
+tests/toy/toy.cc "kernels/isa/avx2.inl.h"
 tests/run/attention_edges_test.cc "runtime/plan/tiles.h"
 bench/runner.cc <cblas.h>
 bench/runner.cc "runtime/cpu/dispatch.h"

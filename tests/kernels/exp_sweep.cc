@@ -27,30 +27,31 @@ struct Worst {
   float at = 0;
 };
 
-/// ULP of a positive double rounded to float: 2⁻²³ of its power of two, from the smallest denormal
-/// up.
+/// The ULP of floats at a positive double: 2⁻²³ of its power of two, and not below the smallest
+/// denormal.
 double ulp_of(double exact) {
   const auto exponent = static_cast<std::int64_t>(std::bit_cast<std::uint64_t>(exact) >> 52) - 1023;
   const std::int64_t last_place = std::max<std::int64_t>(exponent, -126) - 23;
   return std::bit_cast<double>(static_cast<std::uint64_t>(last_place + 1023) << 52);
 }
 
-/// The library's exp and exp2 in double, off by less than 2⁻⁵²: nothing next to an ULP of float.
-/// The binary one is that of the canonical row, whose fraction t − floor(t) is rounded to float.
+/// The exponential by the C library's exp and exp2 in double, which are off by less than 2⁻⁵²:
+/// nothing next to an ULP of float. The binary one is that of the canonical row, whose fraction t −
+/// floor(t) is rounded to float.
 double reference(Exponential function, float x) {
   if (function == Exponential::natural) return std::exp(static_cast<double>(x));
   const float whole = std::floor(x), fraction = x - whole;
   return std::exp2(static_cast<double>(fraction)) * std::exp2(static_cast<double>(whole));
 }
 
-/// One thread's part of a sweep.
+/// What one thread computes of a sweep.
 class Sweeper {
  public:
   Sweeper(const Sweep& sweep, std::vector<Worst> worst) : sweep_(sweep), worst_(std::move(worst)) {}
 
   const std::vector<Worst>& worst() const { return worst_; }
 
-  /// Points begin … begin + count − 1 of the sweep.
+  /// Computes points begin … begin + count − 1 of the sweep.
   void block(std::int64_t begin, std::int64_t count) {
     const auto origin = std::bit_cast<std::uint32_t>(sweep_.first);
     for (std::int64_t i = 0; i < count; ++i) {

@@ -1,4 +1,5 @@
-// The exponentials: thinned sweeps, the ends of their ranges, and the kernels' ways around them.
+// The exponentials: thinned sweeps, the ends of their ranges, and the loops of the kernels that
+// apply them.
 #include <gtest/gtest.h>
 
 #include <array>
@@ -83,7 +84,7 @@ TEST(Exp, BinaryAtTheEndsOfItsRange) {
     for (int n = -110; n <= 0; ++n) {
       EXPECT_EQ(exp2_of(table, static_cast<float>(n)), std::ldexp(1.0F, n)) << n;
     }
-    // The fraction rounds to 1, and 2^1 is as good as its neighbours.
+    // The fraction rounds to 1, and the polynomial is as accurate there as beside it.
     EXPECT_NEAR(exp2_of(table, -0x1p-30F), 1.0F, 2 * 0x1p-24);
     for (const float x : {-110.001F, -111.0F, -126.0F, -150.0F, -1e4F, -kInfinity}) {
       EXPECT_TRUE(same_bits(exp2_of(table, x), 0.0F)) << x;
@@ -92,8 +93,8 @@ TEST(Exp, BinaryAtTheEndsOfItsRange) {
   });
 }
 
-// The weights of attention take the place of 2^f in [1, 2] when their exponent is added: 2^f may
-// reach 2 but not pass it, and may not fall below 1.
+// Weights of attention are made by adding to the exponent of 2^f, which is right for numbers in [1,
+// 2]: 2^f may reach 2 but not pass it, and may not fall below 1.
 TEST(Exp, FractionsStayBetweenOneAndTwo) {
   on_every_isa([](const kernels::KernelTable& table) {
     float below = 1.0F, above = 0.0F;
@@ -123,7 +124,7 @@ TEST(Exp, BothWaysToScaleAgree) {
   });
 }
 
-// The last vector may be incomplete; what lies behind it is not written.
+// The last vector may be incomplete; nothing is written past its end.
 TEST(Exp, AnyNumberOfElements) {
   on_every_isa([](const kernels::KernelTable& table) {
     std::array<float, 70> x{};

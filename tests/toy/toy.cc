@@ -1,5 +1,6 @@
 // An ISA for tests only: SSE2 with a register tile of odd sizes, so that the edges of blocks and
 // tiles fall elsewhere than in any real ISA.
+#include "kernels/isa/generic.inl.h"
 #include "kernels/table.inl.h"
 
 namespace heed::kernels {

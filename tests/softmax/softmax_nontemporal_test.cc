@@ -1,5 +1,5 @@
-// Results that are written around the caches take another way through the kernels: the bits are
-// those of the usual one, and nothing beside them is written.
+// Results that are written by non-temporal stores take another way through the kernels: they have
+// the bits of the usual way, and nothing beside them is written.
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -22,7 +22,7 @@ using Kernel = void (*KernelTable::*)(const SoftmaxRows&);
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
-/// Of what a call is made, but for the matrices.
+/// What a call consists of, apart from the matrices.
 struct Call {
   Kernel kernel;
   float factor;
@@ -42,7 +42,7 @@ constexpr Call kCalls[] = {
     {&KernelTable::log_softmax, 1.0F, SoftmaxRule::uniform},
 };
 
-class SoftmaxAroundCache : public testing::Test {
+class SoftmaxNontemporal : public testing::Test {
  protected:
   /// Rows of every kind in turn, the largest element anywhere.
   void fill(Matrix& x) {
@@ -64,7 +64,7 @@ class SoftmaxAroundCache : public testing::Test {
     (table.*call.kernel)(rows);
     rows.y = y.write().data;
     rows.y_stride = y.write().stride;
-    rows.around_cache = true;
+    rows.nontemporal = true;
     (table.*call.kernel)(rows);
     for (std::int64_t r = 0; r < x.rows(); ++r) {
       SCOPED_TRACE(testing::Message() << "row " << r << " of " << x.rows() << " of length "
@@ -75,7 +75,7 @@ class SoftmaxAroundCache : public testing::Test {
     y.expect_gaps_untouched();
   }
 
-  /// x and y of `rows` rows, whose strides are longer than they are by `gap` elements.
+  /// x and y have `rows` rows, with strides that are `gap` elements longer than a row.
   void expect_usual_bits(std::int64_t rows, std::int64_t length, std::int64_t gap, Touching place) {
     Matrix x(rows, length, length + gap, place);
     fill(x);
@@ -95,7 +95,7 @@ class SoftmaxAroundCache : public testing::Test {
 };
 
 // Rows that begin at every place of a line, with every ragged end, up to either guard page.
-TEST_F(SoftmaxAroundCache, EveryPlaceAndEnd) {
+TEST_F(SoftmaxNontemporal, EveryPlaceAndEnd) {
   for (std::int64_t length = 1; length <= 200; ++length) {
     for (const Touching place : {Touching::start, Touching::end}) {
       expect_usual_bits(17, length, length % 3, place);
@@ -104,8 +104,9 @@ TEST_F(SoftmaxAroundCache, EveryPlaceAndEnd) {
   }
 }
 
-// Rows in the scratch, rows too long for it, for fetching a whole row ahead, for the cache.
-TEST_F(SoftmaxAroundCache, EveryWayOfKeepingRows) {
+// Rows that fit the scratch, rows too long for it, for prefetching a whole row ahead, for the
+// cache.
+TEST_F(SoftmaxNontemporal, EveryWayOfKeepingRows) {
   for (const std::int64_t limit : {1024, 4096, 8192, 65536}) {
     for (const std::int64_t length : {limit - 1, limit, limit + 1, limit + 32}) {
       for (const std::int64_t rows : {1, 2, 6}) {
@@ -116,7 +117,7 @@ TEST_F(SoftmaxAroundCache, EveryWayOfKeepingRows) {
   }
 }
 
-TEST_F(SoftmaxAroundCache, RowsBackwardsAndNone) {
+TEST_F(SoftmaxNontemporal, RowsBackwardsAndNone) {
   for (const std::int64_t rows : {0, 1, 2, 5}) {
     expect_usual_bits(rows, 100, -200, Touching::start);
     expect_usual_bits(rows, 4096, -8200, Touching::end);

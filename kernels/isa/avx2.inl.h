@@ -1,0 +1,104 @@
+// The operations of AVX2 with FMA. Reductions end in those of SSE2.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/isa/generic.inl.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+template <>
+struct Ops<xsimd::fma3<xsimd::avx2>> {
+  using V = Vec<xsimd::fma3<xsimd::avx2>>;
+  using M = Mask<xsimd::fma3<xsimd::avx2>>;
+
+  static constexpr int kRegisters = 16;
+  static constexpr bool kScalesAnyExponent = false;
+
+  static HEED_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
+  static HEED_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
+  static HEED_INLINE V fma(V a, V b, V c) { return _mm256_fmadd_ps(a, b, c); }
+  static HEED_INLINE V fms(V a, V b, V c) { return _mm256_fmsub_ps(a, b, c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) {
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum.data) : "x"(a.data), "x"(b.data));
+  }
+  static HEED_INLINE V floor(V x) { return _mm256_floor_ps(x); }
+  static HEED_INLINE V select(M m, V a, V b) { return _mm256_blendv_ps(b, a, m); }
+  static HEED_INLINE bool any(M m) { return _mm256_movemask_ps(m) != 0; }
+  static HEED_INLINE M not_less(V a, V b) { return M(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)); }
+
+  /// Adds n to the exponent of p. All bits are set, which is a NaN, where n > 127.
+  static HEED_INLINE V scale_weight(V p, V n, V lowest) {
+    const __m256i shifted = _mm256_slli_epi32(_mm256_cvttps_epi32(n), 23);
+    const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), shifted));
+    return _mm256_or_ps(_mm256_and_ps(scaled, _mm256_cmp_ps(n, lowest, _CMP_NLT_UQ)),
+                        _mm256_cmp_ps(n, _mm256_set1_ps(127.0F), _CMP_GT_OQ));
+  }
+
+  static HEED_INLINE void store_nontemporal(float* p, V x) { _mm256_stream_ps(p, x); }
+  static HEED_INLINE void fence_nontemporal_stores() { _mm_sfence(); }
+
+  template <class Combine>
+  static HEED_INLINE float reduce(V x, Combine combine) {
+    using Half = Vec<xsimd::sse2>;
+    return Ops<xsimd::sse2>::reduce(
+        combine(Half(_mm256_castps256_ps128(x)), Half(_mm256_extractf128_ps(x, 1))), combine);
+  }
+  /// Three rounds of eight shuffles: two within the 128-bit lanes, one across them.
+  static HEED_INLINE void transpose(V (&rows)[8]) {
+    __m256 x[8];
+#pragma GCC unroll 8
+    for (int i = 0; i < 8; ++i) x[i] = rows[i];
+    transpose_within_lanes(x[0], x[1], x[2], x[3]);
+    transpose_within_lanes(x[4], x[5], x[6], x[7]);
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      rows[i] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x20);
+      rows[i + 4] = _mm256_permute2f128_ps(x[i], x[i + 4], 0x31);
+    }
+  }
+
+  static HEED_INLINE V load_twice(const float* p) {
+    return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
+                                    _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));
+  }
+  static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
+    return _mm256_fmaddsub_ps(x, cosines, _mm256_mul_ps(_mm256_permute_ps(x, 0xB1), sines));
+  }
+
+ private:
+  /// Transposes the 4 × 4 floats that four registers hold in each 128-bit lane.
+  static HEED_INLINE void transpose_within_lanes(__m256& a, __m256& b, __m256& c, __m256& d) {
+    const __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);
+    const __m256 cd_low = _mm256_unpacklo_ps(c, d), cd_high = _mm256_unpackhi_ps(c, d);
+    a = _mm256_shuffle_ps(ab_low, cd_low, 0x44);
+    b = _mm256_shuffle_ps(ab_low, cd_low, 0xEE);
+    c = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+    d = _mm256_shuffle_ps(ab_high, cd_high, 0xEE);
+  }
+};
+
+template <>
+class MaskedVector<xsimd::fma3<xsimd::avx2>> {
+  using V = Vec<xsimd::fma3<xsimd::avx2>>;
+
+ public:
+  HEED_INLINE explicit MaskedVector(std::int64_t count)
+      : mask_(_mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)),
+                                 _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7))) {}
+  HEED_INLINE V load(const float* p, float rest) const {
+    return _mm256_blendv_ps(_mm256_set1_ps(rest), _mm256_maskload_ps(p, mask_),
+                            _mm256_castsi256_ps(mask_));
+  }
+  HEED_INLINE void store(float* p, V x) const { _mm256_maskstore_ps(p, mask_, x); }
+
+ private:
+  __m256i mask_;
+};
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,110 @@
+// The operations of AVX-512 (F, BW, DQ, VL, CD). Reductions go on in those of AVX2.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/isa/avx2.inl.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+template <>
+struct Ops<xsimd::avx512dq> {
+  using V = Vec<xsimd::avx512dq>;
+  using M = Mask<xsimd::avx512dq>;
+
+  static constexpr int kRegisters = 32;
+  static constexpr bool kScalesAnyExponent = true;
+
+  static HEED_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
+  static HEED_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
+  static HEED_INLINE V fma(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
+  static HEED_INLINE V fms(V a, V b, V c) { return _mm512_fmsub_ps(a, b, c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) {
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum.data) : "v"(a.data), "v"(b.data));
+  }
+  static HEED_INLINE V floor(V x) {
+    return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
+  }
+  static HEED_INLINE V select(M m, V a, V b) {
+    return _mm512_mask_blend_ps(static_cast<__mmask16>(m.data), b, a);
+  }
+  static HEED_INLINE bool any(M m) { return static_cast<__mmask16>(m.data) != 0; }
+  static HEED_INLINE M not_less(V a, V b) { return M(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ)); }
+  static HEED_INLINE V scale_weight(V p, V n, V lowest) {
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(n, lowest, _CMP_NLT_UQ), p, n);
+  }
+
+  static HEED_INLINE void store_nontemporal(float* p, V x) { _mm512_stream_ps(p, x); }
+  static HEED_INLINE void fence_nontemporal_stores() { _mm_sfence(); }
+
+  template <class Combine>
+  static HEED_INLINE float reduce(V x, Combine combine) {
+    using HalfArch = xsimd::fma3<xsimd::avx2>;
+    using Half = Vec<HalfArch>;
+    return Ops<HalfArch>::reduce(
+        combine(Half(_mm512_castps512_ps256(x)), Half(_mm512_extractf32x8_ps(x, 1))), combine);
+  }
+  /// Four rounds of sixteen shuffles: two within the 128-bit lanes, two of whole ones.
+  static HEED_INLINE void transpose(V (&rows)[16]) {
+    __m512 x[16];
+#pragma GCC unroll 16
+    for (int i = 0; i < 16; ++i) x[i] = rows[i];
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) transpose_within_lanes(x[i], x[i + 1], x[i + 2], x[i + 3]);
+      // x[4g + i] now holds, in its 128-bit lane c, column 4c + i of rows 4g … 4g + 3: what remains
+      // is a transpose of 4 × 4 lanes for each i.
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      const __m512 low01 = _mm512_shuffle_f32x4(x[i], x[i + 4], 0x44);
+      const __m512 high01 = _mm512_shuffle_f32x4(x[i], x[i + 4], 0xEE);
+      const __m512 low23 = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0x44);
+      const __m512 high23 = _mm512_shuffle_f32x4(x[i + 8], x[i + 12], 0xEE);
+      rows[i] = _mm512_shuffle_f32x4(low01, low23, 0x88);
+      rows[i + 4] = _mm512_shuffle_f32x4(low01, low23, 0xDD);
+      rows[i + 8] = _mm512_shuffle_f32x4(high01, high23, 0x88);
+      rows[i + 12] = _mm512_shuffle_f32x4(high01, high23, 0xDD);
+    }
+  }
+
+  static HEED_INLINE V load_twice(const float* p) {
+    return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
+                                 _mm512_castps256_ps512(_mm256_loadu_ps(p)));
+  }
+  static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
+    return _mm512_fmaddsub_ps(x, cosines, _mm512_mul_ps(_mm512_permute_ps(x, 0xB1), sines));
+  }
+
+ private:
+  /// Transposes the 4 × 4 floats that four registers hold in each 128-bit lane.
+  static HEED_INLINE void transpose_within_lanes(__m512& a, __m512& b, __m512& c, __m512& d) {
+    const __m512 ab_low = _mm512_unpacklo_ps(a, b), ab_high = _mm512_unpackhi_ps(a, b);
+    const __m512 cd_low = _mm512_unpacklo_ps(c, d), cd_high = _mm512_unpackhi_ps(c, d);
+    a = _mm512_shuffle_ps(ab_low, cd_low, 0x44);
+    b = _mm512_shuffle_ps(ab_low, cd_low, 0xEE);
+    c = _mm512_shuffle_ps(ab_high, cd_high, 0x44);
+    d = _mm512_shuffle_ps(ab_high, cd_high, 0xEE);
+  }
+};
+
+template <>
+class MaskedVector<xsimd::avx512dq> {
+  using V = Vec<xsimd::avx512dq>;
+
+ public:
+  HEED_INLINE explicit MaskedVector(std::int64_t count)
+      : mask_(static_cast<__mmask16>((1U << static_cast<unsigned>(count)) - 1U)) {}
+  HEED_INLINE V load(const float* p, float rest) const {
+    return _mm512_mask_loadu_ps(_mm512_set1_ps(rest), mask_, p);
+  }
+  HEED_INLINE void store(float* p, V x) const { _mm512_mask_storeu_ps(p, mask_, x); }
+
+ private:
+  __mmask16 mask_;
+};
+
+}  // namespace
+}  // namespace heed::kernels

@@ -1,0 +1,95 @@
+// The operations of any x86-64: SSE2, without FMA.
+#pragma once
+
+#include <immintrin.h>
+
+#include <cstdint>
+
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+template <>
+struct Ops<xsimd::sse2> {
+  using V = Vec<xsimd::sse2>;
+  using M = Mask<xsimd::sse2>;
+
+  static constexpr int kRegisters = 16;
+  static constexpr bool kScalesAnyExponent = false;
+
+  static HEED_INLINE V max(V a, V b) { return _mm_max_ps(a, b); }
+  static HEED_INLINE V min(V a, V b) { return _mm_min_ps(a, b); }
+  static HEED_INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
+  static HEED_INLINE V fms(V a, V b, V c) { return _mm_sub_ps(_mm_mul_ps(a, b), c); }
+  static HEED_INLINE void accumulate(V a, V b, V& sum) { sum = fma(a, b, sum); }
+
+  /// The conversion to integers rounds towards zero and back, and is only defined below 2³¹; from
+  /// 2²³ up floats are integers anyway.
+  static HEED_INLINE V floor(V x) {
+    const __m128 whole = _mm_cvtepi32_ps(_mm_cvttps_epi32(x));
+    const __m128 down = _mm_and_ps(_mm_cmpgt_ps(whole, x), _mm_set1_ps(1.0F));
+    const __m128 small =
+        _mm_cmplt_ps(_mm_andnot_ps(_mm_set1_ps(-0.0F), x), _mm_set1_ps(8388608.0F));
+    return _mm_or_ps(_mm_and_ps(small, _mm_sub_ps(whole, down)), _mm_andnot_ps(small, x));
+  }
+  static HEED_INLINE V select(M m, V a, V b) {
+    return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
+  }
+  static HEED_INLINE bool any(M m) { return _mm_movemask_ps(m) != 0; }
+  static HEED_INLINE M not_less(V a, V b) { return M(_mm_cmpnlt_ps(a, b)); }
+
+  /// Adds n to the exponent of p. All bits are set, which is a NaN, where n > 127.
+  static HEED_INLINE V scale_weight(V p, V n, V lowest) {
+    const __m128i shifted = _mm_slli_epi32(_mm_cvttps_epi32(n), 23);
+    const __m128 scaled = _mm_castsi128_ps(_mm_add_epi32(_mm_castps_si128(p), shifted));
+    return _mm_or_ps(_mm_and_ps(scaled, _mm_cmpnlt_ps(n, lowest)),
+                     _mm_cmpgt_ps(n, _mm_set1_ps(127.0F)));
+  }
+
+  static HEED_INLINE void store_nontemporal(float* p, V x) { _mm_stream_ps(p, x); }
+  static HEED_INLINE void fence_nontemporal_stores() { _mm_sfence(); }
+
+  template <class Combine>
+  static HEED_INLINE float reduce(V x, Combine combine) {
+    const V pair = combine(x, V(_mm_movehl_ps(x, x)));
+    return _mm_cvtss_f32(combine(pair, V(_mm_shuffle_ps(pair, pair, 1))));
+  }
+  static HEED_INLINE void transpose(V (&rows)[4]) {
+    __m128 a = rows[0], b = rows[1], c = rows[2], d = rows[3];
+    _MM_TRANSPOSE4_PS(a, b, c, d);
+    rows[0] = a, rows[1] = b, rows[2] = c, rows[3] = d;
+  }
+
+  static HEED_INLINE V load_twice(const float* p) { return _mm_setr_ps(p[0], p[0], p[1], p[1]); }
+  static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
+    const __m128 across = _mm_mul_ps(_mm_shuffle_ps(x, x, 0xB1), sines);
+    const __m128 even = _mm_setr_ps(-0.0F, 0.0F, -0.0F, 0.0F);
+    return _mm_add_ps(_mm_mul_ps(x, cosines), _mm_xor_ps(across, even));
+  }
+};
+
+template <>
+class MaskedVector<xsimd::sse2> {
+  using V = Vec<xsimd::sse2>;
+
+ public:
+  HEED_INLINE explicit MaskedVector(std::int64_t count) : count_(count) {}
+  HEED_INLINE V load(const float* p, float rest) const {
+    if (count_ == 4) return _mm_loadu_ps(p);
+    return _mm_setr_ps(p[0], count_ > 1 ? p[1] : rest, count_ > 2 ? p[2] : rest,
+                       count_ > 3 ? p[3] : rest);
+  }
+  HEED_INLINE void store(float* p, V x) const {
+    if (count_ == 4) return _mm_storeu_ps(p, x);
+    alignas(16) float lane[4];
+    _mm_store_ps(lane, x);
+    for (std::int64_t i = 0; i < count_; ++i) p[i] = lane[i];
+  }
+
+ private:
+  std::int64_t count_;
+};
+
+}  // namespace
+}  // namespace heed::kernels
