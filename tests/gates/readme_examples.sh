@@ -1,27 +1,56 @@
 #!/usr/bin/env bash
-# readme_examples.sh README PREFIX WORK_DIR CXX: takes every C++ block that follows a line
-# <!-- example: NAME --> out of README, and compiles and runs it against the heed installed in PREFIX.
+# readme_examples.sh ROOT PREFIX WORK_DIR CXX FILE...: takes every C++ block that follows a line
+# <!-- example: NAME --> out of these Markdown files below ROOT, and compiles and runs it against the
+# heed installed in PREFIX. Each of the files must have an example, and no Markdown file of the
+# project may have C++ that is not one, or that is not in these files.
 set -euo pipefail
-readme=$1 prefix=$2 work=$3 cxx=$4
+root=$1 prefix=$2 work=$3 cxx=$4
+shift 4
+if (($# == 0)); then
+  echo "no files: nothing was checked"
+  exit 1
+fi
+cd "$root"
 rm -rf "$work"
 mkdir -p "$work"
-awk -v work="$work" '
-  /^<!-- example: [a-z_0-9]+ -->$/ { name = $3; next }
-  /^```cpp$/ && name != "" { file = work "/" name ".cc"; next }
-  /^```$/ && file != "" { close(file); file = ""; name = "" }
-  file != "" { print > file }
-' "$readme"
+
+# extract FILE: its examples as NAME.cc in WORK_DIR.
+extract() {
+  awk -v work="$work" -v readme="$1" '
+    function fault(text) { print readme ":" NR ": " text; faults = 1 }
+    /^<!-- example: [a-z_0-9]+ -->$/ { name = $3; next }
+    /^```cpp/ {
+      if (name == "") fault("C++ without a line <!-- example: NAME --> before it")
+      file = work "/" (name == "" ? "unnamed" : name) ".cc"
+      if ((getline line < file) >= 0) fault("there is another example " name)
+      close(file)
+      next
+    }
+    /^```$/ && file != "" { close(file); file = name = ""; next }
+    file != "" { print > file; examples++; next }
+    name != "" && NF > 0 { fault("example " name " is not C++"); name = "" }
+    END {
+      if (!examples) fault("no example")
+      exit faults
+    }
+  ' "$1"
+}
+faults=0
+for file in "$@"; do
+  extract "$file" || faults=1
+done
+for file in *.md docs/*.md bench/*.md; do
+  if [[ -e $file && " $* " != *" $file "* ]] && grep -q '^```cpp' "$file"; then
+    echo "$file: C++ that is not compiled: $file is not one of the files with examples"
+    faults=1
+  fi
+done
+if ((faults)); then exit 1; fi
 
 pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
 flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 layer_flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer 2>/dev/null || true)
-shopt -s nullglob
-examples=("$work"/*.cc)
-if ((${#examples[@]} == 0)); then
-  echo "no examples in $readme: nothing was checked"
-  exit 1
-fi
-for example in "${examples[@]}"; do
+for example in "$work"/*.cc; do
   echo "$(basename "$example" .cc):"
   needed=$flags
   if grep -qF '<heed/layer.h>' "$example"; then
