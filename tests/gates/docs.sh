@@ -26,47 +26,50 @@ if ((${#documents[@]} == 0)); then
   exit 1
 fi
 
-# prose FILE: its lines without blocks of code.
-prose() { awk '/^ *```/ { code = !code; next } !code' "$1"; }
-
-check_links() {
-  local file=$1 link text target path
-  while IFS= read -r link; do
-    text=${link%%](*} target=${link##*](}
-    text=${text#[} target=${target%)} path=${target%%#*}
-    [[ $target == *://* || $target == mailto:* || -z $path ]] && continue
-    path=$(dirname "$file")/$path
-    if [[ ! -e $path ]]; then
-      fault "$file links to $target, which does not exist"
-    elif [[ $text =~ ^\`([^\`]+)\`$ && -f $path && $path == *.@(h|cc|inc|txt|cmake|sh) ]]; then
-      text=${BASH_REMATCH[1]%%(*}
-      [[ $text == */* || $text == *.h || $text == *.cc ]] && continue
-      grep -qF -- "${text##*::}" "$path" || fault "$file: $target does not contain $text"
-    fi
-  done < <(prose "$file" | grep -oE '\[[^][]+\]\([^)]+\)')
-}
-
-check_code() {
-  local file=$1 code path
-  while IFS= read -r code; do
-    code=${code#\`} code=${code%\`}
-    if [[ $code =~ ^(include|kernels|runtime|tests|bench|tools|docs|cmake)/[A-Za-z0-9_./\<\>*-]*$ ]]; then
-      path=${code//<*([!>])>/*}
-      compgen -G "$path" >/dev/null || fault "$file: $code does not exist"
-    elif [[ $code =~ ^[a-z_0-9]+_test$ ]]; then
-      grep -rqE "(heed_test\(|add_test\(NAME )$code\b" tests --include=CMakeLists.txt ||
-        fault "$file: there is no test $code"
-    elif [[ $code =~ ^([A-Z][A-Za-z0-9]+)\.([A-Z][A-Za-z0-9]+)$ ]]; then
-      grep -rqE "TEST(_F|_P)?\(${BASH_REMATCH[1]}, ${BASH_REMATCH[2]}\)" tests --include='*.cc' ||
-        fault "$file: there is no test $code"
-    fi
-  done < <(prose "$file" | grep -oE $'`[^`]+`')
-}
-
 shopt -s extglob
+# The names of tests, one a line.
+programs=$(grep -rhoE "(heed_test\(|add_test\(NAME )[a-z_0-9]+" tests --include=CMakeLists.txt | sed -E 's/.*[( ]//')
+cases=$(grep -rhoE "TEST(_F|_P)?\([A-Za-z0-9]+, [A-Za-z0-9]+" tests --include='*.cc' | sed -E 's/.*\(//; s/, /./')
+# is_in LIST NAME: whether NAME is a line of LIST.
+is_in() { [[ $'\n'$1$'\n' == *$'\n'"$2"$'\n'* ]]; }
+
+# check_link FILE [TEXT](TARGET)
+check_link() {
+  local file=$1 text=${2%%](*} target=${2##*](} path folder=.
+  text=${text#[} target=${target%)} path=${target%%#*}
+  [[ $target == *://* || $target == mailto:* || -z $path ]] && return
+  [[ $file == */* ]] && folder=${file%/*}
+  path=$folder/$path
+  if [[ ! -e $path ]]; then
+    fault "$file links to $target, which does not exist"
+  elif [[ $text =~ ^\`([^\`]+)\`$ && -f $path && $path == *.@(h|cc|inc|txt|cmake|sh) ]]; then
+    text=${BASH_REMATCH[1]%%(*}
+    if [[ $text != */* && $text != *.@(h|cc) && $(<"$path") != *"${text##*::}"* ]]; then
+      fault "$file: $target does not contain $text"
+    fi
+  fi
+}
+
+# check_code FILE CODE
+check_code() {
+  local file=$1 code=$2
+  if [[ $code =~ ^(include|kernels|runtime|tests|bench|tools|docs|cmake)/[A-Za-z0-9_./\<\>*-]*$ ]]; then
+    compgen -G "${code//<*([!>])>/*}" >/dev/null || fault "$file: $code does not exist"
+  elif [[ $code =~ ^[a-z_0-9]+_test$ ]]; then
+    is_in "$programs" "$code" || fault "$file: there is no test $code"
+  elif [[ $code =~ ^[A-Z][A-Za-z0-9]+\.[A-Z][A-Za-z0-9]+$ ]]; then
+    is_in "$cases" "$code" || fault "$file: there is no test $code"
+  fi
+}
+
 for file in "${documents[@]}"; do
-  check_links "$file"
-  check_code "$file"
+  prose=$(awk '/^ *```/ { code = !code; next } !code' "$file")
+  while IFS= read -r link; do
+    check_link "$file" "$link"
+  done < <(grep -oE '\[[^][]+\]\([^)]+\)' <<<"$prose" | sort -u)
+  while IFS= read -r code; do
+    check_code "$file" "${code//\`/}"
+  done < <(grep -oE $'`[^`]+`' <<<"$prose" | sort -u)
 done
 lines=$(wc -l <README.md)
 ((lines <= 200)) || fault "README.md has $lines lines; what is longer than 200 belongs in docs/"

@@ -17,12 +17,12 @@ planted() {
   mv "$copy/saved" "$file"
 }
 planted "docs/manual.md links to lost.md" docs/manual.md "[lost](lost.md)"
-planted "does not contain lost" docs/kernels.md $'[`PrefillKernel::lost`](../kernels/attention/prefill.inl.h)'
+planted "does not contain PrefillKernel::lost" docs/kernels.md $'[`PrefillKernel::lost`](../kernels/attention/prefill.inl.h)'
 planted "kernels/lost.h does not exist" docs/architecture.md $'See `kernels/lost.h`.'
-planted "kernels/isa/<name>.h does not exist" docs/how-to-add.md $'See `kernels/isa/<name>.h`.'
+planted "kernels/isa/<name>.lost does not exist" docs/how-to-add.md $'See `kernels/isa/<name>.lost`.'
 planted "there is no test lost_test" docs/how-to-add.md $'See `lost_test`.'
 planted "there is no test Lost.Test" docs/how-to-add.md $'See `Lost.Test`.'
-planted "README.md has" README.md "$(printf '\n%.0s' {1..200})."
+planted "README.md has" README.md "$(seq 200)"
 planted "tile.svg is not drawn from" docs/pictures/tile.dot "// changed"
 planted "includes.dot is not what the sources include" runtime/schedule/schedule.cc '#include "runtime/cpu/cpu.h"'
 "$gates/expect_failure.sh" "nothing was checked" "$gates/docs.sh" "$gates"
