@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # docs.sh ROOT: what the documents of the project say of its files is true.
 #
-#   - Every relative link leads to a file or folder, and `code` that is the text of a link to a source
-#     file occurs in that file.
+#   - Every relative link leads to a file, folder or heading, and `code` that is the text of a link to a
+#     source file occurs in that file.
 #   - Every path in `code` that begins with a folder of the project exists; in it `<name>` stands for
 #     any name.
 #   - Every test program in `code` (`…_test`) and every test in `code` (`Suite.Name`) is one of tests/.
@@ -33,15 +33,25 @@ cases=$(grep -rhoE "TEST(_F|_P)?\([A-Za-z0-9]+, [A-Za-z0-9]+" tests --include='*
 # is_in LIST NAME: whether NAME is a line of LIST.
 is_in() { [[ $'\n'$1$'\n' == *$'\n'"$2"$'\n'* ]]; }
 
+# anchors FILE: its headings as links name them, one a line.
+anchors() {
+  awk '/^```/ { code = !code } !code && /^#+ / {
+    sub(/^#+ /, ""); text = tolower($0); gsub(/[^a-z0-9 _-]/, "", text); gsub(/ /, "-", text); print text
+  }' "$1"
+}
+
 # check_link FILE [TEXT](TARGET)
 check_link() {
   local file=$1 text=${2%%](*} target=${2##*](} path folder=.
   text=${text#[} target=${target%)} path=${target%%#*}
-  [[ $target == *://* || $target == mailto:* || -z $path ]] && return
+  [[ $target == *://* || $target == mailto:* ]] && return
   [[ $file == */* ]] && folder=${file%/*}
   path=$folder/$path
+  [[ $target == \#* ]] && path=$file
   if [[ ! -e $path ]]; then
     fault "$file links to $target, which does not exist"
+  elif [[ $target == *\#* ]] && ! is_in "$(anchors "$path")" "${target#*#}"; then
+    fault "$file links to $target, but there is no such heading"
   elif [[ $text =~ ^\`([^\`]+)\`$ && -f $path && $path == *.@(h|cc|inc|txt|cmake|sh) ]]; then
     text=${BASH_REMATCH[1]%%(*}
     if [[ $text != */* && $text != *.@(h|cc) && $(<"$path") != *"${text##*::}"* ]]; then

@@ -17,6 +17,7 @@ planted() {
   mv "$copy/saved" "$file"
 }
 planted "docs/manual.md links to lost.md" docs/manual.md "[lost](lost.md)"
+planted "links to manual.md#lost, but there is no such heading" docs/kernels.md "[lost](manual.md#lost)"
 planted "does not contain PrefillKernel::lost" docs/kernels.md $'[`PrefillKernel::lost`](../kernels/attention/prefill.inl.h)'
 planted "kernels/lost.h does not exist" docs/architecture.md $'See `kernels/lost.h`.'
 planted "kernels/isa/<name>.lost does not exist" docs/how-to-add.md $'See `kernels/isa/<name>.lost`.'
