@@ -144,7 +144,7 @@ class OracleOf {
 
   OracleRow finish(const State& total) const {
     OracleRow result;
-    // Adding +0 turns −0 into it: see oracle.h.
+    // Adding +0 turns −0 into it: see docs/canonical-row.md.
     for (const float o : total.o) result.out.push_back(total.l == 0.0F ? 0.0F : o / total.l + 0.0F);
     if (total.l == 0.0F) {
       result.lse = -kInfinity;
