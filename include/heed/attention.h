@@ -205,7 +205,8 @@ class HEED_API Plan {
 HEED_API Status plan_attention(const AttentionConfig& config, const Batch& batch,
                                const PlanOptions& options, Plan& plan) noexcept;
 
-/// The memory that a run works in, one per concurrent run. Grows on request and never shrinks.
+/// The memory that a run works in, one per concurrent run: a run that finds another one at work in
+/// its workspace is refused. Grows on request and never shrinks.
 class HEED_API Workspace {
  public:
   Workspace() noexcept = default;
@@ -213,8 +214,8 @@ class HEED_API Workspace {
   Workspace(Workspace&& other) noexcept;
   Workspace& operator=(Workspace&& other) noexcept;
 
-  /// Makes room for `plan`; allocates only where there is too little. Not during a run: what a host
-  /// has left of an unfinished one is forgotten.
+  /// Makes room for `plan`; allocates only where there is too little. Forgets a run whose host has
+  /// not called all of its shares; refuses while one is being executed.
   Status reserve(const Plan& plan) noexcept;
   std::size_t bytes() const noexcept { return bytes_; }
   void* data() noexcept { return data_; }
@@ -230,10 +231,18 @@ HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace
                     Executor* executor = nullptr) noexcept;
 
 /// One worker's share of a run, for hosts with a thread pool of their own: call it nth times, with
-/// ith = 0 … nth − 1, from any threads, concurrently or not; when all have returned the run is
-/// done. Shares take items from a common queue, so a slow worker does less. nth must not exceed
-/// plan.workers(), and the next run of the same workspace may begin only after all have returned;
-/// where not all were called, only after Workspace::reserve.
+/// ith = 0 … nth − 1 and the same plan, tensors and workspace, from any threads, concurrently or
+/// not; when all have returned and are ok, the run is done. Shares take items from a common queue,
+/// so a slow worker does less. nth must not exceed plan.workers(), which PlanOptions::workers sets.
+///
+/// A run begins with the first of its shares to be called, and ends when all nth have returned;
+/// then the workspace may have the next one. Before that it refuses, and the run goes on as if they
+/// had not been called: a share that was called already, shares with another nth, of another plan,
+/// or with other tensors (page tables are not compared: shares may have copies), `run`
+/// while a share is at work, and any share while `run` is. Where a host does not call all shares of
+/// a run, it calls Workspace::reserve, or `run`, which take its place. A host that forgets to is
+/// told so by one of its next run's shares at least: where all of them are ok, they have written
+/// all outputs.
 HEED_API Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                           int ith, int nth) noexcept;
 

@@ -1,5 +1,6 @@
 // Planning: from a description to a schedule, and a workspace for it.
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -22,6 +23,11 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kernels::kAlignment - 1) / kernels::kAlignment * kernels::kAlignment;
 }
 
+std::uint64_t next_number() {
+  static std::atomic<std::uint64_t> last = 0;
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
 }
@@ -30,6 +36,7 @@ class Planner {
  public:
   Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
       : d_(description), plan_(plan) {
+    plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
     plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
@@ -150,7 +157,8 @@ class Planner {
 
   void lay_out_workspace() {
     WorkspaceLayout& w = plan_.workspace;
-    w.states = aligned(kRunControlBytes);
+    w.parts = aligned(w.called + static_cast<std::size_t>(plan_.workers));
+    w.states = aligned(w.parts + plan_.schedule.splits.size() * sizeof(std::uint32_t));
     w.scratch = w.states + aligned(plan_.schedule.state_floats * sizeof(float));
     w.scratch_stride =
         aligned(kernels::attention_scratch_floats(plan_.shape, *plan_.kernels) * sizeof(float));

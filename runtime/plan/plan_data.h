@@ -20,16 +20,19 @@ struct PlannedSequence {
   std::ptrdiff_t state = 0;
 };
 
-/// Bytes of the counters of a run (runtime/run/run_control.h) at the start of every workspace: a
-/// cache line, and a number for each split that a plan may have.
-inline constexpr std::size_t kRunControlBytes = 64 + kMaxSplits * sizeof(std::uint32_t);
+/// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
+/// workspace.
+inline constexpr std::size_t kRunControlBytes = 256;
 
-/// Offsets in a workspace, in bytes.
+/// Offsets in a workspace, in bytes: a byte for each share, a counter for each split, states, and
+/// the scratch of each worker.
 struct WorkspaceLayout {
-  std::size_t states = 0, scratch = 0, scratch_stride = 0, total = 0;
+  std::size_t called = kRunControlBytes;
+  std::size_t parts = 0, states = 0, scratch = 0, scratch_stride = 0, total = 0;
 };
 
 struct PlanData {
+  std::uint64_t number = 0;  ///< of this plan and no other of the process; from 1
   const kernels::KernelTable* kernels = nullptr;
   CacheSizes caches;  ///< of this machine
   TileSizes tiles;

@@ -1,4 +1,7 @@
 // Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include "heed/attention.h"
@@ -26,6 +29,8 @@ kernels::States part_of(kernels::States states, const Range& partitions, std::pt
   return states;
 }
 
+static_assert(sizeof(RunControl) <= kRunControlBytes);
+
 /// One run of one plan.
 class Run {
  public:
@@ -39,31 +44,43 @@ class Run {
 
   RunControl& control() const noexcept { return *reinterpret_cast<RunControl*>(memory_); }
 
-  /// Forgets what an unfinished run has left in the workspace: a host may stop in the middle of its
-  /// shares, and memory may run out while they are started.
-  void begin() const noexcept { control().clear(plan_.schedule.splits.size()); }
+  RunCounters counters() const noexcept {
+    return {{reinterpret_cast<std::uint8_t*>(memory_ + plan_.workspace.called),
+             static_cast<std::size_t>(plan_.workers)},
+            {finished_parts(), plan_.schedule.splits.size()}};
+  }
 
-  /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
-  void share(int ith, int nth) const noexcept {
+  RunIdentity identity(int nth) const noexcept {
+    RunIdentity run{.plan = plan_.number, .q = tensors_.q, .k = tensors_.k, .v = tensors_.v};
+    if (states_ == nullptr) {
+      run.out = tensors_.out, run.lse = tensors_.lse;
+    } else {
+      run.m = states_->m, run.l = states_->l, run.o = states_->o;
+    }
+    run.nth = nth;
+    return run;
+  }
+
+  /// Takes items until none is left.
+  void share(int ith) const noexcept {
     const FloatEnvironment environment;
     float* scratch = floats(plan_.workspace.scratch +
                             plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
-    RunControl& c = control();
+    std::atomic<std::size_t>& next_item = control().next_item;
     for (;;) {
-      const std::size_t i = c.next_item.fetch_add(1, std::memory_order_relaxed);
-      if (i >= plan_.schedule.items.size()) break;
+      const std::size_t i = next_item.fetch_add(1, std::memory_order_relaxed);
+      if (i >= plan_.schedule.items.size()) return;
       work(plan_.schedule.items[i], scratch);
-    }
-    const auto before = c.finished_shares.fetch_add(1, std::memory_order_acq_rel);
-    if (before + 1 == static_cast<std::uint32_t>(nth)) {
-      c.next_item.store(0, std::memory_order_relaxed);
-      c.finished_shares.store(0, std::memory_order_release);
     }
   }
 
  private:
   float* floats(std::size_t offset) const noexcept {
     return reinterpret_cast<float*>(memory_ + offset);
+  }
+
+  std::atomic<std::uint32_t>* finished_parts() const noexcept {
+    return reinterpret_cast<std::atomic<std::uint32_t>*>(memory_ + plan_.workspace.parts);
   }
 
   void work(const PlannedItem& planned, float* scratch) const noexcept {
@@ -80,11 +97,8 @@ class Run {
   /// Merges a split where this was its last part.
   void finish_part(std::int32_t index) const noexcept {
     const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(index)];
-    auto& finished = control().finished_parts[index];
-    const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
-    if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
-    finished.store(0, std::memory_order_relaxed);
-    merge(split);
+    const auto before = finished_parts()[index].fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 == static_cast<std::uint32_t>(split.parts)) merge(split);
   }
 
   /// The states of one head, from a row on.
@@ -255,29 +269,29 @@ Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialS
            Workspace& workspace, Executor* executor) {
   Status status = check_run(plan, tensors, states, workspace);
   if (!status.ok() || plan->schedule.items.empty()) return status;
-  struct Context {
-    Run run;
-    int shares;
-  } context{Run(*plan, tensors, states, workspace), plan->shares};
-  const auto share = [](void* pointer, int ith) {
-    const Context& c = *static_cast<const Context*>(pointer);
-    c.run.share(ith, c.shares);
-  };
-  context.run.begin();
-  return run_shares(plan->shares, executor, share, &context);
+  Run run(*plan, tensors, states, workspace);
+  const auto share = [](void* pointer, int ith) { static_cast<const Run*>(pointer)->share(ith); };
+  HEED_RETURN_IF_ERROR(run.control().begin(run.counters()));
+  status = run_shares(plan->shares, executor, share, &run);
+  run.control().end();
+  return status;
 }
 
 Status run_share(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
                  Workspace& workspace, int ith, int nth) {
-  Status status = check_run(plan, tensors, states, workspace);
-  if (!status.ok() || plan->schedule.items.empty()) return status;
+  HEED_RETURN_IF_ERROR(check_run(plan, tensors, states, workspace));
   if (nth < 1 || nth > plan->workers) {
-    return invalid("nth (", nth, ") must be from 1 to the plan's workers (", plan->workers, ")");
+    return invalid("nth (", nth, ") must be from 1 to the plan's workers (", plan->workers,
+                   "), which PlanOptions::workers sets");
   }
   if (ith < 0 || ith >= nth) {
     return invalid("ith (", ith, ") must be from 0 to nth - 1 (", nth - 1, ")");
   }
-  Run(*plan, tensors, states, workspace).share(ith, nth);
+  if (plan->schedule.items.empty()) return {};
+  const Run run(*plan, tensors, states, workspace);
+  HEED_RETURN_IF_ERROR(run.control().begin_share(run.identity(nth), ith, run.counters()));
+  run.share(ith);
+  run.control().end_share();
   return {};
 }
 
