@@ -33,6 +33,11 @@ inline constexpr std::int64_t kMaxHeadDim = 512;
 /// keys can be split there without leaving a trace in the bits.
 inline constexpr std::int64_t kPartitionKeys = 256;
 
+/// Most sequences of a batch, and most work items (rows of one KV head, by what the caches hold) of
+/// a plan before keys are split: a plan takes some hundred bytes for each.
+inline constexpr std::int64_t kMaxSequences = std::int64_t{1} << 24;
+inline constexpr std::int64_t kMaxItems = std::int64_t{1} << 24;
+
 /// A window side without an end.
 inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
 
@@ -104,7 +109,7 @@ struct KeyShard {
 /// How much there is to compute, and where it lives: the part of the description that changes from
 /// call to call. Lengths and the number of sequences may be zero.
 struct Batch {
-  std::int64_t sequences = 1;
+  std::int64_t sequences = 1;  ///< 0 … kMaxSequences
   Lengths query = {};
   Lengths key = {};
   std::optional<Layout> q = {}, k = {}, v = {}, out = {};  ///< default: contiguous bshd
@@ -150,8 +155,10 @@ struct PageTables {
   std::span<const std::int32_t> indptr = {};
 };
 
-/// The tensors of one run, with the shapes and layouts of the plan. Outputs must not overlap inputs
-/// or each other. Pointers need no more alignment than float.
+/// The tensors of one run, with the shapes and layouts of the plan. No element of an output may be
+/// one of an input (page tables included) or of another output, unused slots and pages included;
+/// tensors may interleave, though, as queries and outputs do that lie in one buffer token by token.
+/// Inputs may overlap. Pointers need the alignment of float.
 struct AttentionTensors {
   const float* q = nullptr;
   const float* k = nullptr;
@@ -226,7 +233,8 @@ class HEED_API Workspace {
 };
 
 /// Runs the plan in the caller's oneTBB arena, or in `executor`'s own. Allocates nothing; fails
-/// before any work when a tensor is missing, the workspace is too small, or a page does not exist.
+/// before any work when a tensor is missing or in the wrong place, the workspace is too small or in
+/// use, a page does not exist, or `executor` was never created.
 HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                     Executor* executor = nullptr) noexcept;
 

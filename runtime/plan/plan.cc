@@ -40,19 +40,22 @@ class Planner {
     plan_.kernels = &table;
     plan_.config = d_.config;
     plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
+    plan_.shapes = d_.shapes;
     plan_.pages = d_.pages;
     plan_.shard = d_.shard.has_value();
     plan_.workers = d_.workers;
   }
 
-  void build() {
+  Status build() {
     fill_shape();
     place_sequences();
     find_shared_partitions();
     shape_states();
     choose_sizes();
+    HEED_RETURN_IF_ERROR(check_items());
     schedule();
     lay_out_workspace();
+    return {};
   }
 
  private:
@@ -138,6 +141,16 @@ class Planner {
     plan_.shape.tile_keys = plan_.tiles.tile_keys;
   }
 
+  /// Before anything is made of them.
+  Status check_items() const {
+    const std::int64_t most = std::max(plan_.tiles.item_rows, plan_.kernels->lanes);
+    std::int64_t items = 0;
+    for (const Visibility& mask : plan_.masks) items += (mask.rows() + most - 1) / most;
+    if (items <= kMaxItems / d_.config.kv_heads) return {};
+    return invalid("the batch has ", items, " items of up to ", most, " rows for each of ",
+                   d_.config.kv_heads, " KV heads; a plan may have ", kMaxItems, " in all");
+  }
+
   void schedule() {
     const kernels::KernelTable& table = *plan_.kernels;
     const Work work{.sequences = plan_.masks,
@@ -197,7 +210,8 @@ Status plan_attention(const AttentionConfig& config, const Batch& batch, const P
     status = detail::select_kernels(options.isa, table);
     if (!status.ok()) return status;
     if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<detail::PlanData>();
-    detail::Planner(description, *table, *plan.spare_).build();
+    status = detail::Planner(description, *table, *plan.spare_).build();
+    if (!status.ok()) return status;
     std::swap(plan.data_, plan.spare_);
     return {};
   });

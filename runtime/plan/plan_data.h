@@ -9,6 +9,7 @@
 #include "heed/attention.h"
 #include "heed/partial_states.h"
 #include "kernels/interface.h"
+#include "runtime/base/strides.h"
 #include "runtime/plan/tiles.h"
 #include "runtime/schedule/schedule.h"
 
@@ -18,6 +19,11 @@ namespace heed::detail {
 struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
   std::ptrdiff_t state = 0;
+};
+
+/// What tensors reach in memory, from their pointers; keys and values in pages have their pools.
+struct TensorShapes {
+  StridedShape q, k, v, out, lse;
 };
 
 /// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
@@ -39,6 +45,7 @@ struct PlanData {
   kernels::AttentionShape shape;
   AttentionConfig config;
   Layout q, k, v, out, lse;
+  TensorShapes shapes;
   std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
   bool shard = false;                ///< of longer sequences
   StateShape states;                 ///< of run_partial

@@ -6,8 +6,10 @@
 
 #include "heed/attention.h"
 #include "heed/partial_states.h"
+#include "runtime/base/check_executor.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
+#include "runtime/base/regions.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
@@ -242,6 +244,18 @@ class Run {
   std::byte* memory_;
 };
 
+/// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
+Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
+  const Region inputs[] = {{{"q"}, t.q, plan.shapes.q},
+                           {{"k"}, t.k, plan.shapes.k},
+                           {{"v"}, t.v, plan.shapes.v},
+                           {{"tables.pages"}, t.tables.pages},
+                           {{"tables.indptr"}, t.tables.indptr}};
+  if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
+  const Region outputs[] = {{{"out"}, t.out, plan.shapes.out}, {{"lse"}, t.lse, plan.shapes.lse}};
+  return check_regions(outputs, inputs);
+}
+
 Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialStates* states,
                  const Workspace& workspace) {
   if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
@@ -262,11 +276,13 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   }
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
+  HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
   return plan->pages ? check_tables(*plan, t.tables) : Status();
 }
 
 Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
            Workspace& workspace, Executor* executor) {
+  HEED_RETURN_IF_ERROR(check_executor(executor));
   Status status = check_run(plan, tensors, states, workspace);
   if (!status.ok() || plan->schedule.items.empty()) return status;
   Run run(*plan, tensors, states, workspace);
