@@ -7,7 +7,13 @@
 // tensors of those shapes. A row's result depends on its own query, its keys and values and the
 // configuration, and on nothing else: not on the number of threads, the other sequences of the
 // batch, the way a prompt was cut into chunks, or the storage; and AVX2 and AVX-512 give the same
-// bits.
+// bits. The bits of values below about 2⁻¹⁰⁰ are an exception: their weighted sums may be denormal,
+// and then differ by up to 2⁻¹⁴⁹ for each key.
+//
+// Queries are multiplied by scale / T · log2 e, rounded to float, before they meet a key. Where
+// that product or a logit is beyond the range of float, infinities follow the formula, and outputs
+// are NaN: T near 0 needs small queries (T = 0 does not divide). Where the factor itself is no
+// normal float it loses precision, and below 2⁻¹⁴⁹ it is 0, which weighs all visible keys equally.
 #pragma once
 
 #include <cstddef>

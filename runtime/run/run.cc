@@ -256,6 +256,11 @@ Status check_places(const PlanData& plan, const AttentionTensors& t, const Parti
   return check_regions(outputs, inputs);
 }
 
+/// Without rows, or states of no partition.
+bool nothing_to_write(const PlanData& plan, const PartialStates* states) {
+  return plan.schedule.items.empty() || (states != nullptr && states->partitions == 0);
+}
+
 Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialStates* states,
                  const Workspace& workspace) {
   if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
@@ -263,7 +268,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
     return invalid("states.partitions (", states->partitions, ") must be that of the plan (",
                    plan->states.partitions, ")");
   }
-  if (plan->schedule.items.empty()) return {};
+  if (nothing_to_write(*plan, states)) return {};
   if (workspace.bytes() < plan->workspace.total) {
     return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
                    plan->workspace.total, ": call Workspace::reserve(plan) first");
@@ -284,7 +289,7 @@ Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialS
            Workspace& workspace, Executor* executor) {
   HEED_RETURN_IF_ERROR(check_executor(executor));
   Status status = check_run(plan, tensors, states, workspace);
-  if (!status.ok() || plan->schedule.items.empty()) return status;
+  if (!status.ok() || nothing_to_write(*plan, states)) return status;
   Run run(*plan, tensors, states, workspace);
   const auto share = [](void* pointer, int ith) { static_cast<const Run*>(pointer)->share(ith); };
   HEED_RETURN_IF_ERROR(run.control().begin(run.counters()));
@@ -303,7 +308,7 @@ Status run_share(const PlanData* plan, const AttentionTensors& tensors, const Pa
   if (ith < 0 || ith >= nth) {
     return invalid("ith (", ith, ") must be from 0 to nth - 1 (", nth - 1, ")");
   }
-  if (plan->schedule.items.empty()) return {};
+  if (nothing_to_write(*plan, states)) return {};
   const Run run(*plan, tensors, states, workspace);
   HEED_RETURN_IF_ERROR(run.control().begin_share(run.identity(nth), ith, run.counters()));
   run.share(ith);

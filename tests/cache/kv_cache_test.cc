@@ -459,7 +459,7 @@ TEST(KvCacheTest, Refuses) {
   PagedLayout huge = layout;
   huge.k.page = std::int64_t{1} << 58;
   expect_refused({.layout = huge, .layers = 4, .sequences = 1},
-                 "layers (4) of 1152921504606847248 elements reach beyond the address space");
+                 "layers (4) of 1152921504606847024 elements reach beyond the address space");
 }
 
 }  // namespace

@@ -326,9 +326,8 @@ void expect_scores(const Description& d, std::int64_t scores) {
 // Lengths around the largest one, with every mask: sanitizers see that no number overflows.
 TEST(AttentionErrors, MasksJustBelow31Bits) {
   constexpr std::int64_t largest = 0x7FFFFFFF;
-  for (const std::int64_t keys :
-       {largest, largest - 1, largest - 255, largest - 256, largest - 257}) {
-    for (const int workers : {1, 3, 64}) {
+  for (const std::int64_t keys : {largest, largest - 255, largest - 256}) {
+    for (const int workers : {1, 64}) {
       for (const std::int64_t queries : {std::int64_t{1}, std::int64_t{100}}) {
         SCOPED_TRACE(std::to_string(keys) + " keys, " + std::to_string(queries) + " queries");
         Description d = of_keys(queries, keys, workers);
