@@ -7,7 +7,13 @@
 // tensors of those shapes. A row's result depends on its own query, its keys and values and the
 // configuration, and on nothing else: not on the number of threads, the other sequences of the
 // batch, the way a prompt was cut into chunks, or the storage; and AVX2 and AVX-512 give the same
-// bits.
+// bits. The bits of values below about 2⁻¹⁰⁰ are an exception: their weighted sums may be denormal,
+// and then differ by up to 2⁻¹⁴⁹ for each key.
+//
+// Queries are multiplied by scale / T · log2 e, rounded to float, before they meet a key. Where
+// that product or a logit is beyond the range of float, infinities follow the formula, and outputs
+// are NaN: T near 0 needs small queries (T = 0 does not divide). Where the factor itself is no
+// normal float it loses precision, and below 2⁻¹⁴⁹ it is 0, which weighs all visible keys equally.
 #pragma once
 
 #include <cstddef>
@@ -32,6 +38,11 @@ inline constexpr std::int64_t kMaxHeadDim = 512;
 /// Keys of a partition. Sums over keys start afresh at every multiple of this position, so that
 /// keys can be split there without leaving a trace in the bits.
 inline constexpr std::int64_t kPartitionKeys = 256;
+
+/// Most sequences of a batch, and most work items (rows of one KV head, by what the caches hold) of
+/// a plan before keys are split: a plan takes some hundred bytes for each.
+inline constexpr std::int64_t kMaxSequences = std::int64_t{1} << 24;
+inline constexpr std::int64_t kMaxItems = std::int64_t{1} << 24;
 
 /// A window side without an end.
 inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::max();
@@ -104,7 +115,7 @@ struct KeyShard {
 /// How much there is to compute, and where it lives: the part of the description that changes from
 /// call to call. Lengths and the number of sequences may be zero.
 struct Batch {
-  std::int64_t sequences = 1;
+  std::int64_t sequences = 1;  ///< 0 … kMaxSequences
   Lengths query = {};
   Lengths key = {};
   std::optional<Layout> q = {}, k = {}, v = {}, out = {};  ///< default: contiguous bshd
@@ -150,8 +161,10 @@ struct PageTables {
   std::span<const std::int32_t> indptr = {};
 };
 
-/// The tensors of one run, with the shapes and layouts of the plan. Outputs must not overlap inputs
-/// or each other. Pointers need no more alignment than float.
+/// The tensors of one run, with the shapes and layouts of the plan. No element of an output may be
+/// one of an input (page tables included) or of another output, unused slots and pages included;
+/// tensors may interleave, though, as queries and outputs do that lie in one buffer token by token.
+/// Inputs may overlap. Pointers need the alignment of float.
 struct AttentionTensors {
   const float* q = nullptr;
   const float* k = nullptr;
@@ -205,7 +218,8 @@ class HEED_API Plan {
 HEED_API Status plan_attention(const AttentionConfig& config, const Batch& batch,
                                const PlanOptions& options, Plan& plan) noexcept;
 
-/// The memory that a run works in, one per concurrent run. Grows on request and never shrinks.
+/// The memory that a run works in, one per concurrent run: a run that finds another one at work in
+/// its workspace is refused. Grows on request and never shrinks.
 class HEED_API Workspace {
  public:
   Workspace() noexcept = default;
@@ -213,8 +227,8 @@ class HEED_API Workspace {
   Workspace(Workspace&& other) noexcept;
   Workspace& operator=(Workspace&& other) noexcept;
 
-  /// Makes room for `plan`; allocates only where there is too little. Not during a run: what a host
-  /// has left of an unfinished one is forgotten.
+  /// Makes room for `plan`; allocates only where there is too little. Forgets a run whose host has
+  /// not called all of its shares; refuses while one is being executed.
   Status reserve(const Plan& plan) noexcept;
   std::size_t bytes() const noexcept { return bytes_; }
   void* data() noexcept { return data_; }
@@ -225,15 +239,24 @@ class HEED_API Workspace {
 };
 
 /// Runs the plan in the caller's oneTBB arena, or in `executor`'s own. Allocates nothing; fails
-/// before any work when a tensor is missing, the workspace is too small, or a page does not exist.
+/// before any work when a tensor is missing or in the wrong place, the workspace is too small or in
+/// use, a page does not exist, or `executor` was never created.
 HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                     Executor* executor = nullptr) noexcept;
 
 /// One worker's share of a run, for hosts with a thread pool of their own: call it nth times, with
-/// ith = 0 … nth − 1, from any threads, concurrently or not; when all have returned the run is
-/// done. Shares take items from a common queue, so a slow worker does less. nth must not exceed
-/// plan.workers(), and the next run of the same workspace may begin only after all have returned;
-/// where not all were called, only after Workspace::reserve.
+/// ith = 0 … nth − 1 and the same plan, tensors and workspace, from any threads, concurrently or
+/// not; when all have returned and are ok, the run is done. Shares take items from a common queue,
+/// so a slow worker does less. nth must not exceed plan.workers(), which PlanOptions::workers sets.
+///
+/// A run begins with the first of its shares to be called, and ends when all nth have returned;
+/// then the workspace may have the next one. Before that it refuses, and the run goes on as if they
+/// had not been called: a share that was called already, shares with another nth, of another plan,
+/// or with other tensors (page tables are not compared: shares may have copies), `run`
+/// while a share is at work, and any share while `run` is. Where a host does not call all shares of
+/// a run, it calls Workspace::reserve, or `run`, which take its place. A host that forgets to is
+/// told so by one of its next run's shares at least: where all of them are ok, they have written
+/// all outputs.
 HEED_API Status run_share(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                           int ith, int nth) noexcept;
 

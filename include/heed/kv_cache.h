@@ -126,7 +126,8 @@ struct KvPages {
 
 /// What a KvCache holds.
 struct KvCacheConfig {
-  /// Of each layer. Keys and values get a buffer each.
+  /// Of each layer. Keys and values get a buffer each, or one where the strides of both leave room
+  /// for the other between them, as those of PagedLayout::together do.
   PagedLayout layout = {};
   std::int64_t layers = 1;           ///< 1 … 2³¹ − 1
   std::int64_t sequences = 0;        ///< as in PageBudget
@@ -171,10 +172,10 @@ class HEED_API KvCache : private PagedSequences {
 
   PagedLayout layout_;
   std::int64_t layers_ = 0;
-  std::int64_t k_elements_ = 0;  ///< of one layer
-  std::int64_t v_elements_ = 0;
+  std::int64_t layer_elements_ = 0;
+  std::int64_t first_value_ = 0;  ///< of a layer, in elements from its first key
   std::size_t bytes_ = 0;
-  std::unique_ptr<float[], Free> memory_;  ///< for each layer its keys, then its values
+  std::unique_ptr<float[], Free> memory_;  ///< one layer after the other
 };
 
 /// Keys and values of new tokens, [token, head, dim].
@@ -183,7 +184,9 @@ struct NewTokens {
   const float* v = nullptr;
   /// Default: contiguous. The sequence stride is not used.
   std::optional<Layout> k_layout = {}, v_layout = {};
-  /// One per token, no slot twice. A token whose slot is negative (padding) is skipped.
+  /// One per token, no slot twice. A token whose slot is negative (padding) is skipped. A slot that
+  /// is there twice is found where the slots are at most 1,024 stretches of consecutive ones; else
+  /// it gets elements of either token, and nothing else suffers.
   std::span<const std::int64_t> slots = {};
   const Rotary* rotary = nullptr;  ///< rotates the keys on their way; null: they stay as they are
   /// One per token where rotary is given, else empty. Those of skipped tokens may be anything.
@@ -191,9 +194,10 @@ struct NewTokens {
 };
 
 /// Writes the keys and values of new tokens, all heads of one layer, to their slots in `pages`: one
-/// pass, nothing else is written, nothing allocated. New tokens may not overlap pages. Calls for
+/// pass, nothing else is written, nothing allocated. New tokens, slots and positions may not
+/// overlap pages, nor keys' pages values', though all may interleave in one buffer. Calls for
 /// different layers, or for different slots of one, may run at once. Fails before anything is
-/// written where a slot or position does not exist.
+/// written where they do, or where a slot or position does not exist.
 HEED_API Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& tokens,
                        const RunOptions& options = {}) noexcept;
 

@@ -55,7 +55,9 @@ HEED_API StateShape state_shape(const Plan& plan) noexcept;
 /// - For temperature 0, m is the largest logit · log2 e itself, l the number of keys that have it,
 ///   and o the sum of their values; merging drops the state with the smaller m.
 ///
-/// They are plain floats, and may be sent as bytes between machines of the same byte order.
+/// No element of states that are written may be one of what is read meanwhile, or of m, l or o of
+/// the same states. They are plain floats, and may be sent as bytes between machines of the same
+/// byte order.
 struct PartialStates {
   float* m = nullptr;           ///< [partition, row]
   float* l = nullptr;           ///< [partition, row]

@@ -2,7 +2,6 @@
 
 #include "heed/attention.h"
 #include "runtime/base/message.h"
-#include "runtime/base/strides.h"
 
 namespace heed::detail {
 namespace {
@@ -26,6 +25,10 @@ Status check_pool(const char* name, const PagedLayout& layout, const PageStrides
 }
 
 }  // namespace
+
+StridedShape pool_shape(const PagedLayout& layout, const PageStrides& strides, std::int64_t dims) {
+  return {axes_of(layout, strides), dims};
+}
 
 Status check_paged_layout(const PagedLayout& layout) {
   HEED_RETURN_IF_ERROR(check_range("layout.pages", layout.pages, 1, kMaxCount));

@@ -29,13 +29,13 @@ std::string in_words(const char* tensor, const Axes& axes) {
 
 Status check_reach(const char* tensor, const Axes& axes, std::int64_t dims) {
   if (empty(axes)) return {};
-  constexpr std::int64_t limit = std::numeric_limits<std::ptrdiff_t>::max() / 4;
   constexpr std::int64_t lowest = std::numeric_limits<std::int64_t>::min();
   std::int64_t reach = dims;
   for (const Axis& axis : axes) {
     std::int64_t term = 0;
     if (axis.stride == lowest || __builtin_mul_overflow(axis.count - 1, axis.stride, &term) ||
-        term == lowest || __builtin_add_overflow(reach, std::abs(term), &reach) || reach > limit) {
+        term == lowest || __builtin_add_overflow(reach, std::abs(term), &reach) ||
+        reach > kMaxElements) {
       return invalid(in_words(tensor, axes), " reaches beyond the address space");
     }
   }

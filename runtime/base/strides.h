@@ -2,11 +2,16 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
+#include <limits>
 
 #include "heed/status.h"
 
 namespace heed::detail {
+
+/// Floats of the largest tensor: an offset in bytes must fit a pointer difference.
+inline constexpr std::int64_t kMaxElements = std::numeric_limits<std::ptrdiff_t>::max() / 4;
 
 /// One dimension of a strided tensor: its indices 0 … count − 1 are multiplied by the stride.
 struct Axis {
@@ -17,6 +22,12 @@ struct Axis {
 
 /// The strided dimensions of a tensor. Its last one is contiguous.
 using Axes = std::array<Axis, 3>;
+
+/// All dimensions: the strided ones, and the elements of the contiguous one.
+struct StridedShape {
+  Axes axes{};
+  std::int64_t dims = 0;
+};
 
 /// Every element's offset must be a number of bytes that a pointer difference can hold. `dims` is
 /// the extent of the last dimension.

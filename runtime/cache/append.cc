@@ -1,8 +1,12 @@
+#include <algorithm>
+#include <array>
 #include <cstdint>
 
 #include "heed/kv_cache.h"
+#include "runtime/base/check_executor.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
+#include "runtime/base/regions.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/threads/spread.h"
@@ -10,9 +14,44 @@
 namespace heed {
 namespace {
 
+/// Stretches of slots that are compared: they take 16 KiB of the stack, and sorting them less than
+/// a twentieth of the time that it takes to write their tokens.
+constexpr std::size_t kMostStretches = 1024;
+
 using detail::guarded;
 using detail::invalid;
+using detail::Region;
 using kernels::TokenVectors;
+
+/// Slots that follow each other.
+struct Stretch {
+  std::int64_t first, last;
+};
+
+/// Whether a slot is given twice, where the slots are few stretches: new tokens are one for each
+/// page at most where they are those of a prompt, one for each sequence in a step of decoding.
+Status check_distinct(std::span<const std::int64_t> slots) {
+  std::array<Stretch, kMostStretches> stretches;
+  std::size_t count = 0;
+  bool ascending = true;
+  for (const std::int64_t slot : slots) {
+    if (slot < 0) continue;
+    if (count > 0 && slot == stretches[count - 1].last + 1) {
+      ++stretches[count - 1].last;
+      continue;
+    }
+    if (count == kMostStretches) return {};
+    ascending = ascending && (count == 0 || slot > stretches[count - 1].last);
+    stretches[count++] = {slot, slot};
+  }
+  if (ascending) return {};
+  const auto all = std::span(stretches).first(count);
+  std::ranges::sort(all, {}, &Stretch::first);
+  const auto overlap = [](const Stretch& a, const Stretch& b) { return b.first <= a.last; };
+  const auto twice = std::ranges::adjacent_find(all, overlap);
+  if (twice == all.end()) return {};
+  return invalid("slots: ", (twice + 1)->first, " is there twice; a slot takes one token");
+}
 
 Status check_slots(const PagedLayout& layout, std::span<const std::int64_t> slots) {
   const std::int64_t end = layout.pages * layout.page_tokens;
@@ -21,7 +60,7 @@ Status check_slots(const PagedLayout& layout, std::span<const std::int64_t> slot
     return invalid("slots[", i, "] (", slots[i], ") must be below ", end, ": there are ",
                    layout.pages, " pages of ", layout.page_tokens, " tokens");
   }
-  return {};
+  return check_distinct(slots);
 }
 
 /// The keys or the values, and their places.
@@ -48,6 +87,20 @@ Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, 
   return {};
 }
 
+/// Whether all tensors are aligned, and pools overlap neither each other nor what is read.
+Status check_places(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
+                    const detail::TokenTensor& k, const detail::TokenTensor& v) {
+  if (t.slots.empty()) return {};
+  const Region pools[] = {
+      {{"pages.k"}, pages.k, detail::pool_shape(layout, layout.k, layout.head_dim)},
+      {{"pages.v"}, pages.v, detail::pool_shape(layout, layout.v, layout.value_head_dim)}};
+  const Region inputs[] = {detail::region_of(k),
+                           detail::region_of(v),
+                           {{"slots"}, t.slots},
+                           {{"positions"}, t.positions}};
+  return detail::check_regions(pools, inputs);
+}
+
 Status describe(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
                 TokenVectors& k, TokenVectors& v) {
   HEED_RETURN_IF_ERROR(detail::check_paged_layout(layout));
@@ -63,6 +116,7 @@ Status describe(const PagedLayout& layout, const KvPages& pages, const NewTokens
                     layout.v};
   HEED_RETURN_IF_ERROR(describe(layout, t.slots, keys, k));
   HEED_RETURN_IF_ERROR(describe(layout, t.slots, values, v));
+  HEED_RETURN_IF_ERROR(check_places(layout, pages, t, keys.tokens, values.tokens));
   if (t.rotary != nullptr) return detail::set_rotation(*t.rotary, t.positions, k);
   if (t.positions.empty()) return {};
   return invalid("positions has ", t.positions.size(), " entries; without rotary it must be empty");
@@ -77,6 +131,7 @@ Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& 
     int workers = 1;
     const kernels::KernelTable* table = nullptr;
     HEED_RETURN_IF_ERROR(describe(layout, pages, tokens, k, v));
+    HEED_RETURN_IF_ERROR(detail::check_executor(options.executor));
     HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
     return detail::spread(k.tokens, layout.kv_heads * (layout.head_dim + layout.value_head_dim),

@@ -10,11 +10,13 @@
 #include "kernels/interface.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
+#include "runtime/base/regions.h"
 
 namespace heed {
 namespace {
 
 using detail::guarded;
+using detail::StridedShape;
 
 // A huge page of x86-64: memory that begins and ends at one can be mapped by them throughout.
 constexpr std::int64_t kHugePage = std::int64_t{1} << 21;
@@ -23,11 +25,30 @@ std::int64_t round_up(std::int64_t count, std::int64_t step) {
   return (count + step - 1) / step * step;
 }
 
-/// Elements of a layer's pool, rounded up so that the next one is aligned.
-std::int64_t aligned_elements(const PagedLayout& layout, const PageStrides& strides,
-                              std::int64_t dims) {
-  return round_up(detail::pool_elements(layout, strides, dims),
-                  kernels::kAlignment / sizeof(float));
+/// How the keys and the values of a layer lie together.
+struct LayerPlan {
+  std::int64_t first_value;  ///< from the first key, in elements
+  std::int64_t elements;     ///< of both, rounded up so that the next layer is aligned
+};
+
+/// Values lie after all keys, or, where the strides leave room for them, after the keys of a
+/// token's head, of a token or of a page.
+LayerPlan plan_layer(const PagedLayout& layout) {
+  constexpr std::int64_t line = kernels::kAlignment / sizeof(float);
+  const StridedShape k = detail::pool_shape(layout, layout.k, layout.head_dim);
+  const StridedShape v = detail::pool_shape(layout, layout.v, layout.value_head_dim);
+  const std::int64_t keys = detail::pool_elements(layout, layout.k, layout.head_dim);
+  const std::int64_t values = detail::pool_elements(layout, layout.v, layout.value_head_dim);
+  LayerPlan best{round_up(keys, line), round_up(round_up(keys, line) + values, line)};
+  for (const detail::Axis& outer : k.axes) {
+    std::int64_t reach = layout.head_dim;  // of the keys within a step of this axis
+    for (const detail::Axis& axis : k.axes) {
+      if (axis.stride < outer.stride) reach += (axis.count - 1) * axis.stride;
+    }
+    const std::int64_t elements = round_up(std::max(keys, reach + values), line);
+    if (elements < best.elements && detail::interleave(k, v, reach)) best = {reach, elements};
+  }
+  return best;
 }
 
 Status check_size(std::int64_t layers, std::int64_t layer_elements) {
@@ -57,17 +78,17 @@ Status KvCache::create(const KvCacheConfig& config, KvCache& cache) noexcept {
     const PagedLayout& layout = config.layout;
     HEED_RETURN_IF_ERROR(detail::check_paged_layout(layout));
     HEED_RETURN_IF_ERROR(detail::check_range("layers", config.layers, 1, detail::kMaxCount));
+    const LayerPlan layer = plan_layer(layout);
+    HEED_RETURN_IF_ERROR(check_size(config.layers, layer.elements));
     KvCache made;
     HEED_RETURN_IF_ERROR(PagedSequences::create(
         {layout.pages, layout.page_tokens, config.sequences, config.sequence_tokens}, made));
     made.layout_ = layout;
     made.layers_ = config.layers;
-    made.k_elements_ = aligned_elements(layout, layout.k, layout.head_dim);
-    made.v_elements_ = aligned_elements(layout, layout.v, layout.value_head_dim);
-    const std::int64_t elements = made.k_elements_ + made.v_elements_;
-    HEED_RETURN_IF_ERROR(check_size(config.layers, elements));
+    made.layer_elements_ = layer.elements;
+    made.first_value_ = layer.first_value;
     made.bytes_ = static_cast<std::size_t>(
-        round_up(config.layers * elements * std::int64_t{sizeof(float)}, kHugePage));
+        round_up(config.layers * layer.elements * std::int64_t{sizeof(float)}, kHugePage));
     made.memory_.reset(static_cast<float*>(std::aligned_alloc(kHugePage, made.bytes_)));
     if (made.memory_ == nullptr) {
       return detail::failure(StatusCode::out_of_memory, "out of memory: the cache takes ",
@@ -94,8 +115,8 @@ Status KvCache::extend(std::int32_t id, std::span<std::int64_t> slots) noexcept 
 
 KvPages KvCache::layer(std::int64_t index) const noexcept {
   if (memory_ == nullptr || index < 0 || index >= layers_) return {};
-  float* const k = memory_.get() + index * (k_elements_ + v_elements_);
-  return {k, k + k_elements_};
+  float* const k = memory_.get() + index * layer_elements_;
+  return {k, k + first_value_};
 }
 
 void KvCache::Free::operator()(float* memory) const noexcept { std::free(memory); }

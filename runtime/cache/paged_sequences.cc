@@ -1,10 +1,13 @@
 #include <algorithm>
+#include <initializer_list>
 #include <limits>
+#include <new>
 #include <numeric>
 #include <utility>
 
 #include "heed/kv_cache.h"
 #include "runtime/base/message.h"
+#include "runtime/base/regions.h"
 
 namespace heed {
 namespace {
@@ -33,6 +36,13 @@ Status check_budget(const PageBudget& budget) {
   return invalid("sequence_tokens (", budget.sequence_tokens, ") must be 0 or more");
 }
 
+/// Whether what is written lies apart from the ids that are read meanwhile.
+Status check_apart(std::initializer_list<detail::Region> outputs,
+                   std::span<const std::int32_t> ids) {
+  const detail::Region input({"ids"}, ids);
+  return detail::check_regions(outputs, {&input, 1});
+}
+
 }  // namespace
 
 Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequences) noexcept {
@@ -44,13 +54,25 @@ Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequence
     made.sequence_tokens_ =
         budget.sequence_tokens == 0 ? most : std::min(budget.sequence_tokens, most);
     made.row_pages_ = made.pages_for(made.sequence_tokens_);
-    made.tokens_.assign(static_cast<std::size_t>(budget.sequences), -1);
-    made.owners_.assign(static_cast<std::size_t>(budget.pages), 0);
-    made.free_ids_ = descending(budget.sequences);
-    made.free_pages_ = descending(budget.pages);
-    // Not initialised: what no sequence has used yet takes up no physical memory.
-    made.tables_ = std::make_unique_for_overwrite<std::int32_t[]>(
-        static_cast<std::size_t>(budget.sequences * made.row_pages_));
+    const std::int64_t entries = budget.sequences * made.row_pages_;
+    if (entries > detail::kMaxElements) {
+      return invalid("sequences (", budget.sequences, ") with page tables of ", made.row_pages_,
+                     " entries reach beyond the address space: sequence_tokens bounds them");
+    }
+    try {
+      // The largest first, and not initialised: what no sequence has used yet takes up no physical
+      // memory.
+      made.tables_ =
+          std::make_unique_for_overwrite<std::int32_t[]>(static_cast<std::size_t>(entries));
+      made.tokens_.assign(static_cast<std::size_t>(budget.sequences), -1);
+      made.owners_.assign(static_cast<std::size_t>(budget.pages), 0);
+      made.free_ids_ = descending(budget.sequences);
+      made.free_pages_ = descending(budget.pages);
+    } catch (const std::bad_alloc&) {
+      return detail::failure(StatusCode::out_of_memory, "out of memory: ", budget.sequences,
+                             " sequences with page tables of ", made.row_pages_, " entries, and ",
+                             budget.pages, " pages; sequence_tokens bounds the tables");
+    }
     sequences = std::move(made);
     return {};
   });
@@ -150,6 +172,7 @@ Status PagedSequences::block_table(std::span<const std::int32_t> ids, std::int64
   return guarded([&]() -> Status {
     const auto room = static_cast<std::int64_t>(table.size());
     HEED_RETURN_IF_ERROR(check_ids(ids));
+    HEED_RETURN_IF_ERROR(check_apart({{{"table"}, table}}, ids));
     for (const std::int32_t id : ids) {
       const auto used = static_cast<std::int64_t>(pages(id).size());
       if (stride < used) {
@@ -174,6 +197,7 @@ Status PagedSequences::page_lists(std::span<const std::int32_t> ids, std::span<s
                                   std::span<std::int32_t> indices) const noexcept {
   return guarded([&]() -> Status {
     HEED_RETURN_IF_ERROR(check_ids(ids));
+    HEED_RETURN_IF_ERROR(check_apart({{{"indptr"}, indptr}, {{"indices"}, indices}}, ids));
     if (indptr.size() != ids.size() + 1) {
       return invalid("indptr has ", indptr.size(), " elements; it must have ", ids.size() + 1,
                      ", one more than there are ids");
@@ -197,6 +221,7 @@ Status PagedSequences::shared_prefixes(std::span<const std::int32_t> ids,
                                        std::span<std::int32_t> prefixes) const noexcept {
   return guarded([&]() -> Status {
     HEED_RETURN_IF_ERROR(check_ids(ids));
+    HEED_RETURN_IF_ERROR(check_apart({{{"prefixes"}, prefixes}}, ids));
     if (prefixes.size() != ids.size()) {
       return invalid("prefixes has ", prefixes.size(), " elements; it must have one for each of ",
                      ids.size(), " ids");

@@ -5,7 +5,10 @@
 #include <limits>
 #include <utility>
 
+#include "runtime/base/check_executor.h"
+#include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
+#include "runtime/base/regions.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/threads/spread.h"
@@ -15,6 +18,7 @@ namespace {
 
 using detail::guarded;
 using detail::invalid;
+using detail::Region;
 using kernels::TokenVectors;
 
 /// What a position is multiplied by to give the angle of pair i. The exponent is rounded, which
@@ -70,6 +74,14 @@ std::vector<float> rotations(const RotaryConfig& c) {
   return table;
 }
 
+/// Whether y is x, or shares no element with it; and none with the positions.
+Status check_places(const Region& x, const Region& y, std::span<const std::int64_t> positions) {
+  const Region numbers({"positions"}, positions);
+  const Region in_place[] = {numbers}, apart[] = {x, numbers};
+  if (x.same_place(y)) return detail::check_regions({&y, 1}, in_place);
+  return detail::check_regions({&y, 1}, apart);
+}
+
 Status describe(const Rotary& rotary, const RotaryTensors& t, TokenVectors& v) {
   HEED_RETURN_IF_ERROR(detail::check_range("heads", t.heads, 1, detail::kMaxCount));
   HEED_RETURN_IF_ERROR(detail::check_range("head_dim", t.head_dim, 1, kMaxHeadDim));
@@ -79,10 +91,11 @@ Status describe(const Rotary& rotary, const RotaryTensors& t, TokenVectors& v) {
   v.page_tokens = std::numeric_limits<std::int64_t>::max();  // all in the first page
   v.heads = static_cast<std::int32_t>(t.heads);
   v.dims = static_cast<std::int32_t>(t.head_dim);
-  HEED_RETURN_IF_ERROR(
-      detail::check_input({"x", t.x, t.x_layout, v.tokens, t.heads, t.head_dim}, v.x_stride));
-  HEED_RETURN_IF_ERROR(
-      detail::check_output({"y", t.y, t.y_layout, v.tokens, t.heads, t.head_dim}, v.y_stride));
+  const detail::TokenTensor x{"x", t.x, t.x_layout, v.tokens, t.heads, t.head_dim};
+  const detail::TokenTensor y{"y", t.y, t.y_layout, v.tokens, t.heads, t.head_dim};
+  HEED_RETURN_IF_ERROR(detail::check_input(x, v.x_stride));
+  HEED_RETURN_IF_ERROR(detail::check_output(y, v.y_stride));
+  HEED_RETURN_IF_ERROR(check_places(detail::region_of(x), detail::region_of(y), t.positions));
   return detail::set_rotation(rotary, t.positions, v);
 }
 
@@ -90,8 +103,8 @@ Status describe(const Rotary& rotary, const RotaryTensors& t, TokenVectors& v) {
 
 Status Rotary::create(const RotaryConfig& config, Rotary& rotary) noexcept {
   return guarded([&]() -> Status {
+    const detail::FloatEnvironment environment;  // before the first arithmetic: nothing may trap
     HEED_RETURN_IF_ERROR(check_config(config));
-    const detail::FloatEnvironment environment;
     Rotary made;
     made.config_ = config;
     made.table_ = rotations(config);
@@ -107,6 +120,7 @@ Status rotate(const Rotary& rotary, const RotaryTensors& tensors,
     int workers = 1;
     const kernels::KernelTable* table = nullptr;
     HEED_RETURN_IF_ERROR(describe(rotary, tensors, vectors));
+    HEED_RETURN_IF_ERROR(detail::check_executor(options.executor));
     HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
     return detail::spread(vectors.tokens, tensors.heads * tensors.head_dim, workers,

@@ -38,6 +38,10 @@ Status check_positions(std::span<const std::int64_t> positions, std::int64_t end
 
 }  // namespace
 
+Region region_of(const TokenTensor& t) {
+  return {{t.name}, t.data, StridedShape{axes_of(t, layout_of(t)), t.dims}};
+}
+
 Status check_input(const TokenTensor& t, Strides& strides) {
   const Layout layout = layout_of(t);
   if (t.tokens > 0 && t.data == nullptr) return invalid(t.name, " must not be null");

@@ -7,6 +7,7 @@
 
 #include "heed/rotary.h"
 #include "kernels/interface.h"
+#include "runtime/base/regions.h"
 
 namespace heed::detail {
 
@@ -17,6 +18,9 @@ struct TokenTensor {
   const std::optional<Layout>& layout;  ///< default: contiguous
   std::int64_t tokens, heads, dims;
 };
+
+/// The places of a tensor's elements, by its layout.
+Region region_of(const TokenTensor& tensor);
 
 /// Checks a tensor that is read, and completes its strides.
 Status check_input(const TokenTensor& tensor, kernels::Strides& strides);

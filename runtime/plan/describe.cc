@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "heed/attention.h"
+#include "runtime/base/float_environment.h"
 #include "runtime/plan/plan_data.h"
 
 namespace heed {
@@ -111,6 +112,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
 
 std::string Plan::describe() const noexcept {
   try {
+    const detail::FloatEnvironment environment;  // a host's traps are not for figures
     if (data_ == nullptr) return "empty";
     std::ostringstream text;
     heed::describe(text, *data_);

@@ -1,5 +1,6 @@
 // Planning: from a description to a schedule, and a workspace for it.
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <limits>
 #include <memory>
@@ -22,6 +23,11 @@ std::size_t aligned(std::size_t bytes) {
   return (bytes + kernels::kAlignment - 1) / kernels::kAlignment * kernels::kAlignment;
 }
 
+std::uint64_t next_number() {
+  static std::atomic<std::uint64_t> last = 0;
+  return last.fetch_add(1, std::memory_order_relaxed) + 1;
+}
+
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
 }
@@ -30,22 +36,26 @@ class Planner {
  public:
   Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
       : d_(description), plan_(plan) {
+    plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
     plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
+    plan_.shapes = d_.shapes;
     plan_.pages = d_.pages;
     plan_.shard = d_.shard.has_value();
     plan_.workers = d_.workers;
   }
 
-  void build() {
+  Status build() {
     fill_shape();
     place_sequences();
     find_shared_partitions();
     shape_states();
     choose_sizes();
+    HEED_RETURN_IF_ERROR(check_items());
     schedule();
     lay_out_workspace();
+    return {};
   }
 
  private:
@@ -131,6 +141,16 @@ class Planner {
     plan_.shape.tile_keys = plan_.tiles.tile_keys;
   }
 
+  /// Before anything is made of them.
+  Status check_items() const {
+    const std::int64_t most = std::max(plan_.tiles.item_rows, plan_.kernels->lanes);
+    std::int64_t items = 0;
+    for (const Visibility& mask : plan_.masks) items += (mask.rows() + most - 1) / most;
+    if (items <= kMaxItems / d_.config.kv_heads) return {};
+    return invalid("the batch has ", items, " items of up to ", most, " rows for each of ",
+                   d_.config.kv_heads, " KV heads; a plan may have ", kMaxItems, " in all");
+  }
+
   void schedule() {
     const kernels::KernelTable& table = *plan_.kernels;
     const Work work{.sequences = plan_.masks,
@@ -150,7 +170,8 @@ class Planner {
 
   void lay_out_workspace() {
     WorkspaceLayout& w = plan_.workspace;
-    w.states = aligned(kRunControlBytes);
+    w.parts = aligned(w.called + static_cast<std::size_t>(plan_.workers));
+    w.states = aligned(w.parts + plan_.schedule.splits.size() * sizeof(std::uint32_t));
     w.scratch = w.states + aligned(plan_.schedule.state_floats * sizeof(float));
     w.scratch_stride =
         aligned(kernels::attention_scratch_floats(plan_.shape, *plan_.kernels) * sizeof(float));
@@ -189,7 +210,8 @@ Status plan_attention(const AttentionConfig& config, const Batch& batch, const P
     status = detail::select_kernels(options.isa, table);
     if (!status.ok()) return status;
     if (plan.spare_ == nullptr) plan.spare_ = std::make_unique<detail::PlanData>();
-    detail::Planner(description, *table, *plan.spare_).build();
+    status = detail::Planner(description, *table, *plan.spare_).build();
+    if (!status.ok()) return status;
     std::swap(plan.data_, plan.spare_);
     return {};
   });

@@ -9,6 +9,7 @@
 #include "heed/attention.h"
 #include "heed/partial_states.h"
 #include "kernels/interface.h"
+#include "runtime/base/strides.h"
 #include "runtime/plan/tiles.h"
 #include "runtime/schedule/schedule.h"
 
@@ -20,22 +21,31 @@ struct PlannedSequence {
   std::ptrdiff_t state = 0;
 };
 
-/// Bytes of the counters of a run (runtime/run/run_control.h) at the start of every workspace: a
-/// cache line, and a number for each split that a plan may have.
-inline constexpr std::size_t kRunControlBytes = 64 + kMaxSplits * sizeof(std::uint32_t);
+/// What tensors reach in memory, from their pointers; keys and values in pages have their pools.
+struct TensorShapes {
+  StridedShape q, k, v, out, lse;
+};
 
-/// Offsets in a workspace, in bytes.
+/// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
+/// workspace.
+inline constexpr std::size_t kRunControlBytes = 256;
+
+/// Offsets in a workspace, in bytes: a byte for each share, a counter for each split, states, and
+/// the scratch of each worker.
 struct WorkspaceLayout {
-  std::size_t states = 0, scratch = 0, scratch_stride = 0, total = 0;
+  std::size_t called = kRunControlBytes;
+  std::size_t parts = 0, states = 0, scratch = 0, scratch_stride = 0, total = 0;
 };
 
 struct PlanData {
+  std::uint64_t number = 0;  ///< of this plan and no other of the process; from 1
   const kernels::KernelTable* kernels = nullptr;
   CacheSizes caches;  ///< of this machine
   TileSizes tiles;
   kernels::AttentionShape shape;
   AttentionConfig config;
   Layout q, k, v, out, lse;
+  TensorShapes shapes;
   std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
   bool shard = false;                ///< of longer sequences
   StateShape states;                 ///< of run_partial

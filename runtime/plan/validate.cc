@@ -151,10 +151,15 @@ Extent extent_of(const Lengths& l, std::int64_t sequences, std::int64_t heads, s
   return {sequences, l.length, heads, dims};
 }
 
-Axes axes_of(const Layout& layout, const Extent& e) {
-  return {{{"sequence_stride", layout.sequence_stride, e.sequences},
-           {"token_stride", layout.token_stride, e.tokens},
-           {"head_stride", layout.head_stride, e.heads}}};
+StridedShape shape_of(const Layout& layout, const Extent& e) {
+  return {{{{"sequence_stride", layout.sequence_stride, e.sequences},
+            {"token_stride", layout.token_stride, e.tokens},
+            {"head_stride", layout.head_stride, e.heads}}},
+          e.dims};
+}
+
+Status check_reach(const char* name, const StridedShape& shape) {
+  return check_reach(name, shape.axes, shape.dims);
 }
 
 /// Whether a contiguous tensor of this extent fits the address space; the default layouts are
@@ -191,6 +196,8 @@ Status complete_pages(const Batch& batch, Description& d) {
   d.pages = p;
   d.k = {0, p.k.token, p.k.head};
   d.v = {0, p.v.token, p.v.head};
+  d.shapes.k = pool_shape(p, p.k, p.head_dim);
+  d.shapes.v = pool_shape(p, p.v, p.value_head_dim);
   return {};
 }
 
@@ -203,8 +210,10 @@ Status complete_keys(const Batch& batch, Description& d) {
   HEED_RETURN_IF_ERROR(check_size("v", v));
   d.k = batch.k.value_or(contiguous(k));
   d.v = batch.v.value_or(contiguous(v));
-  HEED_RETURN_IF_ERROR(check_reach("k", axes_of(d.k, k), k.dims));
-  return check_reach("v", axes_of(d.v, v), v.dims);
+  d.shapes.k = shape_of(d.k, k);
+  d.shapes.v = shape_of(d.v, v);
+  HEED_RETURN_IF_ERROR(check_reach("k", d.shapes.k));
+  return check_reach("v", d.shapes.v);
 }
 
 Status complete_layouts(const Batch& batch, Description& d) {
@@ -218,11 +227,15 @@ Status complete_layouts(const Batch& batch, Description& d) {
   d.q = batch.q.value_or(contiguous(q));
   d.out = batch.out.value_or(contiguous(out));
   d.lse = batch.lse.value_or(lse.empty() ? Layout() : Layout::bhsd(lse.tokens, lse.heads, 1));
-  HEED_RETURN_IF_ERROR(check_reach("q", axes_of(d.q, q), q.dims));
-  HEED_RETURN_IF_ERROR(check_reach("out", axes_of(d.out, out), out.dims));
-  HEED_RETURN_IF_ERROR(check_reach("lse", axes_of(d.lse, lse), lse.dims));
-  HEED_RETURN_IF_ERROR(check_apart("out", axes_of(d.out, out), out.dims));
-  return check_apart("lse", axes_of(d.lse, lse), lse.dims);
+  TensorShapes& shapes = d.shapes;
+  shapes.q = shape_of(d.q, q);
+  shapes.out = shape_of(d.out, out);
+  shapes.lse = shape_of(d.lse, lse);
+  HEED_RETURN_IF_ERROR(check_reach("q", shapes.q));
+  HEED_RETURN_IF_ERROR(check_reach("out", shapes.out));
+  HEED_RETURN_IF_ERROR(check_reach("lse", shapes.lse));
+  HEED_RETURN_IF_ERROR(check_apart("out", shapes.out.axes, shapes.out.dims));
+  return check_apart("lse", shapes.lse.axes, shapes.lse.dims);
 }
 
 Status check_row_counts(const Description& d) {
@@ -265,7 +278,7 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   HEED_RETURN_IF_ERROR(check_range("head_dim", config.head_dim, 1, kMaxHeadDim));
   HEED_RETURN_IF_ERROR(check_config(d.config));
   HEED_RETURN_IF_ERROR(check_query_factor(d.config, d.query_factor));
-  HEED_RETURN_IF_ERROR(check_range("sequences", batch.sequences, 0, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("sequences", batch.sequences, 0, kMaxSequences));
   d.sequences = batch.sequences;
   d.query = batch.query;
   d.key = batch.key;

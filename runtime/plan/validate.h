@@ -14,6 +14,7 @@ struct Description {
   std::int64_t sequences = 0;
   Lengths query, key;
   Layout q, k, v, out, lse;
+  TensorShapes shapes;
   std::optional<PagedLayout> pages;
   std::optional<KeyShard> shard;
   std::span<const std::int32_t> shared_prefixes;

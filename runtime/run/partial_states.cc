@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/interface.h"
+#include "runtime/base/check_executor.h"
 #include "runtime/base/message.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/states.h"
@@ -97,18 +98,31 @@ class Merge {
   kernels::MergeRows rows_;
 };
 
-Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards,
-                   const float* out) {
+Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards, float* out,
+                   float* lse) {
   if (shards.size() > kMaxShards) {
     return invalid("shards has ", shards.size(), " entries; it may have ", kMaxShards,
                    ": accumulate the states of the others");
   }
+  if (out == nullptr && plan.states.rows > 0) return invalid("out is null");
+  const Region outputs[] = {{{"out"}, out, plan.shapes.out}, {{"lse"}, lse, plan.shapes.lse}};
+  HEED_RETURN_IF_ERROR(check_regions(outputs, {}));
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const StatesName name{"shards", static_cast<std::int64_t>(i)};
     HEED_RETURN_IF_ERROR(check_states(name, shards[i], plan));
+    HEED_RETURN_IF_ERROR(check_regions(outputs, regions_of(name, shards[i], plan)));
   }
-  if (out == nullptr && plan.states.rows > 0) return invalid("out is null");
   return {};
+}
+
+Status check_accumulate(const PlanData& plan, const PartialStates& total,
+                        const ConstPartialStates& states) {
+  HEED_RETURN_IF_ERROR(check_states({"total"}, total, plan));
+  HEED_RETURN_IF_ERROR(check_states({"states"}, states, plan));
+  if (total.partitions != 1) {
+    return invalid("total.partitions (", total.partitions, ") must be 1");
+  }
+  return check_regions(regions_of({"total"}, total, plan), regions_of({"states"}, states, plan));
 }
 
 /// The states of tokens, made empty.
@@ -139,7 +153,18 @@ Status check_states(const StatesName& name, const ConstPartialStates& states,
   if (states.m == nullptr) return refuse(".m", " is null");
   if (states.l == nullptr) return refuse(".l", " is null");
   if (states.o == nullptr) return refuse(".o", " is null");
-  return {};
+  const StateShape shape{states.partitions, plan.states.rows, plan.states.value_head_dim};
+  if (shape.floats() <= static_cast<std::size_t>(kMaxElements)) return {};
+  return refuse("", " of ", shape.partitions, " partitions of ", shape.rows, " rows reach beyond",
+                " the address space");
+}
+
+std::array<Region, 3> regions_of(const StatesName& name, const ConstPartialStates& states,
+                                 const PlanData& plan) {
+  const std::int64_t rows = states.partitions * plan.states.rows;
+  return {Region({name.name, ".m", name.index}, states.m, rows),
+          Region({name.name, ".l", name.index}, states.l, rows),
+          Region({name.name, ".o", name.index}, states.o, rows * plan.states.value_head_dim)};
 }
 
 }  // namespace detail
@@ -162,7 +187,8 @@ Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, float
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out));
+    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out, lse));
+    HEED_RETURN_IF_ERROR(detail::check_executor(executor));
     std::array<kernels::ConstStates, kMaxShards> states;
     std::int64_t partitions = 0;
     for (std::size_t i = 0; i < shards.size(); ++i) {
@@ -179,11 +205,8 @@ Status accumulate(const Plan& plan, const PartialStates& total, const ConstParti
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_states({"total"}, total, *data));
-    HEED_RETURN_IF_ERROR(detail::check_states({"states"}, states, *data));
-    if (total.partitions != 1) {
-      return detail::invalid("total.partitions (", total.partitions, ") must be 1");
-    }
+    HEED_RETURN_IF_ERROR(detail::check_accumulate(*data, total, states));
+    HEED_RETURN_IF_ERROR(detail::check_executor(executor));
     const kernels::MergeIntoRows all{.total = {total.m, total.l, total.o, data->states.rows, 1},
                                      .states = detail::kernel_states(states, *data),
                                      .value_head_dim = data->shape.value_head_dim,
@@ -202,7 +225,9 @@ Status clear(const Plan& plan, const PartialStates& states) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_states({"states"}, states, *data));
+    const detail::StatesName name{"states"};
+    HEED_RETURN_IF_ERROR(detail::check_states(name, states, *data));
+    HEED_RETURN_IF_ERROR(detail::check_regions(detail::regions_of(name, states, *data), {}));
     const std::int64_t slots = data->states.rows / data->config.query_heads;
     detail::for_each_sequence(*data, 0, slots, [&](const detail::TokenRange& tokens) {
       detail::clear_tokens(*data, states, tokens);

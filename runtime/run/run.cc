@@ -1,10 +1,15 @@
 // Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
 #include <limits>
 
 #include "heed/attention.h"
 #include "heed/partial_states.h"
+#include "runtime/base/check_executor.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
+#include "runtime/base/regions.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
@@ -26,6 +31,8 @@ kernels::States part_of(kernels::States states, const Range& partitions, std::pt
   return states;
 }
 
+static_assert(sizeof(RunControl) <= kRunControlBytes);
+
 /// One run of one plan.
 class Run {
  public:
@@ -39,31 +46,43 @@ class Run {
 
   RunControl& control() const noexcept { return *reinterpret_cast<RunControl*>(memory_); }
 
-  /// Forgets what an unfinished run has left in the workspace: a host may stop in the middle of its
-  /// shares, and memory may run out while they are started.
-  void begin() const noexcept { control().clear(plan_.schedule.splits.size()); }
+  RunCounters counters() const noexcept {
+    return {{reinterpret_cast<std::uint8_t*>(memory_ + plan_.workspace.called),
+             static_cast<std::size_t>(plan_.workers)},
+            {finished_parts(), plan_.schedule.splits.size()}};
+  }
 
-  /// Takes items until none is left. The last of nth shares leaves the counters as it found them.
-  void share(int ith, int nth) const noexcept {
+  RunIdentity identity(int nth) const noexcept {
+    RunIdentity run{.plan = plan_.number, .q = tensors_.q, .k = tensors_.k, .v = tensors_.v};
+    if (states_ == nullptr) {
+      run.out = tensors_.out, run.lse = tensors_.lse;
+    } else {
+      run.m = states_->m, run.l = states_->l, run.o = states_->o;
+    }
+    run.nth = nth;
+    return run;
+  }
+
+  /// Takes items until none is left.
+  void share(int ith) const noexcept {
     const FloatEnvironment environment;
     float* scratch = floats(plan_.workspace.scratch +
                             plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
-    RunControl& c = control();
+    std::atomic<std::size_t>& next_item = control().next_item;
     for (;;) {
-      const std::size_t i = c.next_item.fetch_add(1, std::memory_order_relaxed);
-      if (i >= plan_.schedule.items.size()) break;
+      const std::size_t i = next_item.fetch_add(1, std::memory_order_relaxed);
+      if (i >= plan_.schedule.items.size()) return;
       work(plan_.schedule.items[i], scratch);
-    }
-    const auto before = c.finished_shares.fetch_add(1, std::memory_order_acq_rel);
-    if (before + 1 == static_cast<std::uint32_t>(nth)) {
-      c.next_item.store(0, std::memory_order_relaxed);
-      c.finished_shares.store(0, std::memory_order_release);
     }
   }
 
  private:
   float* floats(std::size_t offset) const noexcept {
     return reinterpret_cast<float*>(memory_ + offset);
+  }
+
+  std::atomic<std::uint32_t>* finished_parts() const noexcept {
+    return reinterpret_cast<std::atomic<std::uint32_t>*>(memory_ + plan_.workspace.parts);
   }
 
   void work(const PlannedItem& planned, float* scratch) const noexcept {
@@ -80,11 +99,8 @@ class Run {
   /// Merges a split where this was its last part.
   void finish_part(std::int32_t index) const noexcept {
     const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(index)];
-    auto& finished = control().finished_parts[index];
-    const auto before = finished.fetch_add(1, std::memory_order_acq_rel);
-    if (before + 1 != static_cast<std::uint32_t>(split.parts)) return;
-    finished.store(0, std::memory_order_relaxed);
-    merge(split);
+    const auto before = finished_parts()[index].fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 == static_cast<std::uint32_t>(split.parts)) merge(split);
   }
 
   /// The states of one head, from a row on.
@@ -228,6 +244,23 @@ class Run {
   std::byte* memory_;
 };
 
+/// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
+Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
+  const Region inputs[] = {{{"q"}, t.q, plan.shapes.q},
+                           {{"k"}, t.k, plan.shapes.k},
+                           {{"v"}, t.v, plan.shapes.v},
+                           {{"tables.pages"}, t.tables.pages},
+                           {{"tables.indptr"}, t.tables.indptr}};
+  if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
+  const Region outputs[] = {{{"out"}, t.out, plan.shapes.out}, {{"lse"}, t.lse, plan.shapes.lse}};
+  return check_regions(outputs, inputs);
+}
+
+/// Without rows, or states of no partition.
+bool nothing_to_write(const PlanData& plan, const PartialStates* states) {
+  return plan.schedule.items.empty() || (states != nullptr && states->partitions == 0);
+}
+
 Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialStates* states,
                  const Workspace& workspace) {
   if (plan == nullptr) return invalid("the plan is empty: make it with plan_attention first");
@@ -235,7 +268,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
     return invalid("states.partitions (", states->partitions, ") must be that of the plan (",
                    plan->states.partitions, ")");
   }
-  if (plan->schedule.items.empty()) return {};
+  if (nothing_to_write(*plan, states)) return {};
   if (workspace.bytes() < plan->workspace.total) {
     return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
                    plan->workspace.total, ": call Workspace::reserve(plan) first");
@@ -248,36 +281,38 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   }
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
+  HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
   return plan->pages ? check_tables(*plan, t.tables) : Status();
 }
 
 Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
            Workspace& workspace, Executor* executor) {
+  HEED_RETURN_IF_ERROR(check_executor(executor));
   Status status = check_run(plan, tensors, states, workspace);
-  if (!status.ok() || plan->schedule.items.empty()) return status;
-  struct Context {
-    Run run;
-    int shares;
-  } context{Run(*plan, tensors, states, workspace), plan->shares};
-  const auto share = [](void* pointer, int ith) {
-    const Context& c = *static_cast<const Context*>(pointer);
-    c.run.share(ith, c.shares);
-  };
-  context.run.begin();
-  return run_shares(plan->shares, executor, share, &context);
+  if (!status.ok() || nothing_to_write(*plan, states)) return status;
+  Run run(*plan, tensors, states, workspace);
+  const auto share = [](void* pointer, int ith) { static_cast<const Run*>(pointer)->share(ith); };
+  HEED_RETURN_IF_ERROR(run.control().begin(run.counters()));
+  status = run_shares(plan->shares, executor, share, &run);
+  run.control().end();
+  return status;
 }
 
 Status run_share(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
                  Workspace& workspace, int ith, int nth) {
-  Status status = check_run(plan, tensors, states, workspace);
-  if (!status.ok() || plan->schedule.items.empty()) return status;
+  HEED_RETURN_IF_ERROR(check_run(plan, tensors, states, workspace));
   if (nth < 1 || nth > plan->workers) {
-    return invalid("nth (", nth, ") must be from 1 to the plan's workers (", plan->workers, ")");
+    return invalid("nth (", nth, ") must be from 1 to the plan's workers (", plan->workers,
+                   "), which PlanOptions::workers sets");
   }
   if (ith < 0 || ith >= nth) {
     return invalid("ith (", ith, ") must be from 0 to nth - 1 (", nth - 1, ")");
   }
-  Run(*plan, tensors, states, workspace).share(ith, nth);
+  if (nothing_to_write(*plan, states)) return {};
+  const Run run(*plan, tensors, states, workspace);
+  HEED_RETURN_IF_ERROR(run.control().begin_share(run.identity(nth), ith, run.counters()));
+  run.share(ith);
+  run.control().end_share();
   return {};
 }
 

@@ -1,28 +1,68 @@
-// What the workers of one run share: the queue's head and the counters of split rows.
+// What the workers of one run share: who is in the workspace, the queue's head, and the counters of
+// split rows.
 #pragma once
 
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
+#include <span>
 
-#include "runtime/plan/plan_data.h"
+#include "heed/status.h"
+#include "kernels/interface.h"
 
 namespace heed::detail {
 
-/// Lies at the start of every workspace, whatever the plan. All zero between runs.
-struct alignas(64) RunControl {
-  std::atomic<std::uint64_t> next_item;
-  std::atomic<std::uint32_t> finished_shares;
-  /// Parts of each split that are done; whoever completes the number merges.
-  alignas(64) std::atomic<std::uint32_t> finished_parts[kMaxSplits];
+/// What all shares of a run have in common, and shares of another run have not.
+struct RunIdentity {
+  std::uint64_t plan = 0;  ///< PlanData::number
+  const float *q = nullptr, *k = nullptr, *v = nullptr;
+  const float *out = nullptr, *lse = nullptr;            ///< null for run_partial
+  const float *m = nullptr, *l = nullptr, *o = nullptr;  ///< null for run
+  int nth = 0;                                           ///< shares
 
-  void clear(std::size_t splits) noexcept {
-    next_item.store(0, std::memory_order_relaxed);
-    finished_shares.store(0, std::memory_order_relaxed);
-    for (std::size_t i = 0; i < splits; ++i) finished_parts[i].store(0, std::memory_order_relaxed);
-  }
+  friend bool operator==(const RunIdentity&, const RunIdentity&) = default;
 };
 
-static_assert(sizeof(RunControl) == kRunControlBytes);
+/// The counters of a run, which lie behind its RunControl in the workspace.
+struct RunCounters {
+  std::span<std::uint8_t> called;                        ///< shares, 1 for those that were called
+  std::span<std::atomic<std::uint32_t>> finished_parts;  ///< of each split; the last one merges
+};
+
+/// Lies at the start of every workspace, whatever the plan.
+///
+/// A workspace is idle, or has a run, which begins with the first of its shares and ends with the
+/// return of the last. Shares that are called meanwhile must be others of the same run. A run of
+/// which no share is being executed, for the host has not called all of them, can be forgotten:
+/// each share leaves the queue empty, so nothing of it is half done.
+class RunControl {
+ public:
+  /// Begins a run of which the caller executes all shares, in the place of one that was not
+  /// finished. Fails where a share is being executed.
+  Status begin(const RunCounters& counters);
+  /// Ends it.
+  void end() noexcept;
+
+  /// Begins the ith share of a run, and the run itself where the workspace is idle.
+  Status begin_share(const RunIdentity& run, int ith, const RunCounters& counters);
+  /// Ends a share, and the run with the last of them.
+  void end_share() noexcept;
+
+  /// Makes the workspace idle. Fails where a share is being executed.
+  Status forget();
+
+  /// The number of the next item that nobody has taken, or more than there are items.
+  std::atomic<std::size_t> next_item = 0;
+
+ private:
+  Status check_share(const RunIdentity& run, int ith, const RunCounters& counters) const;
+  void start(const RunCounters& counters);
+
+  alignas(kernels::kAlignment) std::mutex mutex_;  ///< guards what follows, and RunCounters::called
+  RunIdentity run_;
+  int executing_ = 0;  ///< shares that were called and have not returned
+  int called_ = 0;     ///< shares that were called; 0: the workspace is idle
+};
 
 }  // namespace heed::detail

@@ -4,6 +4,7 @@
 
 #include "heed/attention.h"
 #include "kernels/interface.h"
+#include "runtime/base/message.h"
 #include "runtime/run/run_control.h"
 
 namespace heed {
@@ -20,18 +21,23 @@ Workspace& Workspace::operator=(Workspace&& other) noexcept {
 }
 
 Status Workspace::reserve(const Plan& plan) noexcept {
-  const std::size_t bytes = plan.workspace_bytes();
-  if (bytes <= bytes_) {
-    if (data_ != nullptr) static_cast<detail::RunControl*>(data_)->clear(detail::kMaxSplits);
+  return detail::guarded([&]() -> Status {
+    const std::size_t bytes = plan.workspace_bytes();
+    if (data_ != nullptr) {
+      HEED_RETURN_IF_ERROR(static_cast<detail::RunControl*>(data_)->forget());
+    }
+    if (bytes <= bytes_) return {};
+    void* data = std::aligned_alloc(kernels::kAlignment, bytes);
+    if (data == nullptr) {
+      return detail::failure(StatusCode::out_of_memory, "out of memory: the workspace takes ",
+                             bytes, " bytes");
+    }
+    new (data) detail::RunControl;
+    std::free(data_);
+    data_ = data;
+    bytes_ = bytes;
     return {};
-  }
-  void* data = std::aligned_alloc(kernels::kAlignment, bytes);
-  if (data == nullptr) return {StatusCode::out_of_memory, "out of memory"};
-  new (data) detail::RunControl{};
-  std::free(data_);
-  data_ = data;
-  bytes_ = bytes;
-  return {};
+  });
 }
 
 }  // namespace heed

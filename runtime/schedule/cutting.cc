@@ -322,8 +322,7 @@ bool Cutter::open_split(std::size_t piece, const Range& partitions) {
 
 /// For how many heads there is room for states of so many floats each.
 std::int32_t Cutter::heads_with_room(std::size_t state) const {
-  const double room = std::min(std::floor(room_ / static_cast<double>(state)),
-                               static_cast<double>(kMaxSplits - to_->splits.size()));
+  const double room = std::floor(room_ / static_cast<double>(state));
   return static_cast<std::int32_t>(std::clamp(room, 0.0, static_cast<double>(work_->kv_heads)));
 }
 

@@ -32,7 +32,7 @@ void SharedPrefixes::find(const Work& work, std::vector<PrefixGroup>& groups) {
   reach_.clear();
   for (std::int32_t b = 0; b < sequences; ++b) reach_.push_back(reach(b));
   divide(0, sequences, 0, 0);
-  number();
+  for (const Range& keys : keys_) member_.push_back(keys.last > 0 ? members_++ : -1);
 }
 
 /// How many partitions a sequence may read together with the one before it.
@@ -100,15 +100,6 @@ void SharedPrefixes::add(const PrefixGroup& group) {
     if (keys.last == 0) keys.first = group.keys().first;
     keys.last = group.keys().last;
   }
-}
-
-/// Numbers the members. Where there are too many of them to count their parts, there are none.
-void SharedPrefixes::number() {
-  for (const Range& keys : keys_) member_.push_back(keys.last > 0 ? members_++ : -1);
-  if (members_ * work_->kv_heads <= static_cast<std::int64_t>(kMaxSplits)) return;
-  groups_->clear();
-  member_.clear();
-  members_ = 0;
 }
 
 }  // namespace heed::detail

@@ -31,7 +31,6 @@ class SharedPrefixes {
   Range common(std::int32_t first, std::int32_t last) const;
   bool pays(const PrefixGroup& group) const;
   void add(const PrefixGroup& group);
-  void number();
 
   const Work* work_ = nullptr;
   std::vector<PrefixGroup>* groups_ = nullptr;

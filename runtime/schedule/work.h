@@ -17,11 +17,6 @@ namespace heed::detail {
 /// of it.
 inline constexpr double kStateShare = 0.25;
 
-/// Splits of a plan at most. Items are split that are more than a 32nd of a worker's fair share,
-/// and there are at most 32 times as many of those as workers; where this is reached the others
-/// stay whole. Sequences that have a prefix in common need one for each KV head: 512 of 32 heads.
-inline constexpr std::size_t kMaxSplits = 16384;
-
 /// What there is to schedule.
 struct Work {
   std::span<const Visibility> sequences;

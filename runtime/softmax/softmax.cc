@@ -65,7 +65,10 @@ Status run_softmax(SoftmaxKernel kernel, const ConstRows& x, const NamedRows& ou
     if (Status fault = check_options(options, setting); !fault.ok()) return fault;
     if (Status fault = check_matrices(inputs, output, output_length); !fault.ok()) return fault;
     if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
-    SoftmaxRows rows{x.data, y,        x.stride,       output.rows.stride,
+    if (output_length == 0) return {};  // however many rows there are
+    // Rows without elements may be null, which is no place to count from.
+    const std::int64_t x_stride = x.length == 0 ? 0 : x.stride;
+    SoftmaxRows rows{x.data, y,        x_stride,       output.rows.stride,
                      x.rows, x.length, setting.factor, setting.rule};
     rows.nontemporal =
         y != x.data && output_length > 0 && x.rows >= kNontemporalElements / output_length;
@@ -88,6 +91,7 @@ Status run_gradient(GradientKernel kernel, const ConstRows& y, const ConstRows& 
       return fault;
     }
     if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
+    if (y.length == 0) return {};
     const SoftmaxGradientRows rows{y.data,    dy.data, dx.data,  y.stride,      dy.stride,
                                    dx.stride, y.rows,  y.length, setting.factor};
     return run_rows(table->*kernel, rows, setting.workers, options.executor);

@@ -5,15 +5,13 @@
 #include <cstdlib>
 #include <limits>
 
+#include "runtime/base/check_executor.h"
 #include "runtime/base/message.h"
+#include "runtime/base/strides.h"
 #include "runtime/threads/executor.h"
 
 namespace heed::detail {
 namespace {
-
-// An offset in bytes must fit a pointer difference.
-constexpr std::int64_t kMaxElements =
-    std::numeric_limits<std::int64_t>::max() / static_cast<std::int64_t>(sizeof(float));
 
 Status check_matrix(const NamedRows& matrix) {
   const char* const name = matrix.name;
@@ -22,6 +20,9 @@ Status check_matrix(const NamedRows& matrix) {
   if (m.length < 0) return invalid(name, ".length (", m.length, ") must be 0 or more");
   if (m.rows > 0 && m.length > 0 && m.data == nullptr) {
     return invalid(name, ".data must not be null for ", m.rows, " rows of ", m.length, " elements");
+  }
+  if (reinterpret_cast<std::uintptr_t>(m.data) % sizeof(float) != 0) {
+    return invalid(name, ".data must begin at a multiple of 4 bytes, as floats do");
   }
   const auto beyond = [&] {
     return invalid(name, ": ", m.rows, " rows of ", m.length, " elements with a stride of ",
@@ -105,6 +106,7 @@ Status check_options(const SoftmaxOptions& options, SoftmaxSetting& setting) {
   if (!(temperature >= 0.0F)) {
     return invalid("temperature (", temperature, ") must be 0 or more, or infinity");
   }
+  if (Status fault = check_executor(options.executor); !fault.ok()) return fault;
   if (Status fault = complete_workers(options.workers, setting.workers); !fault.ok()) return fault;
   setting.factor = temperature == 0.0F ? scale : scale / temperature;
   if (!std::isfinite(setting.factor)) {

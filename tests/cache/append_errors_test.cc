@@ -1,8 +1,10 @@
 // What append refuses, and that it says why and changes nothing.
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "heed/kv_cache.h"
 #include "tests/support/attention_run.h"
@@ -45,6 +47,77 @@ TEST_F(AppendErrors, Slots) {
     slots_[1] = wrong;
     expect_refused("slots[1] (" + std::to_string(wrong) +
                    ") must be below 6: there are 2 pages of 3 tokens");
+  }
+}
+
+TEST_F(AppendErrors, SlotsThatAreThereTwice) {
+  for (const auto& slots :
+       {std::array<std::int64_t, 3>{5, 2, 5}, {2, 5, 5}, {4, 5, 4}, {5, 4, 5}}) {
+    slots_ = slots;
+    const std::int64_t twice = slots[2];
+    expect_refused("slots: " + std::to_string(twice) + " is there twice; a slot takes one token");
+  }
+  slots_ = {-1, 5, -1};
+  EXPECT_TRUE(append(layout_, pages_, tokens_).ok());
+}
+
+TEST_F(AppendErrors, PagesThatOverlap) {
+  pages_.v = pages_.k;
+  expect_refused("pages.v must not overlap pages.k");
+  pages_.v = pages_.k + 59;
+  expect_refused("pages.v must not overlap pages.k");
+  pages_.v = v_pages_.data();
+  tokens_.k = v_pages_.data() + 30;
+  expect_refused("pages.v must not overlap k");
+  tokens_.k = k_.data();
+  tokens_.v = k_pages_.data() + 59;
+  expect_refused("pages.k must not overlap v");
+  tokens_.v = v_.data();
+  tokens_.slots = {reinterpret_cast<const std::int64_t*>(k_pages_.data()), 1};
+  EXPECT_FALSE(append(layout_, pages_, tokens_).ok());
+  tokens_.slots = slots_;
+  pages_.k = reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(k_pages_.data()) + 1);
+  expect_refused("pages.k must begin at a multiple of 4 bytes, as its elements do");
+}
+
+// Keys and values in one buffer, page by page, token by token or head by head.
+TEST_F(AppendErrors, PagesThatInterleaveAreFine) {
+  std::array<float, 120> both{};
+  k_.fill(1.0F);
+  v_.fill(2.0F);
+  const auto expect_both = [&](const PagedLayout& layout, std::int64_t values) {
+    both.fill(-5.0F);
+    const Status status = append(layout, {both.data(), both.data() + values}, tokens_);
+    EXPECT_TRUE(status.ok()) << status.message();
+    EXPECT_EQ(std::ranges::count(both, 1.0F), 20);
+    EXPECT_EQ(std::ranges::count(both, 2.0F), 20);
+  };
+  expect_both(PagedLayout::together(layout_), 30);
+  layout_.k = layout_.v = {60, 20, 5};
+  expect_both(layout_, 10);
+  layout_.k = layout_.v = {60, 20, 10};
+  expect_both(layout_, 5);
+  EXPECT_FALSE(append(layout_, {both.data(), both.data() + 4}, tokens_).ok());
+}
+
+// More stretches than are compared: the slot gets elements of either token, and no other changes.
+TEST_F(AppendErrors, DuplicatesAmongManyStretchesDoNoHarm) {
+  constexpr std::int64_t count = 3000;
+  const PagedLayout layout = PagedLayout::bshd(2 * count, 1, 1, 5);
+  std::vector<float> k(2 * count * 5, -5.0F), v(2 * count * 5, -5.0F), x(count * 5);
+  std::vector<std::int64_t> slots(count);
+  for (std::int64_t i = 0; i < count; ++i) {
+    slots[static_cast<std::size_t>(i)] = 2 * i;
+    std::fill_n(x.begin() + i * 5, 5, static_cast<float>(i));
+  }
+  slots[2500] = slots[10];
+  const NewTokens tokens{.k = x.data(), .v = x.data(), .slots = slots};
+  EXPECT_TRUE(append(layout, {k.data(), v.data()}, tokens, {.workers = 1}).ok());
+  for (std::int64_t i = 0; i < 2 * count * 5; ++i) {
+    const float number = static_cast<float>(i / 10);
+    const bool written = i / 5 % 2 == 0 && i / 10 != 2500;
+    const float element = k[static_cast<std::size_t>(i)];
+    ASSERT_TRUE(element == (written ? number : -5.0F) || (i / 5 == 20 && element == 2500.0F)) << i;
   }
 }
 

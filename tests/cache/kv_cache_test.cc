@@ -2,9 +2,12 @@
 #include "heed/kv_cache.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -298,6 +301,26 @@ TEST_F(PagedSequencesTest, SharedPrefixes) {
   EXPECT_EQ(shared, Numbers(2, -5));
 }
 
+TEST_F(PagedSequencesTest, PageTablesThatOverlapTheirIds) {
+  Numbers numbers(8, 0);
+  numbers[0] = add();
+  extend(numbers[0], 2);
+  const std::span<std::int32_t> all(numbers);
+  const auto expect_refused = [](const Status& status, const std::string& message) {
+    expect_status(status, StatusCode::invalid_argument, message);
+  };
+  expect_refused(sequences_.block_table(all.first(1), 1, all.first(1)),
+                 "table must not overlap ids");
+  expect_refused(sequences_.page_lists(all.first(1), all.first(2), all.subspan(3)),
+                 "indptr must not overlap ids");
+  expect_refused(sequences_.page_lists(all.first(1), all.subspan(1, 2), all.subspan(2)),
+                 "indices must not overlap indptr");
+  expect_refused(sequences_.shared_prefixes(all.first(1), all.first(1)),
+                 "prefixes must not overlap ids");
+  expect_status(sequences_.page_lists(all.first(1), all.subspan(1, 2), all.subspan(3)),
+                StatusCode::ok, "");
+}
+
 TEST_F(PagedSequencesTest, PageTablesThatAreTooSmall) {
   const std::int32_t a = add(), b = add();
   extend(b, 2);
@@ -347,6 +370,79 @@ TEST(KvCacheTest, HasAlignedMemoryForEachLayer) {
   EXPECT_EQ(KvCache().layer(0).k, nullptr);
 }
 
+/// Keys and values of each token, or of each of its heads, side by side.
+PagedLayout side_by_side(bool heads) {
+  PagedLayout layout = PagedLayout::bshd(5, 3, 2, 7, 9);
+  layout.k.token = layout.v.token = 2 * (7 + 9);
+  layout.k.page = layout.v.page = 3 * layout.k.token;
+  if (heads) layout.k.head = layout.v.head = 7 + 9;
+  return layout;
+}
+
+// Strides that leave room for values between keys, and for keys between values, cost nothing more.
+TEST(KvCacheTest, KeysAndValuesTogetherTakeNoMoreThanApart) {
+  const PagedLayout apart[] = {PagedLayout::bhsd(5, 3, 2, 7, 9), PagedLayout::bshd(5, 3, 2, 7, 9)};
+  for (const PagedLayout& layout :
+       {PagedLayout::together(apart[0]), PagedLayout::together(apart[1]), side_by_side(false),
+        side_by_side(true)}) {
+    constexpr std::int64_t layers = 40'000, elements = 5 * 3 * 2 * (7 + 9);
+    KvCache cache;
+    ASSERT_TRUE(KvCache::create({.layout = layout, .layers = layers, .sequences = 1}, cache).ok());
+    EXPECT_LT(cache.bytes(), layers * (elements + 16) * sizeof(float) + (std::size_t{1} << 21));
+    const auto fill = [&](float* pool, const PageStrides& s, std::int64_t dims, float value) {
+      for (std::int64_t i = 0; i < 5 * 3 * 2; ++i) {
+        std::fill_n(pool + i / 6 * s.page + i / 2 % 3 * s.token + i % 2 * s.head, dims, value);
+      }
+    };
+    for (std::int64_t i = 0; i < 2; ++i) {
+      fill(cache.layer(i).k, layout.k, 7, static_cast<float>(2 * i + 1));
+      fill(cache.layer(i).v, layout.v, 9, static_cast<float>(2 * i + 2));
+    }
+    for (std::int64_t i = 0; i < 2; ++i) {
+      const std::span<const float> layer(cache.layer(i).k, elements);
+      EXPECT_EQ(std::ranges::count(layer, static_cast<float>(2 * i + 1)), 5 * 3 * 2 * 7);
+      EXPECT_EQ(std::ranges::count(layer, static_cast<float>(2 * i + 2)), 5 * 3 * 2 * 9);
+    }
+    if (layout.k.head == PagedLayout::together(apart[0]).k.head) {
+      EXPECT_EQ(cache.layer(0).v, cache.layer(0).k + 3 * 2 * 7) << "as PagedLayout::together says";
+    }
+  }
+}
+
+// What cannot be had is refused before anything is taken, with what it would take.
+TEST(KvCacheTest, SizesAreCheckedBeforeAnythingIsAllocated) {
+  const auto peak = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;
+  };
+  const long before = peak();
+  KvCacheConfig config{.layout = PagedLayout::bshd(1 << 30, 1, 1, 1), .sequences = 1 << 30};
+  config.layers = 0x7FFFFFFF;
+  config.layout.k.page = std::int64_t{1} << 29;
+  KvCache cache;
+  EXPECT_NE(KvCache::create(config, cache).message().find("layers (2147483647) of"),
+            std::string::npos);
+  PagedSequences sequences;
+  const Status status = PagedSequences::create(
+      {.pages = 0x7FFFFFFF, .page_tokens = 1, .sequences = 0x7FFFFFFF}, sequences);
+  EXPECT_EQ(
+      status.message(),
+      "sequences (2147483647) with page tables of 2147483647 entries reach beyond the address "
+      "space: sequence_tokens bounds them");
+  EXPECT_LT(peak() - before, 100 << 10);
+}
+
+TEST(KvCacheTest, PageTablesThatMemoryHasNoRoomForSaySo) {
+  PagedSequences sequences;
+  const Status status =
+      PagedSequences::create({.pages = 1 << 25, .page_tokens = 1, .sequences = 1 << 25}, sequences);
+  EXPECT_EQ(status.code(), StatusCode::out_of_memory);
+  EXPECT_EQ(status.message(),
+            "out of memory: 33554432 sequences with page tables of 33554432 entries, and 33554432 "
+            "pages; sequence_tokens bounds the tables");
+}
+
 TEST(KvCacheTest, Refuses) {
   KvCache cache;
   const auto expect_refused = [&](const KvCacheConfig& config, const std::string& message) {
@@ -363,7 +459,7 @@ TEST(KvCacheTest, Refuses) {
   PagedLayout huge = layout;
   huge.k.page = std::int64_t{1} << 58;
   expect_refused({.layout = huge, .layers = 4, .sequences = 1},
-                 "layers (4) of 1152921504606847248 elements reach beyond the address space");
+                 "layers (4) of 1152921504606847024 elements reach beyond the address space");
 }
 
 }  // namespace

@@ -298,6 +298,48 @@ TEST_F(RotaryErrors, Tensors) {
                  "head_stride 5) reaches beyond the address space");
 }
 
+// y may be x, exactly, and lie between x's vectors; nothing else of it may be read.
+TEST_F(RotaryErrors, Overlap) {
+  RotaryTensors t = tensors();
+  t.x = y_.data() + 5;
+  t.positions = std::span(positions_).first(2);
+  expect_refused(t, "y must not overlap x");
+  t.x = y_.data();
+  t.x_layout = Layout{0, 5, 5};
+  expect_refused(t, "y must not overlap x");
+  t = tensors();
+  t.positions = {reinterpret_cast<const std::int64_t*>(y_.data() + (y_.size() - 30)), 3};
+  expect_refused(t, "y must not overlap positions");
+  t = tensors();
+  t.y = reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(y_.data()) + 2);
+  expect_refused(t, "y must begin at a multiple of 4 bytes, as its elements do");
+  t = tensors();
+  t.heads = 1;
+  t.x = y_.data();
+  t.y = y_.data() + 5;
+  t.x_layout = t.y_layout = Layout{0, 10, 5};
+  Rotary rotary;
+  ASSERT_TRUE(Rotary::create({.rotary_dim = 4, .positions = 10}, rotary).ok());
+  EXPECT_TRUE(rotate(rotary, t).ok());
+}
+
+// A host that traps floating-point exceptions gets sentences, not signals.
+TEST_F(RotaryErrors, HostsThatTrap) {
+  const unsigned before = _mm_getcsr();
+  _mm_setcsr(before & ~0x1F80U);
+  Rotary rotary;
+  const bool overflow =
+      Rotary::create({.rotary_dim = 512, .base = 1e-300, .position_scale = 1e20, .positions = 2},
+                     rotary)
+          .ok();
+  const bool odd = Rotary::create({.rotary_dim = 0, .positions = 2}, rotary).ok();
+  const bool good = Rotary::create({.rotary_dim = 64, .base = 1e-300, .positions = 2}, rotary).ok();
+  _mm_setcsr(before);
+  EXPECT_FALSE(overflow);
+  EXPECT_FALSE(odd);
+  EXPECT_TRUE(good);
+}
+
 TEST_F(RotaryErrors, PositionsAndOptions) {
   for (const std::int64_t wrong : {-1, 10, 1000}) {
     positions_[2] = wrong;

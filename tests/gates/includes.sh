@@ -67,6 +67,7 @@ allowed() {
     tests/proof/oracle.cc)
       echo "$(allowed tests/proof/any)|\"kernels/vector/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
+    tests/base/*) echo "$(allowed tests/any)|\"runtime/base/regions\.h\"" ;;
     tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(cpu|features)\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
     tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/schedule\.h\"" ;;

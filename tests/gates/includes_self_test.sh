@@ -55,6 +55,7 @@ tools/llama/model.cc <cblas.h>
 tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/vector/simd.inl.h"
 tests/proof/reference.cc "kernels/interface.h"
+tests/base/regions_test.cc "runtime/base/paged_layout.h"
 tests/cpu/dispatch_test.cc "kernels/table.inl.h"
 tests/toy/toy.cc "kernels/isa/avx2.inl.h"
 tests/run/attention_edges_test.cc "runtime/plan/tiles.h"

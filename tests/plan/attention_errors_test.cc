@@ -1,5 +1,7 @@
 // Every fault of a description is found while planning, with a sentence that names the field and
 // its value; a failure changes nothing.
+#include <sys/resource.h>
+
 #include <array>
 #include <cmath>
 #include <functional>
@@ -60,6 +62,13 @@ void expect_refused(const Fault& fault) {
   Plan empty;
   EXPECT_FALSE(bad.plan(empty).ok());
   EXPECT_EQ(empty.workers(), 0);
+}
+
+/// The most memory that this process has had.
+std::size_t peak_bytes() {
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  return static_cast<std::size_t>(usage.ru_maxrss) << 10;
 }
 
 void expect_all_refused(const std::vector<Fault>& faults) {
@@ -185,10 +194,11 @@ TEST(AttentionErrors, SizesBeyond64Bits) {
        {"query_heads"}},
       {"product of lengths",
        [](auto& d) {
-         d.batch.sequences = 1'000'000'000;
+         d.batch.sequences = kMaxSequences;
          d.batch.key.length = 2'000'000'000;
+         d.config.head_dim = 512;
        },
-       {"k"}},
+       {"k (16777216 sequences of 2000000000 tokens", "address space"}},
       {"default layout",
        [](auto& d) {
          d.config.query_heads = d.config.kv_heads = d.batch.query.length = 0x7FFFFFFF;
@@ -239,6 +249,44 @@ TEST(AttentionErrors, RowsBeyond31Bits) {
                   {"queries", "1048576"}});
 }
 
+// What would take more memory than any plan should is refused before any of it is taken.
+TEST(AttentionErrors, MoreThanAPlanMayHave) {
+  const std::size_t before = peak_bytes();
+  const auto tiny = [](Description& d) {
+    d.config = {.query_heads = 1, .kv_heads = 1, .head_dim = 1};
+    d.batch.query.length = d.batch.key.length = 1;
+  };
+  expect_all_refused({
+      {"sequences",
+       [&](auto& d) {
+         tiny(d);
+         d.batch.sequences = 0x7FFFFFFF;
+       },
+       {"sequences (2147483647) must be from 0 to 16777216"}},
+      {"heads",
+       [&](auto& d) {
+         tiny(d);
+         d.config.query_heads = d.config.kv_heads = 0x7FFFFFFF;
+       },
+       {"3 items", "2147483647 KV heads", "16777216"}},
+      {"sequences and heads",
+       [&](auto& d) {
+         tiny(d);
+         d.batch.sequences = 1 << 13;
+         d.config.query_heads = d.config.kv_heads = 1 << 12;
+       },
+       {"8192 items", "4096 KV heads", "16777216"}},
+      {"small items",
+       [&](auto& d) {
+         tiny(d);
+         d.options.item_rows = 1;
+         d.batch.query.length = 0x7FFFF000;
+       },
+       {"items of up to", "16777216"}},
+  });
+  EXPECT_LT(peak_bytes() - before, std::size_t{64} << 20);
+}
+
 // Many heads or many keys are no fault while their rows fit; strides of 0 need no memory.
 TEST(AttentionErrors, NumbersJustBelow31Bits) {
   Description d;
@@ -253,6 +301,84 @@ TEST(AttentionErrors, NumbersJustBelow31Bits) {
   const Status status = d.plan(plan);
   ASSERT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(plan.visible_scores(), std::int64_t{10'000'000} * 0x7FFFFFFF);
+}
+
+/// A description with so many keys, of tensors that need no memory.
+Description of_keys(std::int64_t queries, std::int64_t keys, int workers) {
+  Description d;
+  d.config = {.query_heads = 4, .kv_heads = 2, .head_dim = 8};
+  d.batch.sequences = 1;
+  d.batch.query.length = queries;
+  d.batch.key.length = keys;
+  d.batch.k = d.batch.v = Layout{0, 0, 0};
+  d.options.workers = workers;
+  return d;
+}
+
+void expect_scores(const Description& d, std::int64_t scores) {
+  Plan plan;
+  const Status status = d.plan(plan);
+  ASSERT_TRUE(status.ok()) << status.message();
+  EXPECT_EQ(plan.visible_scores(), scores);
+  EXPECT_NE(plan.describe().find("balance"), std::string::npos);
+}
+
+// Lengths around the largest one, with every mask: sanitizers see that no number overflows.
+TEST(AttentionErrors, MasksJustBelow31Bits) {
+  constexpr std::int64_t largest = 0x7FFFFFFF;
+  for (const std::int64_t keys : {largest, largest - 255, largest - 256}) {
+    for (const int workers : {1, 64}) {
+      for (const std::int64_t queries : {std::int64_t{1}, std::int64_t{100}}) {
+        SCOPED_TRACE(std::to_string(keys) + " keys, " + std::to_string(queries) + " queries");
+        Description d = of_keys(queries, keys, workers);
+        expect_scores(d, 4 * queries * keys);
+        d.config.causal = true;
+        expect_scores(d, 4 * (queries * keys - queries * (queries - 1) / 2));
+        d.config.alignment = Alignment::start;
+        expect_scores(d, 4 * queries * (queries + 1) / 2);
+        d.config.alignment = Alignment::end;
+        d.config.window_left = 1000;
+        expect_scores(d, 4 * queries * 1001);
+        d.config.window_left = largest - 1;
+        expect_scores(d, 4 * (queries * keys - queries * (queries - 1) / 2));
+        d.config = {.query_heads = 4, .kv_heads = 2, .head_dim = 8, .window_right = largest};
+        expect_scores(d, 4 * queries * keys);
+        d.config.window_left = 0;
+        expect_scores(d, 4 * queries * (queries + 1) / 2);
+        d.batch.shard = KeyShard{.first_key = 0, .whole_length = largest};
+        d.batch.key.length = largest / 256 * 256;
+        d.config.window_left = kUnlimited;
+        expect_scores(d, 4 * queries * (largest / 256 * 256));
+      }
+    }
+  }
+}
+
+// As many queries as fit, and as many keys: nearly 2⁶² scores.
+TEST(AttentionErrors, RowsJustBelow31Bits) {
+  const std::int64_t queries = 0x7FFFFFFF - 384 - 1, keys = 0x7FFFFFFF;
+  Description d = of_keys(queries, keys, 1);
+  d.config = {.query_heads = 1, .kv_heads = 1, .head_dim = 1, .causal = true};
+  expect_scores(d, queries * (keys - queries) + queries * (queries + 1) / 2);
+}
+
+// Offsets up to the largest one, prefixes and pages as long as that.
+TEST(AttentionErrors, RaggedAndPagedKeysJustBelow31Bits) {
+  constexpr std::int32_t largest = 0x7FFFFFFF;
+  for (const int workers : {1, 8}) {
+    Description d = of_keys(1, 0, workers);
+    d.batch.sequences = 2;
+    d.batch.key.offsets = d.list({0, largest - 300, largest});
+    expect_scores(d, std::int64_t{4} * largest);
+    d = of_keys(1, largest, workers);
+    d.batch.sequences = 3;
+    d.batch.k = d.batch.v = {};
+    d.batch.shared_prefixes = d.list({0, largest, largest});
+    for (const std::int64_t page_tokens : {std::int64_t{1} << 20, std::int64_t{largest}}) {
+      d.batch.pages = PagedLayout::bshd(5000, page_tokens, 2, 8);
+      expect_scores(d, std::int64_t{12} * largest);
+    }
+  }
 }
 
 TEST(AttentionErrors, OutputsThatOverlapThemselves) {

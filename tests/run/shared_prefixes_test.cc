@@ -2,6 +2,7 @@
 // the tables of a run must have them in common.
 #include <algorithm>
 #include <limits>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -172,6 +173,52 @@ TEST(SharedPrefixes, SplitBetweenWorkersToo) {
     expect_same_rows(c.geometry(), expected, c.geometry(),
                      run_and_merge(c, paged, on("", workers)));
   }
+}
+
+// However many sequences and heads there are: here more than 16,384 rows are merged.
+TEST(SharedPrefixes, OfManySequencesAndHeads) {
+  constexpr std::int32_t sequences = 1030;
+  AttentionConfig config;
+  config.query_heads = config.kv_heads = 16;
+  config.head_dim = 4;
+  Batch batch;
+  batch.sequences = sequences;
+  batch.query.length = 1;
+  batch.key.length = kPartitionKeys + 20;
+  batch.pages = PagedLayout::bhsd(sequences + 1, kPartitionKeys, 16, 4);
+  std::mt19937 random(1);
+  std::normal_distribution<float> normal;
+  const auto numbers = [&](std::int64_t count) {
+    std::vector<float> list(static_cast<std::size_t>(count));
+    std::ranges::generate(list, [&] { return normal(random); });
+    return list;
+  };
+  const std::vector<float> q = numbers(sequences * 64);
+  const std::vector<float> pool = numbers((sequences + 1) * batch.pages->k.page);
+  std::vector<std::int32_t> table;  // page 0 for all, then one of its own for each
+  for (std::int32_t b = 0; b < sequences; ++b) table.insert(table.end(), {0, b + 1});
+  const auto outputs = [&](bool shared) {
+    Prefixes prefixes(shared ? sequences : 0, kPartitionKeys);
+    if (shared) prefixes[0] = 0;
+    batch.shared_prefixes = prefixes;
+    Plan plan;
+    EXPECT_TRUE(plan_attention(config, batch, on({}, 2), plan).ok());
+    const bool grouped =
+        plan.describe().find("groups: 1, keys read once: 256,") != std::string::npos;
+    EXPECT_EQ(grouped, shared) << plan.describe();
+    Workspace workspace;
+    EXPECT_TRUE(workspace.reserve(plan).ok());
+    std::vector<float> out(q.size());
+    const AttentionTensors tensors{.q = q.data(),
+                                   .k = pool.data(),
+                                   .v = pool.data(),
+                                   .out = out.data(),
+                                   .tables = {.pages = table, .stride = 2}};
+    EXPECT_TRUE(run(plan, tensors, workspace).ok());
+    return out;
+  };
+  const std::vector<float> expected = outputs(false);
+  EXPECT_TRUE(std::ranges::equal(outputs(true), expected, same_bits));
 }
 
 // Rows that fill a block gain nothing, and those of a padded batch do not follow one another.

@@ -1,5 +1,6 @@
 // What the softmax functions refuse, and that they say why and change nothing.
 #include <array>
+#include <cstdint>
 #include <limits>
 #include <string>
 
@@ -93,6 +94,16 @@ TEST_F(SoftmaxErrors, Overlap) {
       "lse must not overlap x unless it is in place, with the same data, length and stride");
   expect_refused(log_sum_exp({data, 4, 8, 8}, nullptr),
                  "lse.data must not be null for 4 rows of 1 elements");
+}
+
+TEST_F(SoftmaxErrors, PointersIntoTheMiddleOfAFloat) {
+  const auto misaligned = [](float* data) {
+    return reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(data) + 1);
+  };
+  const std::string rule = " must begin at a multiple of 4 bytes, as floats do";
+  expect_refused({misaligned(x_.data()), 4, 8, 8}, y(), "x.data" + rule);
+  expect_refused(x(), {misaligned(y_.data()), 4, 8, 8}, "y.data" + rule);
+  expect_refused(log_sum_exp(x(), misaligned(y_.data())), "lse.data" + rule);
 }
 
 // Two column ranges of one matrix have interleaved rows, and no element in common.
