@@ -59,7 +59,9 @@ Status unsupported(std::span<const IsaRow> rows, FeatureSet usable, const IsaReq
 
 IsaRequest request_of(std::string_view name) {
   if (!name.empty()) return {"isa", name};
-  const char* forced = std::getenv("HEED_ISA");
+  // A program that runs with more rights than whoever started it takes no orders from his
+  // environment.
+  const char* forced = secure_getenv("HEED_ISA");
   return {"HEED_ISA", forced != nullptr ? forced : ""};
 }
 

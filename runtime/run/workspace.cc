@@ -4,6 +4,7 @@
 
 #include "heed/attention.h"
 #include "kernels/interface.h"
+#include "runtime/base/message.h"
 #include "runtime/run/run_control.h"
 
 namespace heed {
@@ -26,7 +27,7 @@ Status Workspace::reserve(const Plan& plan) noexcept {
     return {};
   }
   void* data = std::aligned_alloc(kernels::kAlignment, bytes);
-  if (data == nullptr) return {StatusCode::out_of_memory, "out of memory"};
+  if (data == nullptr) return detail::out_of_memory();
   new (data) detail::RunControl{};
   std::free(data_);
   data_ = data;
