@@ -1,7 +1,6 @@
 #include "runtime/cpu/dispatch.h"
 
 #include <cstdlib>
-#include <new>
 #include <string>
 
 #include "heed/cpu.h"
@@ -108,7 +107,7 @@ std::vector<IsaInfo> isas() noexcept {
       list.push_back(
           {row.name, detail::supported(row, detail::machine_features()), &row == chosen});
     }
-  } catch (const std::bad_alloc&) {
+  } catch (...) {
     return {};
   }
   return list;

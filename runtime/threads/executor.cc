@@ -9,8 +9,12 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstddef>
+#include <limits>
 #include <memory>
 #include <mutex>
+#include <new>
+#include <optional>
 #include <utility>
 
 #include "heed/cpu.h"
@@ -43,48 +47,36 @@ class ThreadSupply {
   /// To be called before oneTBB is given work of an arena with so many threads. Tries threads that
   /// have not been tried before, and returns whether oneTBB may run any besides the caller.
   bool prepare(int threads) {
-    const int allowed = allowed_threads();
-    const int workers =
-        limited_.load(std::memory_order_acquire) ? allowed - 1 : std::max(allowed, threads) - 1;
+    if (tried_.load(std::memory_order_acquire) == 0) look_for_memory();
+    const int workers = std::max(allowed_threads(), threads) - 1;
     if (workers > tried_.load(std::memory_order_acquire)) try_workers(workers);
     return allowed_threads() > 1;
   }
 
-  /// Tries again where there were too few: what was in their way may be gone.
-  void retry() {
-    const std::scoped_lock lock(mutex_);
-    if (limit_ == nullptr) return;
-    const int granted = count_startable_threads(wanted_);
-    if (granted <= tried_.load(std::memory_order_relaxed)) return;
-    tried_.store(granted, std::memory_order_release);
-    // The new limit comes before the end of the old one: the smaller one holds.
-    limit_ = granted < wanted_ ? limit_to(granted) : nullptr;
-    limited_.store(limit_ != nullptr, std::memory_order_release);
-  }
-
  private:
-  static std::unique_ptr<tbb::global_control> limit_to(int workers) {
-    return std::make_unique<tbb::global_control>(tbb::global_control::max_allowed_parallelism,
-                                                 static_cast<std::size_t>(workers) + 1);
+  /// Throws where memory is out. oneTBB's first use in a process waits for ever, as does every
+  /// later one, where an allocation within it has failed.
+  static void look_for_memory() {
+    constexpr std::size_t kFirstUse = std::size_t{16} << 20;
+    ::operator delete(::operator new(kFirstUse));
   }
 
   void try_workers(int workers) {
     const std::scoped_lock lock(mutex_);
-    if (limit_ != nullptr || workers <= tried_.load(std::memory_order_relaxed)) return;
+    if (workers <= tried_.load(std::memory_order_relaxed)) return;
     const int granted = count_startable_threads(workers);
     if (granted < workers) {
-      limit_ = limit_to(granted);
-      wanted_ = workers;
-      limited_.store(true, std::memory_order_release);
+      limit_.emplace(tbb::global_control::max_allowed_parallelism,
+                     static_cast<std::size_t>(granted) + 1);
     }
-    tried_.store(granted, std::memory_order_release);
+    tried_.store(limit_ ? std::numeric_limits<int>::max() : workers, std::memory_order_release);
   }
 
   std::mutex mutex_;
-  std::atomic<int> tried_ = 0;  ///< workers that the system granted, all at once
-  std::atomic<bool> limited_ = false;
-  int wanted_ = 0;  ///< workers that it did not grant
-  std::unique_ptr<tbb::global_control> limit_;
+  /// Workers that the system granted, all at once; any number once oneTBB is limited.
+  std::atomic<int> tried_ = 0;
+  /// Stays: trying again would take threads from oneTBB just when it may start them.
+  std::optional<tbb::global_control> limit_;
 };
 
 }  // namespace
@@ -103,9 +95,7 @@ Executor& Executor::operator=(Executor&&) noexcept = default;
 Status Executor::create(int threads, Executor& executor) noexcept {
   return detail::guarded([&]() -> Status {
     if (threads < 1) return detail::invalid("threads (", threads, ") must be 1 or more");
-    detail::ThreadSupply& supply = detail::ThreadSupply::instance();
-    supply.retry();
-    supply.prepare(1);
+    detail::ThreadSupply::instance().prepare(1);
     // oneTBB never runs more threads than this, and prints a warning where more are asked for.
     auto arena = std::make_unique<Arena>(std::min(threads, detail::allowed_threads()));
     arena->arena.initialize();

@@ -5,7 +5,7 @@
 
 #include <cerrno>
 #include <cstddef>
-#include <cstdlib>
+#include <exception>
 #include <string_view>
 
 namespace heed::tests {
@@ -42,7 +42,11 @@ std::string in_child(const std::function<std::string()>& action) {
   if (child == 0) {
     close(ends[0]);
     alarm(kMostSeconds);
-    write_all(ends[1], action());
+    try {
+      write_all(ends[1], action());
+    } catch (const std::exception& exception) {
+      write_all(ends[1], exception.what());
+    }
     _exit(0);
   }
   close(ends[1]);

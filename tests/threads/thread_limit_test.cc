@@ -160,27 +160,6 @@ TEST(Threads, AreAsManyAsTheSystemGrants) {
   EXPECT_EQ(detail::count_startable_threads(5), 5);
 }
 
-// Once the limit is gone an executor gets all that it asks for.
-TEST_F(ThreadLimit, IsForgottenByTheNextExecutor) {
-  EXPECT_EQ(in_child([]() -> std::string {
-              const rlimit few{2, 100};
-              if (setresuid(kUser, kUser, kUser) != 0 || setrlimit(RLIMIT_NPROC, &few) != 0) {
-                return "no limit";
-              }
-              const tbb::global_control control(tbb::global_control::max_allowed_parallelism,
-                                                kThreads);
-              Executor before, after;
-              if (!Executor::create(kThreads, before).ok()) return "before";
-              const rlimit many{100, 100};
-              setrlimit(RLIMIT_NPROC, &many);
-              if (!Executor::create(kThreads, after).ok()) return "after";
-              if (before.threads() != 2) return std::to_string(before.threads()) + " before";
-              if (after.threads() != kThreads) return std::to_string(after.threads()) + " after";
-              return results_of([&] { return &after; });
-            }),
-            "");
-}
-
 // The number that was asked for, that there is, and that threads() tells.
 TEST(ExecutorThreads, TellsWhereOneTbbAllowsFewer) {
   EXPECT_EQ(in_child([] {
