@@ -97,8 +97,8 @@ Status run_checked(const BenchOptions& options, std::string* json) {
 }  // namespace
 
 std::vector<int> usual_threads() {
-  const int cpus = std::max(1, cpu_info().logical_cpus);
-  return cpus == 1 ? std::vector{1} : std::vector{1, cpus};
+  const int workers = cpu_info().default_workers;
+  return workers == 1 ? std::vector{1} : std::vector{1, workers};
 }
 
 Status run_bench(const BenchOptions& options, std::string* json) {

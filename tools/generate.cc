@@ -1,6 +1,5 @@
 // heed generate: a small language model on heed's attention, from prompts to text.
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <CLI/App.hpp>
 #include <cerrno>
@@ -15,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "heed/cpu.h"
 #include "heed/executor.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
@@ -157,10 +157,9 @@ Status run_to_end(llama::Generation& generation, Printer printer) {
   return {};
 }
 
-/// Half of what the weights leave of the machine's memory.
+/// Half of what the weights leave of the memory that this process may use.
 std::int64_t cache_bytes(const llama::Checkpoint& checkpoint) {
-  const std::int64_t memory = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
-  return (memory - checkpoint.bytes) / 2;
+  return (cpu_info().memory_bytes - checkpoint.bytes) / 2;
 }
 
 Status generate(const GenerateOptions& o) {

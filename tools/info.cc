@@ -56,10 +56,9 @@ Status measure(int threads, Limits& limits) {
   return {};
 }
 
-/// On one thread, and on one per CPU.
+/// On one thread, and on as many as work is spread over by default.
 Status measure_all(std::vector<Limits>& all) {
-  const int cpus = std::max(1, cpu_info().logical_cpus);
-  for (const int threads : {1, cpus}) {
+  for (const int threads : {1, cpu_info().default_workers}) {
     if (!all.empty() && threads == all.back().threads) continue;
     all.emplace_back();
     if (Status status = measure(threads, all.back()); !status) return status;
@@ -105,6 +104,9 @@ void print_json(const std::vector<Limits>& limits) {
                  {"model", cpu.model},
                  {"logical_cpus", cpu.logical_cpus},
                  {"cores", cpu.physical_cores},
+                 {"cpu_quota", cpu.cpu_quota},
+                 {"default_workers", cpu.default_workers},
+                 {"memory_bytes", cpu.memory_bytes},
                  {"l1d_bytes", cpu.l1d_bytes},
                  {"l2_bytes", cpu.l2_bytes},
                  {"l3_bytes", cpu.l3_bytes},
@@ -119,6 +121,18 @@ std::string size_text(std::int64_t bytes) {
   if (bytes == 0) return "unknown";
   if (bytes % kMebibyte == 0) return fmt::format("{} MiB", bytes / kMebibyte);
   return fmt::format("{} KiB", bytes / kKibibyte);
+}
+
+std::string memory_text(std::int64_t bytes) {
+  constexpr double kGibibyte = 1 << 30;
+  return bytes == 0 ? "unknown" : fmt::format("{:.1f} GiB", static_cast<double>(bytes) / kGibibyte);
+}
+
+/// The CPUs of this process, and what a control group leaves it of their time.
+std::string cpus_text(const CpuInfo& cpu) {
+  std::string text = fmt::format("{} for this process", cpu.logical_cpus);
+  if (cpu.cpu_quota > 0) text += fmt::format(", and {} CPUs' time", cpu.cpu_quota);
+  return text;
 }
 
 std::string isas_text() {
@@ -148,9 +162,11 @@ void print_text(const std::vector<Limits>& limits) {
   const CpuInfo& cpu = cpu_info();
   fmt::print("heed       {}\n", HEED_VERSION);
   fmt::print("processor  {} ({})\n", cpu.model, cpu.vendor);
-  fmt::print("CPUs       {} for this process\n", cpu.logical_cpus);
+  fmt::print("CPUs       {}\n", cpus_text(cpu));
   fmt::print("cores      {}\n",
              cpu.physical_cores > 0 ? std::to_string(cpu.physical_cores) : "unknown");
+  fmt::print("workers    {} by default\n", cpu.default_workers);
+  fmt::print("memory     {}\n", memory_text(cpu.memory_bytes));
   fmt::print("caches     L1d {}, L2 {}, L3 {}\n", size_text(cpu.l1d_bytes), size_text(cpu.l2_bytes),
              size_text(cpu.l3_bytes));
   fmt::print("features   {}\n", fmt::join(cpu.features, " "));

@@ -140,7 +140,7 @@ struct Batch {
 /// How it is computed.
 struct PlanOptions {
   std::string_view isa = {};  ///< force an ISA by name; empty: HEED_ISA, else the best
-  int workers = 0;  ///< the largest number of workers of a run; 0: one per CPU of this process
+  int workers = 0;  ///< the largest number of workers of a run; 0: CpuInfo::default_workers
   /// Keys per tile, a power of two from 16 to 256; 0: heed chooses, for the caches of this machine.
   /// It never changes a result.
   int tile_keys = 0;

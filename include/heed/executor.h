@@ -11,7 +11,9 @@ namespace heed {
 
 /// A set of worker threads of heed's own (a oneTBB arena), for callers that do not want the work to
 /// run in the arena they call from. Threads sleep when there is nothing to do. Safe to share
-/// between concurrent runs.
+/// between concurrent runs. Before its first threads start heed tries how many the system grants
+/// this process; where these are fewer than oneTBB may want, which would end the process, it limits
+/// oneTBB to them for good (a tbb::global_control).
 class HEED_API Executor {
  public:
   Executor() noexcept;
@@ -19,10 +21,13 @@ class HEED_API Executor {
   Executor(Executor&&) noexcept;
   Executor& operator=(Executor&&) noexcept;
 
-  /// Starts an arena of `threads` threads (≥ 1), the calling one included, or of as many as oneTBB
-  /// allows in this process where that is less.
+  /// Makes an arena of `threads` threads (≥ 1), the calling one included. Fewer is no failure:
+  /// where oneTBB allows this process fewer (by default as many as it may use CPUs), or the system
+  /// grants fewer (a limit on processes or memory), the executor has those that there are, and
+  /// threads() says how many.
   static Status create(int threads, Executor& executor) noexcept;
-  /// 0 before create.
+  /// The threads that may work at once, the calling one included, which can be fewer than create
+  /// was asked for; 0 before create.
   int threads() const noexcept;
 
   struct Arena;
@@ -36,7 +41,7 @@ class HEED_API Executor {
 /// How a single pass over rows is run.
 struct RunOptions {
   std::string_view isa = {};     ///< force an ISA by name; empty: HEED_ISA, else the best
-  int workers = 0;               ///< the most workers; 0: one per CPU of this process
+  int workers = 0;               ///< the most workers; 0: CpuInfo::default_workers
   Executor* executor = nullptr;  ///< default: the caller's arena
 };
 

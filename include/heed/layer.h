@@ -9,9 +9,12 @@
 // go, the plan) is an AttentionStep, made once and handed to each layer.
 //
 // Matrix products run one after the other on the calling thread, on as many threads as OpenBLAS is
-// set to: that setting belongs to the whole process, and heed leaves it alone. Attention gives the
-// same bits however tokens are batched; OpenBLAS's sums may differ in their last bits with the
-// number of tokens.
+// set to: that setting belongs to the whole process, and heed leaves it alone. Any number of
+// threads may call heed at once; as many as OpenBLAS was built for (MAX_THREADS in
+// openblas_get_config()) multiply at once, and the others wait. A host's own calls of OpenBLAS are
+// not counted: with heed's they should not be more than twice that number. Attention gives the same
+// bits however tokens are batched; OpenBLAS's sums may differ in their last bits with the number of
+// tokens.
 #pragma once
 
 #include <cstdint>

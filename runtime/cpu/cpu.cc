@@ -5,12 +5,14 @@
 #include <sched.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <charconv>
+#include <cmath>
 #include <cstddef>
 #include <cstring>
-#include <new>
 #include <string>
 
+#include "runtime/cpu/control_groups.h"
 #include "runtime/cpu/features.h"
 
 namespace heed {
@@ -135,36 +137,69 @@ int count_cores(const CpuSet& cpus, const std::string& folder) {
   return firsts.count();
 }
 
+int workers_for(int logical_cpus, double cpu_quota) noexcept {
+  const int cpus = std::max(logical_cpus, 1);
+  if (cpu_quota <= 0 || cpu_quota >= cpus) return cpus;
+  return std::max(static_cast<int>(std::ceil(cpu_quota)), 1);
+}
+
 }  // namespace detail
 
 namespace {
 
-CpuInfo read_cpu_info() noexcept {
+/// What takes no memory to find out.
+CpuInfo read_numbers(detail::CpuSet& usable_cpus) noexcept {
   CpuInfo info;
-  detail::CpuSet usable_cpus;
   const bool known = sched_getaffinity(0, sizeof usable_cpus.words, usable_cpus.words) == 0;
   info.logical_cpus = known ? usable_cpus.count() : 1;
+  info.default_workers = detail::workers_for(info.logical_cpus, 0);
+  const std::int64_t pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGE_SIZE);
+  info.memory_bytes = pages > 0 && page_bytes > 0 ? pages * page_bytes : 0;
   detail::read_caches(read_leaf, info);
-  try {
-    info.physical_cores = detail::count_cores(usable_cpus, "/sys/devices/system/cpu");
-    info.vendor = read_vendor();
-    info.model = read_model();
-    const detail::FeatureSet usable = detail::machine_features();
-    for (int i = 0; i < detail::kFeatures; ++i) {
-      const auto feature = static_cast<detail::Feature>(i);
-      if (usable.has(feature)) info.features.push_back(detail::feature_name(feature));
-    }
-  } catch (const std::bad_alloc&) {
-    // Without memory the rest stays as far as it came; the numbers above are right.
+  return info;
+}
+
+void apply_limits(CpuInfo& info, const detail::GroupLimits& limits) {
+  info.cpu_quota = limits.cpus;
+  info.default_workers = detail::workers_for(info.logical_cpus, limits.cpus);
+  if (limits.memory_bytes > 0 &&
+      (info.memory_bytes == 0 || limits.memory_bytes < info.memory_bytes)) {
+    info.memory_bytes = limits.memory_bytes;
   }
+}
+
+CpuInfo read_cpu_info() {
+  detail::CpuSet usable_cpus;
+  CpuInfo info = read_numbers(usable_cpus);
+  apply_limits(info, detail::read_group_limits(""));
+  info.physical_cores = detail::count_cores(usable_cpus, "/sys/devices/system/cpu");
+  info.vendor = read_vendor();
+  info.model = read_model();
+  const detail::FeatureSet usable = detail::machine_features();
+  for (int i = 0; i < detail::kFeatures; ++i) {
+    const auto feature = static_cast<detail::Feature>(i);
+    if (usable.has(feature)) info.features.push_back(detail::feature_name(feature));
+  }
+  return info;
+}
+
+const CpuInfo& numbers_only() noexcept {
+  static const CpuInfo info = [] {
+    detail::CpuSet usable_cpus;
+    return read_numbers(usable_cpus);
+  }();
   return info;
 }
 
 }  // namespace
 
 const CpuInfo& cpu_info() noexcept {
-  static const CpuInfo info = read_cpu_info();
-  return info;
+  try {
+    static const CpuInfo info = read_cpu_info();  // a call that throws here leaves it to the next
+    return info;
+  } catch (...) {
+    return numbers_only();
+  }
 }
 
 }  // namespace heed

@@ -41,4 +41,7 @@ struct CpuSet {
 /// cores of one machine may differ in their threads.
 int count_cores(const CpuSet& cpus, const std::string& folder);
 
+/// CpuInfo::default_workers of these CPUs and this quota.
+int workers_for(int logical_cpus, double cpu_quota) noexcept;
+
 }  // namespace heed::detail

@@ -5,9 +5,19 @@
 #include <algorithm>
 
 #include "runtime/base/message.h"
+#include "runtime/layer/call_gate.h"
 
 namespace heed {
 namespace detail {
+namespace {
+
+/// Of all calls of this process that come from heed. Never destroyed: they may come late.
+CallGate& gate() {
+  static auto* const gate = new CallGate(calls_at_once(openblas_get_config()));
+  return *gate;
+}
+
+}  // namespace
 
 Status check_linear(const char* name, const Linear& linear) {
   if (linear.weight == nullptr) return invalid(name, " must not be null");
@@ -24,6 +34,7 @@ void multiply(const Linear& linear, std::int64_t tokens, const float* x, float* 
       std::copy_n(linear.bias, outputs, y + t * linear.outputs);
     }
   }
+  const CallGate::Place place(gate());
   const float keep = linear.bias != nullptr ? 1.0F : 0.0F;
   if (tokens == 1) {
     cblas_sgemv(CblasRowMajor, CblasNoTrans, outputs, inputs, 1, linear.weight, inputs, x, 1, keep,

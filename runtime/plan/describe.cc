@@ -1,6 +1,7 @@
 // A plan in words.
 #include <algorithm>
 #include <cmath>
+#include <locale>
 #include <sstream>
 
 #include "heed/attention.h"
@@ -115,6 +116,8 @@ std::string Plan::describe() const noexcept {
     const detail::FloatEnvironment environment;  // a host's traps are not for figures
     if (data_ == nullptr) return "empty";
     std::ostringstream text;
+    text.imbue(std::locale::classic());
+    text.exceptions(std::ios_base::badbit);  // else a failed allocation cuts the text short
     heed::describe(text, *data_);
     return text.str();
   } catch (...) {

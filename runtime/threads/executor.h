@@ -11,14 +11,12 @@ namespace heed::detail {
 using ShareFunction = void (*)(void* context, int ith);
 
 /// Calls share(context, i) for i = 0 … shares − 1, concurrently where threads are free, in the
-/// executor's arena or, where that is null, in the caller's; inline when shares is 1. Shares may
-/// run one after the other: none may wait for another. Returns when all are done.
+/// executor's arena or, where that is null, in the caller's; inline when shares is 1, and where the
+/// system grants this process no thread. Shares may run one after the other: none may wait for
+/// another. Returns when all are done.
 Status run_shares(int shares, Executor* executor, ShareFunction share, void* context) noexcept;
 
-/// Workers to plan for where the caller names none: the CPUs that this process may use.
-int default_workers() noexcept;
-
-/// The number of workers that a caller asks for, 0 standing for the default.
+/// The number of workers that a caller asks for, 0 standing for CpuInfo::default_workers.
 Status complete_workers(int asked, int& workers);
 
 }  // namespace heed::detail

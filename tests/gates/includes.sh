@@ -67,8 +67,11 @@ allowed() {
     tests/proof/oracle.cc)
       echo "$(allowed tests/proof/any)|\"kernels/vector/exp2_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
-    tests/base/*) echo "$(allowed tests/any)|\"runtime/base/regions\.h\"" ;;
-    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(cpu|features)\.h\"" ;;
+    tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;
+    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(control_groups|cpu|features)\.h\"" ;;
+    tests/threads/*)
+      echo "$(allowed tests/any)|\"runtime/threads/thread_supply\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+    tests/layer/*) echo "$(allowed tests/any)|\"runtime/layer/call_gate\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
     tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/schedule\.h\"" ;;
     tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;

@@ -59,6 +59,10 @@ tests/base/regions_test.cc "runtime/base/paged_layout.h"
 tests/cpu/dispatch_test.cc "kernels/table.inl.h"
 tests/toy/toy.cc "kernels/isa/avx2.inl.h"
 tests/run/attention_edges_test.cc "runtime/plan/tiles.h"
+tests/cpu/control_groups_test.cc "runtime/base/message.h"
+tests/threads/thread_limit_test.cc "runtime/cpu/cpu.h"
+tests/base/message_test.cc <oneapi/tbb/info.h>
+tests/layer/layer_threads_test.cc <cblas.h>
 bench/runner.cc <cblas.h>
 bench/runner.cc "runtime/cpu/dispatch.h"
 bench/limits.cc <immintrin.h>

@@ -1,6 +1,5 @@
 // Checkpoints: what is in them, and which files are refused.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <cstring>
 #include <filesystem>
@@ -8,6 +7,7 @@
 #include <string>
 #include <system_error>
 
+#include "heed/cpu.h"
 #include "tests/llama/model_file.h"
 #include "tests/support/run_command.h"
 #include "tools/llama/checkpoint.h"
@@ -145,10 +145,10 @@ TEST_F(CheckpointFile, LargerThanMemory) {
   std::error_code error;
   std::filesystem::resize_file(path_, static_cast<std::uintmax_t>(bytes), error);
   if (error) GTEST_SKIP() << "no sparse files here: " << error.message();
-  const std::int64_t memory = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
+  const std::int64_t memory = cpu_info().memory_bytes;
   if (memory >= bytes) GTEST_SKIP() << "this machine has more memory than that";
-  expect_refused("the model takes " + std::to_string(bytes) + " bytes, this machine's memory has " +
-                 std::to_string(memory));
+  expect_refused("the model takes " + std::to_string(bytes) +
+                 " bytes, the memory of this process has " + std::to_string(memory));
 }
 
 TEST_F(CheckpointFile, ThatCannotBeRead) {

@@ -101,6 +101,14 @@ TEST(Info, TextNamesTheCores) {
   EXPECT_NE(result.out.find(line), std::string::npos) << result.out;
 }
 
+TEST(Info, TextTellsTheLimitsOfThisProcess) {
+  const CommandResult result = run_heed({"info"});
+  const std::string workers = std::to_string(cpu_info().default_workers);
+  EXPECT_NE(result.out.find("\nworkers    " + workers + " by default\n"), std::string::npos)
+      << result.out;
+  EXPECT_NE(result.out.find("\nmemory     "), std::string::npos) << result.out;
+}
+
 TEST(Info, Json) {
   const CommandResult result = run_heed({"info", "--json"});
   expect_fine(result);
@@ -108,6 +116,9 @@ TEST(Info, Json) {
   EXPECT_EQ(json["cpu"]["vendor"], cpu_info().vendor);
   EXPECT_EQ(json["cpu"]["model"], cpu_info().model);
   EXPECT_EQ(json["cpu"]["logical_cpus"], cpu_info().logical_cpus);
+  EXPECT_EQ(json["cpu"]["cpu_quota"], cpu_info().cpu_quota);
+  EXPECT_EQ(json["cpu"]["default_workers"], cpu_info().default_workers);
+  EXPECT_EQ(json["cpu"]["memory_bytes"], cpu_info().memory_bytes);
   EXPECT_EQ(json["cpu"]["cores"], cpu_info().physical_cores);
   EXPECT_EQ(json["cpu"]["l1d_bytes"], cpu_info().l1d_bytes);
   EXPECT_EQ(json["cpu"]["l2_bytes"], cpu_info().l2_bytes);
@@ -143,8 +154,8 @@ TEST(Info, JsonOfWhatIsMeasured) {
       EXPECT_GT(limit["fma_gflops"][isa].get<double>(), 0) << isa;
     }
   }
-  const int cpus = cpu_info().logical_cpus;
-  EXPECT_EQ(threads, cpus > 1 ? (std::vector<int>{1, cpus}) : std::vector<int>{1});
+  const int workers = cpu_info().default_workers;
+  EXPECT_EQ(threads, workers > 1 ? (std::vector<int>{1, workers}) : std::vector<int>{1});
 }
 
 TEST(Info, JsonSaysWhichIsaIsForced) {

@@ -1,7 +1,6 @@
 #include "tools/llama/checkpoint.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
 #include <array>
 #include <cerrno>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "heed/attention.h"
+#include "heed/cpu.h"
 #include "tools/llama/file_size.h"
 
 namespace heed::llama {
@@ -104,7 +104,7 @@ Status parse_header(const std::string& path, const Header& header, ModelShape& s
   return check_heads(path, shape);
 }
 
-/// The file is as large as the header says, and the machine's memory larger.
+/// The file is as large as the header says, and the memory of this process larger.
 Status check_size(const std::string& path, const ModelShape& shape, std::int64_t file_bytes) {
   std::int64_t wanted = 0;
   if (!count_bytes(parts_of(shape), wanted)) {
@@ -118,10 +118,10 @@ Status check_size(const std::string& path, const ModelShape& shape, std::int64_t
     return not_a_model(
         path, fmt::format("it has {} bytes, a model with its header {}", file_bytes, wanted));
   }
-  const std::int64_t memory = std::int64_t{sysconf(_SC_PHYS_PAGES)} * sysconf(_SC_PAGE_SIZE);
-  if (wanted <= memory) return {};
-  return fault(
-      path, fmt::format("the model takes {} bytes, this machine's memory has {}", wanted, memory));
+  const std::int64_t memory = cpu_info().memory_bytes;
+  if (memory == 0 || wanted <= memory) return {};
+  return fault(path, fmt::format("the model takes {} bytes, the memory of this process has {}",
+                                 wanted, memory));
 }
 
 Status read(const std::string& path, std::ifstream& file, void* to, std::int64_t bytes) {
