@@ -11,7 +11,7 @@ mkdir -p "$work"
 for header in "$prefix"/include/heed/*.h; do
   # The first message is what the reader sees.
   said=$(echo "#include <heed/$(basename "$header")>" |
-    "$cxx" -std=c++17 -fsyntax-only "$@" -I "$prefix/include" -x c++ - 2>&1 | grep -m1 error || true)
+    "$cxx" -std=c++17 -E "$@" -I "$prefix/include" -x c++ - 2>&1 >/dev/null | grep -m1 error || true)
   if [[ $said != *"heed's headers are C++20"* ]]; then
     echo "$(basename "$header") does not refuse C++17: $said"
     exit 1
