@@ -1,12 +1,25 @@
-# cmake --install: headers, libraries, CMake package and pkg-config files.
+# cmake --install: headers, libraries, the command, licences, CMake package and pkg-config files.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
+# heed_install_rpath(<target> <folder>): the target, installed in that folder, finds the shared
+# libraries, wherever the tree is moved. An absolute library folder does not move with it.
+function(heed_install_rpath target folder)
+  if(NOT BUILD_SHARED_LIBS)
+    return()
+  endif()
+  if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+    set(rpath ${CMAKE_INSTALL_LIBDIR})
+  else()
+    cmake_path(ABSOLUTE_PATH folder BASE_DIRECTORY ${CMAKE_INSTALL_PREFIX})
+    file(RELATIVE_PATH up ${folder} ${CMAKE_INSTALL_FULL_LIBDIR})
+    set(rpath $ORIGIN/${up})
+  endif()
+  set_target_properties(${target} PROPERTIES INSTALL_RPATH ${rpath})
+endfunction()
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/heed)
 install(TARGETS heed EXPORT heed_targets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-if(TARGET heed_command)
-  set_target_properties(heed_command PROPERTIES INSTALL_RPATH $ORIGIN/../${CMAKE_INSTALL_LIBDIR})
-endif()
 if(NOT TARGET heed_layer)
   set(without_layer PATTERN layer.h EXCLUDE)
 endif()
@@ -15,12 +28,23 @@ install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/heed DESTINATION ${CMAKE_INSTALL
 install(EXPORT heed_targets FILE heed-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir})
 # Exported apart, so that heed::heed can be found where OpenBLAS cannot.
 if(TARGET heed_layer)
-  set_target_properties(heed_layer PROPERTIES INSTALL_RPATH $ORIGIN)
+  heed_install_rpath(heed_layer ${CMAKE_INSTALL_LIBDIR})
   install(TARGETS heed_layer EXPORT heed_layer_targets
           INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(EXPORT heed_layer_targets FILE heed-layer-targets.cmake NAMESPACE heed::
           DESTINATION ${package_dir})
 endif()
+if(TARGET heed_command)
+  heed_install_rpath(heed_command ${CMAKE_INSTALL_BINDIR})
+  install(TARGETS heed_command)
+endif()
+if(TARGET heed_generate)
+  set(programs ${CMAKE_INSTALL_LIBEXECDIR}/heed)
+  heed_install_rpath(heed_generate ${programs})
+  install(TARGETS heed_generate DESTINATION ${programs})
+endif()
+install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES
+        DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/heed)
 
 configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/heed-config.cmake.in heed-config.cmake
                               INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
@@ -29,16 +53,28 @@ install(FILES ${CMAKE_CURRENT_BINARY_DIR}/heed-config.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/heed-config-version.cmake DESTINATION ${package_dir})
 
 # Who links a static heed links oneTBB too, and with its layer OpenBLAS, with or without pkg-config
-# --static.
+# --static. What a shared one needs is its own affair: pkg-config asks for a package's
+# Requires.private whenever it is asked for flags.
 if(BUILD_SHARED_LIBS)
-  set(requires Requires.private)
-  set(layer_requires "Requires: heed\nRequires.private: openblas")
+  set(links "Libs.private: -ltbb\nLibs: -L\${libdir} -lheed")
+  set(layer_links "Requires: heed\nLibs.private: -lopenblas\nLibs: -L\${libdir} -lheed_layer")
 else()
-  set(requires Requires)
-  set(layer_requires "Requires: heed openblas")
+  set(links "Requires: tbb\nLibs: -L\${libdir} -lheed -Wl,-z,nodelete")
+  set(layer_links "Requires: heed openblas\nLibs: -L\${libdir} -lheed_layer")
+  set(flags " -DHEED_STATIC")
 endif()
-# Relative, so that the tree can be installed or moved anywhere.
-file(RELATIVE_PATH up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+# Relative to the package's file, so that the tree can be installed or moved anywhere; an absolute
+# folder stays where it is.
+if(IS_ABSOLUTE "${CMAKE_INSTALL_LIBDIR}")
+  set(prefix ${CMAKE_INSTALL_PREFIX})
+else()
+  file(RELATIVE_PATH up /${CMAKE_INSTALL_LIBDIR}/pkgconfig /)
+  set(prefix \${pcfiledir}/${up})
+endif()
+foreach(dir IN ITEMS LIBDIR INCLUDEDIR)
+  string(TOLOWER ${dir} name)
+  cmake_path(ABSOLUTE_PATH CMAKE_INSTALL_${dir} BASE_DIRECTORY "\${prefix}" OUTPUT_VARIABLE ${name})
+endforeach()
 set(packages heed)
 if(TARGET heed_layer)
   list(APPEND packages heed-layer)

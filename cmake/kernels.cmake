@@ -1,13 +1,30 @@
 # One line per ISA, best first: heed_isa(<name> FEATURES <cpu feature>...). From the same list come
 # the -m flags of its object and the features that the run-time dispatch asks for, so the two cannot
 # disagree. An ISA's table is made in kernels/isa/<name>.cc from its operations in
-# kernels/isa/<name>.inl.h. The names are in the global property HEED_ISAS, an ISA's features in
+# kernels/isa/<name>.inl.h. The variable HEED_ISAS says which are built; their names are in the global
+# property HEED_ISAS, all names in HEED_KNOWN_ISAS, an ISA's features in
 # HEED_ISA_FEATURES_<name>.
 function(heed_isa name)
   cmake_parse_arguments(arg "" "" "FEATURES" ${ARGN})
+  set_property(GLOBAL APPEND PROPERTY HEED_KNOWN_ISAS ${name})
+  # Every processor runs generic, so that a heed without the best ISA of its machine runs there too.
+  if(HEED_ISAS AND NOT name IN_LIST HEED_ISAS AND NOT name STREQUAL generic)
+    return()
+  endif()
   set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})
   set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})
   heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
+endfunction()
+
+# heed_check_isas(): after the last heed_isa(); an error where HEED_ISAS names one that heed does not know.
+function(heed_check_isas)
+  get_property(known GLOBAL PROPERTY HEED_KNOWN_ISAS)
+  foreach(name IN LISTS HEED_ISAS)
+    if(NOT name IN_LIST known)
+      list(JOIN known ", " known)
+      message(FATAL_ERROR "HEED_ISAS (${name}) must be some of ${known}")
+    endif()
+  endforeach()
 endfunction()
 
 # heed_isa_objects(<target> <isa> <source>...): an object library compiled for that ISA.
@@ -30,7 +47,7 @@ function(heed_isa_objects target isa)
   if(HEED_SANITIZE MATCHES address)
     target_compile_options(${target} PRIVATE -fno-sanitize-address-use-after-scope)
   endif()
-  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON
+  set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON UNITY_BUILD OFF
                         INTERPROCEDURAL_OPTIMIZATION OFF CXX_VISIBILITY_PRESET hidden)
 endfunction()
 

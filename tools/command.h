@@ -27,4 +27,14 @@ void add_bench(CLI::App& app, Action& action);
 void add_plan(CLI::App& app, Action& action);
 void add_generate(CLI::App& app, Action& action);
 
+inline constexpr const char* kGenerateDescription =
+    "Continue texts with a language model, a checkpoint in the format of llama2.c";
+
+/// Registers the subcommands of the program that main.cc is linked into.
+void add_subcommands(CLI::App& app, Action& action);
+
+/// Replaces this program by another one where the command line asks for what that one does. Returns
+/// otherwise, and with a fault where the other program cannot be started.
+Status hand_over(int argc, char** argv);
+
 }  // namespace heed::tools

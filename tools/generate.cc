@@ -195,8 +195,7 @@ Status generate(const GenerateOptions& o) {
 }  // namespace
 
 void add_generate(CLI::App& app, Action& action) {
-  CLI::App* const command = app.add_subcommand(
-      "generate", "Continue texts with a language model, a checkpoint in the format of llama2.c");
+  CLI::App* const command = app.add_subcommand("generate", kGenerateDescription);
   const auto o = std::make_shared<GenerateOptions>();
   const auto option = [&](const char* name, auto& value, const char* type,
                           const char* description) {

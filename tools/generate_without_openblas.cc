@@ -16,4 +16,6 @@ void add_generate(CLI::App& app, Action& action) {
   });
 }
 
+Status hand_over(int, char**) { return {}; }
+
 }  // namespace heed::tools

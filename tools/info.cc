@@ -12,6 +12,7 @@
 
 #include "bench/limits.h"
 #include "heed/cpu.h"
+#include "heed/version.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
@@ -98,7 +99,7 @@ void print_json(const std::vector<Limits>& limits) {
   const CpuInfo& cpu = cpu_info();
   Json features = Json::array();
   for (const std::string_view feature : cpu.features) features.push_back(std::string(feature));
-  Json json = {{"version", HEED_VERSION},
+  Json json = {{"version", HEED_VERSION_STRING},
                {"cpu",
                 {{"vendor", cpu.vendor},
                  {"model", cpu.model},
@@ -160,7 +161,7 @@ void print_limits(const std::vector<Limits>& all) {
 
 void print_text(const std::vector<Limits>& limits) {
   const CpuInfo& cpu = cpu_info();
-  fmt::print("heed       {}\n", HEED_VERSION);
+  fmt::print("heed       {}\n", HEED_VERSION_STRING);
   fmt::print("processor  {} ({})\n", cpu.model, cpu.vendor);
   fmt::print("CPUs       {}\n", cpus_text(cpu));
   fmt::print("cores      {}\n",

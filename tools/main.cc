@@ -19,6 +19,7 @@
 #include <string>
 #include <string_view>
 
+#include "heed/version.h"
 #include "tools/command.h"
 #include "tools/progress.h"
 
@@ -119,16 +120,14 @@ int end(const CLI::App& subcommand, const Outcome& outcome) {
 }
 
 int run(int argc, char** argv) {
+  if (Status status = hand_over(argc, argv); !status) {
+    return fail("heed generate", status.message());
+  }
   CLI::App app("Multi-head attention for CPUs.", "heed");
-  app.set_version_flag("--version", "heed " HEED_VERSION);
+  app.set_version_flag("--version", "heed " HEED_VERSION_STRING);
   app.require_subcommand(0, 1);
   Action action;
-  add_info(app, action);
-  add_attend(app, action);
-  add_check(app, action);
-  add_bench(app, action);
-  add_plan(app, action);
-  add_generate(app, action);
+  add_subcommands(app, action);
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

@@ -207,8 +207,8 @@ class HEED_API Plan {
   const detail::PlanData* data() const noexcept { return data_.get(); }
 
  private:
-  friend Status plan_attention(const AttentionConfig&, const Batch&, const PlanOptions&,
-                               Plan&) noexcept;
+  friend HEED_API Status plan_attention(const AttentionConfig&, const Batch&, const PlanOptions&,
+                                        Plan&) noexcept;
   std::unique_ptr<detail::PlanData> data_;   ///< null before the first plan
   std::unique_ptr<detail::PlanData> spare_;  ///< where the next plan is made, then swapped in
 };

@@ -10,3 +10,4 @@
 #include "heed/rotary.h"
 #include "heed/softmax.h"
 #include "heed/status.h"
+#include "heed/version.h"

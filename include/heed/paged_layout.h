@@ -3,6 +3,8 @@
 
 #include <cstdint>
 
+#include "heed/export.h"
+
 namespace heed {
 
 /// Strides of a pool of pages, in elements: the vector of page p, offset t within the page and head

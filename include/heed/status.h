@@ -5,6 +5,8 @@
 #include <string>
 #include <utility>
 
+#include "heed/export.h"
+
 namespace heed {
 
 /// The kind of fault. The sentence that explains it is in Status::message().

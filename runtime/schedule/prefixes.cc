@@ -10,7 +10,7 @@ using kernels::kPartitionKeys;
 
 /// Reading keys together must save this part of the work that it replaces: the groups' rows are
 /// then merged, each with what it reads by itself.
-constexpr double kWorthwhile = 0.9;
+constexpr double kWorthSharing = 0.9;
 
 /// The partitions each of whose keys every row sees.
 Range partitions_seen_by_all(const Visibility& s) {
@@ -90,7 +90,7 @@ bool SharedPrefixes::pays(const PrefixGroup& group) const {
     rows += own;
     apart += cost.attend(own, own * keys) - cost.attend(own, 0);
   }
-  return cost.attend(rows, rows * keys) + cost.merge(rows, 1) <= kWorthwhile * apart;
+  return cost.attend(rows, rows * keys) + cost.merge(rows, 1) <= kWorthSharing * apart;
 }
 
 void SharedPrefixes::add(const PrefixGroup& group) {

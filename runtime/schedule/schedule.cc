@@ -21,7 +21,7 @@ constexpr double kRowShare = 0.125;
 constexpr double kGood = 0.95;
 
 /// A finer schedule must save this much: splits also write states.
-constexpr double kWorthwhile = 0.99;
+constexpr double kWorthSplitting = 0.99;
 
 /// The finest schedule that is tried has no item above 2⁻⁵ of a fair share. With parts of that size
 /// the overrun of the last one is 3%; what is then missing are merges, which finer parts do not
@@ -97,7 +97,7 @@ void Scheduler::search() {
     cut(finer);
     built = fineness;
     const double makespan = estimate(share);
-    if (makespan >= kWorthwhile * shortest) continue;
+    if (makespan >= kWorthSplitting * shortest) continue;
     shortest = makespan;
     best = fineness;
   }

@@ -32,6 +32,17 @@ case $kind:$library in
     ;;
 esac
 
+for text in LICENSE THIRD_PARTY_NOTICES; do
+  if [[ ! -s $prefix/share/doc/heed/$text ]]; then
+    echo "$text is not installed"
+    exit 1
+  fi
+done
+if [[ -x $prefix/bin/heed ]]; then
+  "$prefix/bin/heed" info >/dev/null
+  "$prefix/bin/heed" generate --help >/dev/null || [[ ! -e $prefix/libexec/heed/heed-generate ]]
+fi
+
 layer=$(find "$prefix" -name 'libheed_layer.*' -type f)
 if [[ $kind:$layer == shared:*.so.* ]]; then
   exported=$(nm --dynamic --defined-only --demangle "$layer" | sed 's/^[0-9a-f]* [A-Za-z] //')
@@ -49,6 +60,10 @@ for program in "$work"/cmake/*consumer; do "$program"; done
 
 pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
 libraries=$(dirname "$library")
+if [[ $kind == shared ]]; then
+  # What a shared library needs need not be there to compile against it.
+  PKG_CONFIG_LIBDIR=$pkgconfig pkg-config --cflags --libs heed ${layer:+heed-layer} >/dev/null
+fi
 flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 # Word splitting is meant: flags are several arguments.
 # shellcheck disable=SC2086

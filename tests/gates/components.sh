@@ -1,0 +1,14 @@
+#!/usr/bin/env bash
+# components.sh PREFIX WORK_DIR CXX: find_package says why it finds no heed::layer, and does without
+# where it is optional.
+set -euo pipefail
+prefix=$1 work=$2 cxx=$3
+gates=$(cd "$(dirname "$0")" && pwd)
+rm -rf "$work"
+mkdir -p "$work/nothing"
+find_heed=(cmake --fresh -S "$gates/consumer" -B "$work/build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx"
+  -DCMAKE_PREFIX_PATH="$prefix")
+without_openblas=(env PKG_CONFIG_LIBDIR="$work/nothing" "${find_heed[@]}")
+"$gates/expect_failure.sh" "heed's component layer" "${without_openblas[@]}" -DCOMPONENTS=layer
+"$gates/expect_failure.sh" "heed has no component head" "${find_heed[@]}" -DCOMPONENTS=head
+"${without_openblas[@]}" -DCOMPONENTS="OPTIONAL_COMPONENTS;layer" >/dev/null

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# embedded.sh SOURCE_DIR WORK_DIR CXX [OPTION...]: a project that embeds heed builds its own program and
+# nothing else, installs it, and runs it; then one that brings its own oneTBB installs heed too. In one
+# piece (a unity build), and for one ISA, to save time. OPTION is for the first project.
+set -euo pipefail
+source=$1 work=$2 cxx=$3
+shift 3
+gates=$(cd "$(dirname "$0")" && pwd)
+configure() { cmake -S "$gates/host" -B "$@" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DHEED_SOURCE="$source" >/dev/null; }
+rm -rf "$work/prefix" "$work/shared"
+
+host=$work/host
+configure "$host" -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
+  -DHEED_ISAS=generic -DOWN_TBB=OFF -DHEED_INSTALL=OFF -DHEED_BUILD_LAYER=OFF "$@"
+cmake --build "$host" --target host
+cmake --install "$host" --prefix "$work/prefix/host" >/dev/null
+"$work/prefix/host/bin/host"
+installed=$(cd "$work/prefix/host" && find . -type f)
+if [[ $installed != ./bin/host ]]; then
+  echo "these were installed, not only the program: $installed"
+  exit 1
+fi
+if [[ -n $(find "$host/heed/kernels" -name '*avx*.o') ]]; then
+  echo "an instruction set that was left out was built"
+  exit 1
+fi
+
+configure "$host" -DOWN_TBB=ON -DHEED_INSTALL=ON
+cmake --build "$host" --target host heed
+cmake --install "$host" --prefix "$work/prefix/both" >/dev/null
+cmake -S "$gates/consumer" -B "$work/consumer" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
+  -DCMAKE_PREFIX_PATH="$work/prefix/both" >/dev/null
+cmake --build "$work/consumer"
+"$work/consumer/consumer"
+
+# Folders that are absolute, in the files that are written while configuring.
+libraries=$work/prefix/libraries
+configure "$work/shared" -DBUILD_SHARED_LIBS=ON -DHEED_ISAS=generic -DHEED_INSTALL=ON -DHEED_BUILD_TOOLS=ON \
+  -DCMAKE_INSTALL_LIBDIR="$libraries" -DCMAKE_INSTALL_LIBEXECDIR=programs
+grep -qF "RPATH \"$libraries\"" "$work/shared/heed/cmake_install.cmake"
+grep -qxF "libdir=$libraries" "$work/shared/heed/heed.pc"
+if grep -nE "RPATH \"[^\"]*/\\.\\..*$libraries" "$work/shared/heed/cmake_install.cmake"; then
+  echo "an absolute folder follows a relative one"
+  exit 1
+fi
+
+"$gates/expect_failure.sh" "HEED_ISAS (avx3) must be some of" cmake "$work/shared" -DHEED_ISAS=avx3
