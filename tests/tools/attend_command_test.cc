@@ -483,6 +483,21 @@ TEST_F(Attend, WritesToStandardOutput) {
   EXPECT_EQ(result.out, read_bytes(out_));
 }
 
+// As { echo A; heed ...; echo B; } > file.
+TEST_F(Attend, WritesToStandardOutputBetweenWhatOthersWrite) {
+  expect_fine(run_heed(all()));
+  const std::string out = read_bytes(out_), lse = read_bytes(lse_);
+  const auto printed = [&](const Arguments& outputs) {
+    const CommandResult result = run_heed_between("A\n", "B\n", inputs() + outputs);
+    expect_fine(result);
+    return result.out;
+  };
+  EXPECT_EQ(printed({"--out", "/dev/stdout"}), "A\n" + out + "B\n");
+  EXPECT_EQ(printed({"--out", out_, "--lse", "/dev/fd/1"}), "A\n" + lse + "B\n");
+  EXPECT_EQ(printed({"--out", "/proc/self/fd/1", "--lse", "/dev/stdout"}),
+            "A\n" + out + lse + "B\n");
+}
+
 /// The tensors of one layer of a trained language model.
 class AttendRealTensors : public testing::TestWithParam<const char*> {};
 
