@@ -12,13 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "bench/console.h"
 #include "heed/heed.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
 #include "tools/output_files.h"
-#include "tools/progress.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -89,7 +90,7 @@ Status name_axes(Tensor& tensor, const std::array<Axis, 4>& axes) {
 
 Status read_tensor(const std::string& path, const std::array<Axis, 4>& axes, Tensor& tensor) {
   tensor.path = path;
-  show_progress("reading " + path);
+  bench::show_progress("reading " + path);
   Status status = read_npy(path, tensor.array);
   if (!status) return {status.code(), fmt::format("{} {}", tensor.option, status.message())};
   return name_axes(tensor, axes);
@@ -201,11 +202,12 @@ Status make_plan(const Tensors& t, const Request& request, const std::string& is
 Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
   Executor executor;
   if (threads > 0) {
-    if (Status status = Executor::create(threads, executor); !status) return status;
+    HEED_RETURN_IF_ERROR(Executor::create(threads, executor));
+    bench::write_note(note_of_threads("heed attend", threads, executor.threads()));
   }
   Workspace workspace;
   if (Status status = workspace.reserve(plan); !status) return status;
-  show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
+  bench::show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
   return run(plan, tensors, workspace, threads > 0 ? &executor : nullptr);
 }
 
@@ -241,7 +243,7 @@ Status attend(const AttendOptions& o) {
 
   std::vector<OutputFile> files = {{o.out, npy_prologue(shape), out}};
   if (!o.lse.empty()) files.push_back({o.lse, npy_prologue(lse_shape), lse});
-  show_progress("writing");
+  bench::show_progress("writing");
   return write_together(files);
 }
 
@@ -274,7 +276,7 @@ void add_attend(CLI::App& app, Action& action) {
   command->callback([o, &action] {
     action = [o] {
       Outcome outcome{attend(*o)};
-      show_progress("");
+      bench::show_progress("");
       return outcome;
     };
   });

@@ -10,10 +10,10 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/console.h"
 #include "bench/limits.h"
 #include "heed/cpu.h"
 #include "tools/command.h"
-#include "tools/progress.h"
 
 namespace heed::tools {
 namespace {
@@ -43,12 +43,12 @@ std::vector<std::string_view> supported_isas() {
 Status measure(int threads, Limits& limits) {
   limits.threads = threads;
   bench::MachineLimits machine;
-  show_progress(fmt::format("measuring bandwidth, threads: {}", threads));
+  bench::show_progress(fmt::format("measuring bandwidth, threads: {}", threads));
   if (Status status = bench::measure_limits({}, threads, machine); !status) return status;
   limits.read_gbps = machine.read_gbps;
   limits.copy_gbps = machine.copy_gbps;
   for (const std::string_view isa : supported_isas()) {
-    show_progress(fmt::format("measuring {}, threads: {}", isa, threads));
+    bench::show_progress(fmt::format("measuring {}, threads: {}", isa, threads));
     double gflops = 0;
     if (Status status = bench::measure_fma_peak(isa, threads, gflops); !status) return status;
     limits.fma_gflops.push_back(gflops);
@@ -64,7 +64,7 @@ Status measure_all(std::vector<Limits>& all) {
     all.emplace_back();
     if (Status status = measure(threads, all.back()); !status) return status;
   }
-  show_progress("");
+  bench::show_progress("");
   return {};
 }
 
@@ -144,7 +144,7 @@ void print_limits(const std::vector<Limits>& all) {
   }
 }
 
-void print_text(const std::vector<Limits>& limits) {
+void print_machine() {
   const CpuInfo& cpu = cpu_info();
   fmt::print("heed       {}\n", HEED_VERSION);
   fmt::print("processor  {} ({})\n", cpu.model, cpu.vendor);
@@ -155,12 +155,14 @@ void print_text(const std::vector<Limits>& limits) {
              size_text(cpu.l3_bytes));
   fmt::print("features   {}\n", fmt::join(cpu.features, " "));
   fmt::print("ISAs       {}\n", isas_text());
-  print_limits(limits);
 }
 
 Outcome show_info(const InfoOptions& options) {
   std::string_view chosen;
   if (Status status = chosen_isa(chosen); !status) return {status};
+  if (Status status = bench::check_output(); !status) return {status};
+  if (!options.json) print_machine();
+  if (Status status = bench::flush_output(); !status) return {status};
   std::vector<Limits> limits;
   if (options.measure) {
     if (Status status = measure_all(limits); !status) return {status};
@@ -168,7 +170,7 @@ Outcome show_info(const InfoOptions& options) {
   if (options.json) {
     print_json(limits);
   } else {
-    print_text(limits);
+    print_limits(limits);
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "bench/attention_case.h"
+#include "bench/console.h"
 #include "bench/runner.h"
 #include "bench/workloads.h"
 #include "heed/attention.h"
@@ -45,7 +46,7 @@ Status show(const bench::Workload& workload, int threads, const std::string& isa
   if (!status) return status;
   fmt::print("{} on {} {}\n{}\n", workload.name, threads, threads == 1 ? "thread" : "threads",
              plan.describe());
-  return {};
+  return bench::flush_output();
 }
 
 Outcome show_all(const Options& options) {

@@ -35,6 +35,10 @@ void open_channel(const std::string& channel, int file, int descriptor) {
     dup2(file, descriptor);
   } else if (channel == kClosed) {
     close(descriptor);
+  } else if (channel == kBrokenPipe) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) _exit(127);
+    dup2(ends[1], descriptor);
   } else {
     dup2(open(channel.c_str(), O_WRONLY | O_CLOEXEC), descriptor);
   }

@@ -30,13 +30,13 @@ CommandResult run_faulty_heed(const std::vector<std::string>& arguments);
 CommandResult run_heed_with_limit(int resource, std::uint64_t limit,
                                   const std::vector<std::string>& arguments);
 
-/// What stands for a channel that is closed.
-inline constexpr const char* kClosed = "closed";
+/// What stands for a channel that is closed, and for one whose reader is gone.
+inline constexpr const char *kClosed = "closed", *kBrokenPipe = "broken pipe";
 
 /// Where standard output and standard error lead: to a file that the result holds where empty, else
-/// to what this path names, or kClosed.
+/// to what this path names, or to one of the above.
 struct Channels {
-  std::string out, err;
+  std::string out = {}, err = {};
 };
 
 /// Runs with other channels.

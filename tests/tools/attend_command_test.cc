@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "heed/cpu.h"
 #include "tests/support/run_command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
@@ -148,10 +149,19 @@ TEST_F(Attend, ResultsDoNotDependOnThreads) {
   for (const std::string& isa : supported_command_isas()) {
     expect_fine(run_heed(all() + Arguments{"--isa", isa, "--threads", "1"}));
     const std::string out = read_bytes(out_), lse = read_bytes(lse_);
-    expect_fine(run_heed(all() + Arguments{"--threads", "5"}, {{"HEED_ISA", isa}}));
+    EXPECT_EQ(run_heed(all() + Arguments{"--threads", "5"}, {{"HEED_ISA", isa}}).exit, 0);
     EXPECT_EQ(read_bytes(out_), out);
     EXPECT_EQ(read_bytes(lse_), lse);
   }
+}
+
+TEST_F(Attend, SaysHowManyThreadsItHas) {
+  const std::string cpus = std::to_string(cpu_info().logical_cpus);
+  expect_fine(run_heed(all() + Arguments{"--threads", cpus}));
+  const CommandResult result = run_heed(all() + Arguments{"--threads", "1024"});
+  EXPECT_EQ(result.exit, 0);
+  EXPECT_EQ(result.err, "heed attend: threads: " + cpus +
+                            " where 1024 are asked for, the most that this process can have\n");
 }
 
 TEST_F(Attend, HeadsOutsideTokens) {

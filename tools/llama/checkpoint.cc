@@ -14,6 +14,7 @@
 
 #include "heed/attention.h"
 #include "tools/llama/file_size.h"
+#include "tools/status.h"
 
 namespace heed::llama {
 namespace {
@@ -96,7 +97,23 @@ Status check_heads(const std::string& path, const ModelShape& s) {
                                        s.head_dim(), kMaxHeadDim));
 }
 
+/// Files that are known by their first four bytes to be something else.
+Status check_magic(const std::string& path, const Header& header) {
+  constexpr std::int32_t kMagicOfLaterVersions = 0x616B3432, kGguf = 0x46554747, kZip = 0x04034B50;
+  if (header[0] == kMagicOfLaterVersions) {
+    return fault(path, fmt::format("a llama2.c checkpoint of version {}: only version 0 can be "
+                                   "read, which export.py writes with --version 0",
+                                   header[1]));
+  }
+  if (header[0] == kGguf) return not_a_model(path, "it is a GGUF file");
+  if (header[0] == kZip) {
+    return not_a_model(path, "it is a zip archive, as PyTorch writes: export.py converts it");
+  }
+  return {};
+}
+
 Status parse_header(const std::string& path, const Header& header, ModelShape& shape) {
+  HEED_RETURN_IF_ERROR(check_magic(path, header));
   if (Status status = check_positive(path, header); !status) return status;
   const auto [dim, hidden_dim, layers, heads, kv_heads, vocab_size, context] = header;
   shape = {dim, hidden_dim, layers, heads, kv_heads, std::abs(std::int64_t{vocab_size}), context};

@@ -103,19 +103,19 @@ Status Generation::gather() {
   return {};
 }
 
-/// Each text whose last token the model has seen gets another one, or ends.
-Status Generation::pick_tokens() {
+/// Each text whose last token the model has seen gets another one, or ends: a text of which the
+/// model makes nonsense is no reason for others to end.
+void Generation::pick_tokens() {
   const auto vocab_size = static_cast<std::size_t>(model_->shape().vocab_size);
   for (std::size_t i = 0; i < growing_.size(); ++i) {
     Text& text = texts_[growing_[i]];
     std::int32_t token = -1;
-    Status status = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
-                                  std::ssize(text.ids), token);
-    if (!status) return status;
-    if (token != kBoundary) text.ids.push_back(token);
-    text.ended = token == kBoundary || std::ssize(text.ids) == options_.steps + 1;
+    text.fault = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
+                               std::ssize(text.ids), token);
+    const bool has_token = text.fault.ok() && token != kBoundary;
+    if (has_token) text.ids.push_back(token);
+    text.ended = !has_token || std::ssize(text.ids) == options_.steps + 1;
   }
-  return {};
 }
 
 /// Texts that have ended make room for others.
@@ -133,8 +133,9 @@ Status Generation::step() {
   if (!status) return status;
   logits_.resize(wanted_.size() * static_cast<std::size_t>(model_->shape().vocab_size));
   status = model_->forward(cache_, {sequences_, tokens_, wanted_}, logits_);
-  if (status.ok()) status = pick_tokens();
-  return status.ok() ? retire() : status;
+  if (!status) return status;
+  pick_tokens();
+  return retire();
 }
 
 }  // namespace heed::llama
