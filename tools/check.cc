@@ -15,6 +15,7 @@
 #include "bench/limits.h"
 #include "heed/cpu.h"
 #include "tools/command.h"
+#include "tools/status.h"
 #include "tools/subject.h"
 #include "tools/verdict.h"
 
@@ -27,7 +28,7 @@ constexpr int kNameWidth = 30, kColumnWidth = 11;
 Status choose_isas(const std::string& name, std::vector<std::string_view>& names) {
   // The library's own sentence where a name, or HEED_ISA, does not exist or cannot run.
   std::string_view chosen = name;
-  if (Status status = bench::resolve_isa(chosen); !status) return status;
+  HEED_RETURN_IF_ERROR(bench::resolve_isa(chosen));
   if (!name.empty()) {
     names = {chosen};
     return {};
@@ -79,18 +80,18 @@ void print_verdict(std::size_t failed, std::size_t total, double seconds) {
 Outcome check(const std::string& isa) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::string_view> isas;
-  if (Status status = choose_isas(isa, isas); !status) return {status};
+  HEED_RETURN_IF_ERROR(choose_isas(isa, isas));
   std::vector<Check> checks = attention_checks();
   std::ranges::move(softmax_checks(), std::back_inserter(checks));
   const Subject subject = heed_operators();
-  if (Status status = print_head(isas); !status) return {status};
+  HEED_RETURN_IF_ERROR(print_head(isas));
   std::size_t failed = 0;
   for (const Check& check : checks) {
     bench::show_progress(check.name);
     std::vector<Verdict> verdicts(isas.size());
     check.run(subject, isas, verdicts);
     bench::show_progress("");
-    if (Status status = print_row(check, isas, verdicts); !status) return {status};
+    HEED_RETURN_IF_ERROR(print_row(check, isas, verdicts));
     failed += static_cast<std::size_t>(
         std::ranges::count_if(verdicts, [](const Verdict& verdict) { return !verdict.passed(); }));
   }

@@ -14,6 +14,7 @@
 #include "bench/limits.h"
 #include "heed/cpu.h"
 #include "tools/command.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -44,13 +45,13 @@ Status measure(int threads, Limits& limits) {
   limits.threads = threads;
   bench::MachineLimits machine;
   bench::show_progress(fmt::format("measuring bandwidth, threads: {}", threads));
-  if (Status status = bench::measure_limits({}, threads, machine); !status) return status;
+  HEED_RETURN_IF_ERROR(bench::measure_limits({}, threads, machine));
   limits.read_gbps = machine.read_gbps;
   limits.copy_gbps = machine.copy_gbps;
   for (const std::string_view isa : supported_isas()) {
     bench::show_progress(fmt::format("measuring {}, threads: {}", isa, threads));
     double gflops = 0;
-    if (Status status = bench::measure_fma_peak(isa, threads, gflops); !status) return status;
+    HEED_RETURN_IF_ERROR(bench::measure_fma_peak(isa, threads, gflops));
     limits.fma_gflops.push_back(gflops);
   }
   return {};
@@ -62,7 +63,7 @@ Status measure_all(std::vector<Limits>& all) {
   for (const int threads : {1, cpus}) {
     if (!all.empty() && threads == all.back().threads) continue;
     all.emplace_back();
-    if (Status status = measure(threads, all.back()); !status) return status;
+    HEED_RETURN_IF_ERROR(measure(threads, all.back()));
   }
   bench::show_progress("");
   return {};
@@ -159,13 +160,13 @@ void print_machine() {
 
 Outcome show_info(const InfoOptions& options) {
   std::string_view chosen;
-  if (Status status = chosen_isa(chosen); !status) return {status};
-  if (Status status = bench::check_output(); !status) return {status};
+  HEED_RETURN_IF_ERROR(chosen_isa(chosen));
+  HEED_RETURN_IF_ERROR(bench::check_output());
   if (!options.json) print_machine();
-  if (Status status = bench::flush_output(); !status) return {status};
+  HEED_RETURN_IF_ERROR(bench::flush_output());
   std::vector<Limits> limits;
   if (options.measure) {
-    if (Status status = measure_all(limits); !status) return {status};
+    HEED_RETURN_IF_ERROR(measure_all(limits));
   }
   if (options.json) {
     print_json(limits);

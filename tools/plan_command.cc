@@ -16,6 +16,7 @@
 #include "heed/attention.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -27,7 +28,7 @@ struct Options {
 
 /// The workloads with attention that the expression matches; there must be one.
 Status select_attention(const std::string& regex, std::vector<bench::Workload>& workloads) {
-  if (Status status = bench::select_workloads(regex, workloads); !status) return status;
+  HEED_RETURN_IF_ERROR(bench::select_workloads(regex, workloads));
   std::erase_if(workloads, [](const bench::Workload& workload) {
     return !std::holds_alternative<bench::AttentionWorkload>(workload.what);
   });
@@ -56,10 +57,10 @@ Outcome show_all(const Options& options) {
     if (!status) return {status};
   }
   std::vector<bench::Workload> workloads;
-  if (Status status = select_attention(options.workload, workloads); !status) return {status};
+  HEED_RETURN_IF_ERROR(select_attention(options.workload, workloads));
   for (const bench::Workload& workload : workloads) {
     for (const int count : threads) {
-      if (Status status = show(workload, count, options.isa); !status) return {status};
+      HEED_RETURN_IF_ERROR(show(workload, count, options.isa));
     }
   }
   return {};

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tools/status.h"
+
 namespace heed::llama {
 namespace {
 
@@ -59,7 +61,7 @@ Status Generation::admit() {
   for (; waiting_ < texts_.size() && std::ssize(running_) < at_once_; ++waiting_) {
     if (texts_[waiting_].ended) continue;
     Running running{waiting_, -1};
-    if (Status status = cache_.add(running.sequence); !status) return status;
+    HEED_RETURN_IF_ERROR(cache_.add(running.sequence));
     running_.push_back(running);
   }
   return {};
@@ -75,7 +77,7 @@ Status Generation::read(const Running& running, std::int64_t tokens) {
   const std::vector<std::int32_t>& ids = ids_of(running);
   const auto first = ids.begin() + cache_.tokens(running.sequence);
   slots_.resize(static_cast<std::size_t>(tokens));
-  if (Status status = cache_.extend(running.sequence, slots_); !status) return status;
+  HEED_RETURN_IF_ERROR(cache_.extend(running.sequence, slots_));
   sequences_.push_back({running.sequence, tokens});
   tokens_.insert(tokens_.end(), first, first + tokens);
   if (unread(running) > 0) return {};
@@ -96,7 +98,7 @@ Status Generation::gather() {
       const std::int64_t left = unread(running);
       const std::int64_t tokens = single ? left : std::min(left, chunk);
       if (tokens == 0 || single != (left == 1)) continue;
-      if (Status status = read(running, tokens); !status) return status;
+      HEED_RETURN_IF_ERROR(read(running, tokens));
       if (!single) chunk -= tokens;
     }
   }
@@ -122,7 +124,7 @@ void Generation::pick_tokens() {
 Status Generation::retire() {
   for (const Running& running : running_) {
     if (!texts_[running.text].ended) continue;
-    if (Status status = cache_.remove(running.sequence); !status) return status;
+    HEED_RETURN_IF_ERROR(cache_.remove(running.sequence));
   }
   std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended; });
   return admit();
