@@ -1,11 +1,10 @@
 #include "bench/report.h"
 
 #include <fmt/format.h>
-#include <unistd.h>
 
-#include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "bench/console.h"
 #include "heed/cpu.h"
 
 namespace heed::bench {
@@ -59,7 +58,7 @@ Json result_json(const Result& result, std::string_view isa) {
 
 }  // namespace
 
-void Table::head(const Setting& setting, const StreamSize& stream) const {
+Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view note) const {
   constexpr std::int64_t kMebibyte = 1 << 20;
   fmt::print("{}, {} logical CPUs, ISA {}, f32\n", cpu_info().model, cpu_info().logical_cpus,
              setting.isa);
@@ -72,28 +71,23 @@ void Table::head(const Setting& setting, const StreamSize& stream) const {
                                              stream.wanted_bytes / kMebibyte)
                                : fmt::format("8 times the last cache"));
   }
-  fmt::print("\n{:<{}}  threads    best ms  median ms  GFLOP/s    GB/s    of limit  max error\n",
-             "workload", name_width_);
+  fmt::print("{}\n{:<{}}  threads    best ms  median ms  GFLOP/s    GB/s    of limit  max error\n",
+             note, "workload", name_width_);
+  return flush_output();
 }
 
 void Table::progress(std::size_t step, std::size_t steps, std::string_view name,
                      int threads) const {
-  if (isatty(STDERR_FILENO) == 0) return;
-  fmt::print(stderr, "\r[{}/{}] {}, threads: {}\x1b[K", step, steps, name, threads);
-  std::fflush(stderr);
+  show_progress(fmt::format("[{}/{}] {}, threads: {}", step, steps, name, threads));
 }
 
-void Table::clear_progress() const {
-  if (isatty(STDERR_FILENO) != 0) fmt::print(stderr, "\r\x1b[K");
-}
-
-void Table::row(const Result& result) const {
-  clear_progress();
+Status Table::row(const Result& result) const {
+  show_progress("");
   fmt::print("{:<{}}  {:>7}  {:>9.4f}  {:>9.4f}  {:>7}  {:>6.1f}  {:>10}  {:>9.1e}\n", result.name,
              name_width_, result.threads, result.timing.min_ms, result.timing.median_ms,
              optional_number(result.gflops), result.gbps, percentage(result),
              result.accuracy.max_error);
-  std::fflush(stdout);
+  return flush_output();
 }
 
 std::string to_json(const Setting& setting, const StreamSize& stream,

@@ -12,18 +12,17 @@
 namespace heed::bench {
 
 /// Writes a table to standard output, row by row, and what is under way to standard error where
-/// that is a terminal.
+/// that is a terminal. Fails where standard output does not take it.
 class Table {
  public:
   explicit Table(std::size_t name_width) : name_width_(name_width) {}
 
-  void head(const Setting& setting, const StreamSize& stream) const;
+  /// `note` is a line of its own, or empty.
+  Status head(const Setting& setting, const StreamSize& stream, std::string_view note) const;
   void progress(std::size_t step, std::size_t steps, std::string_view name, int threads) const;
-  void row(const Result& result) const;
+  Status row(const Result& result) const;
 
  private:
-  void clear_progress() const;
-
   std::size_t name_width_;
 };
 

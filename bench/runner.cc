@@ -10,6 +10,7 @@
 #include "bench/bench.h"
 #include "bench/report.h"
 #include "heed/cpu.h"
+#include "heed/executor.h"
 
 namespace heed::bench {
 namespace {
@@ -25,6 +26,34 @@ Status check_options(const BenchOptions& options) {
   if (!(options.seconds > 0) || !std::isfinite(options.seconds)) {
     return {StatusCode::invalid_argument,
             fmt::format("seconds ({}) must be a finite number above 0", options.seconds)};
+  }
+  return {};
+}
+
+/// As many threads as heed gives a run that asks for so many.
+Status available_threads(int asked, int& threads) {
+  Executor executor;
+  Status status = Executor::create(asked, executor);
+  if (status.ok()) threads = executor.threads();
+  return status;
+}
+
+/// The numbers of threads that runs will have, each once, and a note where they are not those that
+/// were asked for.
+Status choose_threads(const BenchOptions& options, std::vector<int>& chosen, std::string& note) {
+  const std::vector<int> asked = options.threads.empty() ? usual_threads() : options.threads;
+  std::vector<int> missed;
+  int most = 0;
+  for (const int count : asked) {
+    int threads = 0;
+    if (Status status = available_threads(count, threads); !status) return status;
+    most = std::max(most, threads);
+    if (threads != count) missed.push_back(count);
+    if (std::ranges::find(chosen, threads) == chosen.end()) chosen.push_back(threads);
+  }
+  if (!missed.empty()) {
+    note = fmt::format("threads: {} where {} are asked for, the most that this process can have\n",
+                       most, fmt::join(missed, " or "));
   }
   return {};
 }
@@ -57,7 +86,7 @@ Status measure_all(const std::vector<Workload>& workloads, const std::vector<int
       result.name = workload.name;
       result.kind = workload.kind();
       if (Status status = bench->measure(count, result); !status) return status;
-      table.row(result);
+      if (Status status = table.row(result); !status) return status;
       results.push_back(std::move(result));
     }
   }
@@ -82,10 +111,12 @@ Status run_checked(const BenchOptions& options, std::string* json) {
                   static_cast<std::size_t>(stream.bytes) / sizeof(float)};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
+  std::vector<int> threads;
+  std::string note;
+  if (Status status = choose_threads(options, threads, note); !status) return status;
   const Table table(longest_name(workloads));
-  table.head(setting, stream);
+  if (Status status = table.head(setting, stream, note); !status) return status;
   std::vector<Result> results;
-  const std::vector<int> threads = options.threads.empty() ? usual_threads() : options.threads;
   if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
     return status;
   }

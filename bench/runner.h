@@ -10,8 +10,10 @@ namespace heed::bench {
 
 struct BenchOptions {
   std::string workload_regex;  ///< ECMAScript, searched for in the name; empty: all workloads
-  std::vector<int> threads;    ///< each ≥ 1; empty: usual_threads()
-  std::string isa;             ///< as in PlanOptions
+  /// Each ≥ 1; empty: usual_threads(). Those that this process cannot have become those it can
+  /// have, and the table says so.
+  std::vector<int> threads;
+  std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
 };

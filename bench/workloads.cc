@@ -159,6 +159,31 @@ Workload parse_workload(Line& line) {
   return workload;
 }
 
+/// Refuses expressions that could take std::regex more stack or time than there is: it descends
+/// into a pattern by recursion, copies what is repeated a number of times, and begins anew for each
+/// place where it looks ahead.
+Status check_expression(const std::string& regex) {
+  constexpr std::size_t kLongest = 200;
+  if (regex.size() > kLongest) {
+    return {
+        StatusCode::invalid_argument,
+        fmt::format("workload ({} characters) must be at most {} long", regex.size(), kLongest)};
+  }
+  for (const std::string_view part : {"{", "(?=", "(?!"}) {
+    if (regex.find(part) == std::string::npos) continue;
+    return {StatusCode::invalid_argument,
+            fmt::format("workload (\"{}\") must be a regular expression without {}", regex, part)};
+  }
+  return {};
+}
+
+/// ECMAScript; where the library can, without trying all ways to match, of which there may be 2ⁿ.
+constexpr std::regex_constants::syntax_option_type kSyntax = std::regex::ECMAScript
+#ifdef __GLIBCXX__
+                                                             | std::regex_constants::__polynomial
+#endif
+    ;
+
 }  // namespace
 
 std::string_view Workload::kind() const {
@@ -174,6 +199,7 @@ Status parse_workloads(std::string_view text, std::vector<Workload>& workloads) 
   std::istringstream lines{std::string(text)};
   int number = 1;
   for (std::string text_of_line; std::getline(lines, text_of_line); ++number) {
+    if (text_of_line.ends_with('\r')) text_of_line.pop_back();
     if (text_of_line.empty() || text_of_line.front() == '#') continue;
     Line line(number, text_of_line);
     Workload workload = parse_workload(line);
@@ -184,9 +210,10 @@ Status parse_workloads(std::string_view text, std::vector<Workload>& workloads) 
 }
 
 Status select_workloads(const std::string& regex, std::vector<Workload>& workloads) {
+  if (Status status = check_expression(regex); !status) return status;
   std::regex wanted;
   try {
-    wanted.assign(regex);
+    wanted.assign(regex, kSyntax);
   } catch (const std::regex_error&) {
     return {StatusCode::invalid_argument,
             fmt::format("workload (\"{}\") must be a regular expression", regex)};

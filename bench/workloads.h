@@ -54,7 +54,8 @@ Status parse_workloads(std::string_view text, std::vector<Workload>& workloads);
 std::string_view workloads_text();
 
 /// The built-in workloads with a part of their name that `regex` (ECMAScript) matches; all of them
-/// where it is empty. Fails where it is no regular expression or matches none.
+/// where it is empty. Fails where it is no regular expression, matches none, or is longer than 200
+/// characters, counts repetitions, looks ahead or refers back.
 Status select_workloads(const std::string& regex, std::vector<Workload>& workloads);
 
 }  // namespace heed::bench

@@ -48,6 +48,13 @@ Status parse_threads(std::string_view option, std::string_view text, int& thread
   return status;
 }
 
+std::string note_of_threads(std::string_view who, int asked, int used) {
+  if (asked == used) return {};
+  return fmt::format(
+      "{}: threads: {} where {} are asked for, the most that this process can have\n", who, used,
+      asked);
+}
+
 Status parse_thread_list(std::string_view option, std::string_view text,
                          std::vector<int>& threads) {
   threads.clear();

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -15,6 +16,9 @@ Status bad_value(std::string_view option, std::string_view text, std::string_vie
 /// An integer from `least` to `most`.
 Status parse_integer(std::string_view option, std::string_view text, std::int64_t least,
                      std::int64_t most, std::int64_t& value);
+
+/// A line about a run on `used` threads where `asked` were wanted; empty where these are as many.
+std::string note_of_threads(std::string_view who, int asked, int used);
 
 /// A number of threads, 1 to 1024.
 Status parse_threads(std::string_view option, std::string_view text, int& threads);

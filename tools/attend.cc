@@ -12,13 +12,14 @@
 #include <utility>
 #include <vector>
 
+#include "bench/console.h"
 #include "heed/heed.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
 #include "tools/output_files.h"
-#include "tools/progress.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -89,7 +90,7 @@ Status name_axes(Tensor& tensor, const std::array<Axis, 4>& axes) {
 
 Status read_tensor(const std::string& path, const std::array<Axis, 4>& axes, Tensor& tensor) {
   tensor.path = path;
-  show_progress("reading " + path);
+  bench::show_progress("reading " + path);
   Status status = read_npy(path, tensor.array);
   if (!status) return {status.code(), fmt::format("{} {}", tensor.option, status.message())};
   return name_axes(tensor, axes);
@@ -159,16 +160,16 @@ Status check_paths(const AttendOptions& o) {
         return bad_value(option, *path, fmt::format("another file than {}", files[i].first));
       }
     }
-    if (Status status = check_writable(option, *path); !status) return status;
+    HEED_RETURN_IF_ERROR(check_writable(option, *path));
   }
   return {};
 }
 
 Status read_tensors(const AttendOptions& o, bool bhsd, Tensors& tensors) {
   const std::array<Axis, 4> axes = axes_of(bhsd);
-  if (Status status = read_tensor(o.q, axes, tensors.q); !status) return status;
-  if (Status status = read_tensor(o.k, axes, tensors.k); !status) return status;
-  if (Status status = read_tensor(o.v, axes, tensors.v); !status) return status;
+  HEED_RETURN_IF_ERROR(read_tensor(o.q, axes, tensors.q));
+  HEED_RETURN_IF_ERROR(read_tensor(o.k, axes, tensors.k));
+  HEED_RETURN_IF_ERROR(read_tensor(o.v, axes, tensors.v));
   return check_shapes(tensors);
 }
 
@@ -201,17 +202,18 @@ Status make_plan(const Tensors& t, const Request& request, const std::string& is
 Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
   Executor executor;
   if (threads > 0) {
-    if (Status status = Executor::create(threads, executor); !status) return status;
+    HEED_RETURN_IF_ERROR(Executor::create(threads, executor));
+    bench::write_note(note_of_threads("heed attend", threads, executor.threads()));
   }
   Workspace workspace;
-  if (Status status = workspace.reserve(plan); !status) return status;
-  show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
+  HEED_RETURN_IF_ERROR(workspace.reserve(plan));
+  bench::show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
   return run(plan, tensors, workspace, threads > 0 ? &executor : nullptr);
 }
 
 Status allocate(std::span<const std::int64_t> shape, std::vector<float>& data) {
   std::int64_t count = 0;
-  if (Status status = count_elements(shape, count); !status) return status;
+  HEED_RETURN_IF_ERROR(count_elements(shape, count));
   data.resize(static_cast<std::size_t>(count));
   return {};
 }
@@ -219,29 +221,29 @@ Status allocate(std::span<const std::int64_t> shape, std::vector<float>& data) {
 Status attend(const AttendOptions& o) {
   Request request;
   Tensors t;
-  if (Status status = parse_request(o, request); !status) return status;
-  if (Status status = check_paths(o); !status) return status;
-  if (Status status = read_tensors(o, request.bhsd, t); !status) return status;
+  HEED_RETURN_IF_ERROR(parse_request(o, request));
+  HEED_RETURN_IF_ERROR(check_paths(o));
+  HEED_RETURN_IF_ERROR(read_tensors(o, request.bhsd, t));
   Plan plan;
-  if (Status status = make_plan(t, request, o.isa, plan); !status) return status;
+  HEED_RETURN_IF_ERROR(make_plan(t, request, o.isa, plan));
 
   const std::array shape = out_shape(t, request.bhsd);
   const std::array lse_shape{t.q.batch, t.q.heads, t.q.seq};
   std::vector<float> out, lse;
-  if (Status status = allocate(shape, out); !status) return status;
+  HEED_RETURN_IF_ERROR(allocate(shape, out));
   if (!o.lse.empty()) {
-    if (Status status = allocate(lse_shape, lse); !status) return status;
+    HEED_RETURN_IF_ERROR(allocate(lse_shape, lse));
   }
   AttentionTensors tensors{.q = t.q.array.data.data(),
                            .k = t.k.array.data.data(),
                            .v = t.v.array.data.data(),
                            .out = out.data(),
                            .lse = o.lse.empty() ? nullptr : lse.data()};
-  if (Status status = run_plan(plan, tensors, request.threads); !status) return status;
+  HEED_RETURN_IF_ERROR(run_plan(plan, tensors, request.threads));
 
   std::vector<OutputFile> files = {{o.out, npy_prologue(shape), out}};
   if (!o.lse.empty()) files.push_back({o.lse, npy_prologue(lse_shape), lse});
-  show_progress("writing");
+  bench::show_progress("writing");
   return write_together(files);
 }
 
@@ -274,7 +276,7 @@ void add_attend(CLI::App& app, Action& action) {
   command->callback([o, &action] {
     action = [o] {
       Outcome outcome{attend(*o)};
-      show_progress("");
+      bench::show_progress("");
       return outcome;
     };
   });

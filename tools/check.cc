@@ -11,10 +11,11 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/console.h"
 #include "bench/limits.h"
 #include "heed/cpu.h"
 #include "tools/command.h"
-#include "tools/progress.h"
+#include "tools/status.h"
 #include "tools/subject.h"
 #include "tools/verdict.h"
 
@@ -27,7 +28,7 @@ constexpr int kNameWidth = 30, kColumnWidth = 11;
 Status choose_isas(const std::string& name, std::vector<std::string_view>& names) {
   // The library's own sentence where a name, or HEED_ISA, does not exist or cannot run.
   std::string_view chosen = name;
-  if (Status status = bench::resolve_isa(chosen); !status) return status;
+  HEED_RETURN_IF_ERROR(bench::resolve_isa(chosen));
   if (!name.empty()) {
     names = {chosen};
     return {};
@@ -38,10 +39,11 @@ Status choose_isas(const std::string& name, std::vector<std::string_view>& names
   return {};
 }
 
-void print_head(const std::vector<std::string_view>& isas) {
+Status print_head(const std::vector<std::string_view>& isas) {
   fmt::print("{}\n\n{:<{}}", cpu_info().model, "check", kNameWidth);
   for (const std::string_view isa : isas) fmt::print("{:<{}}", isa, kColumnWidth);
   fmt::print("rows\n");
+  return bench::flush_output();
 }
 
 std::string cell(const Verdict& verdict) {
@@ -51,15 +53,15 @@ std::string cell(const Verdict& verdict) {
 }
 
 /// One line of the table and, where a check failed, the first fault on each ISA.
-void print_row(const Check& check, const std::vector<std::string_view>& isas,
-               const std::vector<Verdict>& verdicts) {
+Status print_row(const Check& check, const std::vector<std::string_view>& isas,
+                 const std::vector<Verdict>& verdicts) {
   fmt::print("{:<{}}", check.name, kNameWidth);
   for (const Verdict& verdict : verdicts) fmt::print("{:<{}}", cell(verdict), kColumnWidth);
   fmt::print("{}\n", verdicts.front().rows());
   for (std::size_t i = 0; i < isas.size(); ++i) {
     if (!verdicts[i].passed()) fmt::print("  {}: {}\n", isas[i], verdicts[i].fault());
   }
-  std::fflush(stdout);
+  return bench::flush_output();
 }
 
 void print_verdict(std::size_t failed, std::size_t total, double seconds) {
@@ -78,18 +80,18 @@ void print_verdict(std::size_t failed, std::size_t total, double seconds) {
 Outcome check(const std::string& isa) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::string_view> isas;
-  if (Status status = choose_isas(isa, isas); !status) return {status};
+  HEED_RETURN_IF_ERROR(choose_isas(isa, isas));
   std::vector<Check> checks = attention_checks();
   std::ranges::move(softmax_checks(), std::back_inserter(checks));
   const Subject subject = heed_operators();
-  print_head(isas);
+  HEED_RETURN_IF_ERROR(print_head(isas));
   std::size_t failed = 0;
   for (const Check& check : checks) {
-    show_progress(check.name);
+    bench::show_progress(check.name);
     std::vector<Verdict> verdicts(isas.size());
     check.run(subject, isas, verdicts);
-    show_progress("");
-    print_row(check, isas, verdicts);
+    bench::show_progress("");
+    HEED_RETURN_IF_ERROR(print_row(check, isas, verdicts));
     failed += static_cast<std::size_t>(
         std::ranges::count_if(verdicts, [](const Verdict& verdict) { return !verdict.passed(); }));
   }

@@ -3,6 +3,7 @@
 
 #include <CLI/App.hpp>
 #include <functional>
+#include <utility>
 
 #include "heed/status.h"
 
@@ -10,8 +11,12 @@ namespace heed::tools {
 
 /// How a subcommand ended: a fault of usage or input, or else whether all checks passed.
 struct Outcome {
+  /// Implicit, so that a Status can be handed on.
+  Outcome(Status ended = {}, bool all_passed = true)
+      : status(std::move(ended)), passed(all_passed) {}
+
   Status status;
-  bool passed = true;
+  bool passed;
 };
 
 /// The type of options whose values may be empty.

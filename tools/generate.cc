@@ -2,11 +2,9 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
-#include <cerrno>
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <cstring>
-#include <fstream>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -14,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/console.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
 #include "tools/arguments.h"
@@ -22,6 +21,8 @@
 #include "tools/llama/generation.h"
 #include "tools/llama/model.h"
 #include "tools/llama/tokenizer.h"
+#include "tools/status.h"
+#include "tools/text_lines.h"
 
 namespace heed::tools {
 namespace {
@@ -77,21 +78,21 @@ Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts)
     prompts = {*o.prompt};
     return {};
   }
-  errno = 0;
-  std::ifstream file(o.prompts);
-  for (std::string line; std::getline(file, line);) prompts.push_back(line);
-  if (errno != 0) {
-    return {StatusCode::invalid_argument,
-            fmt::format("--prompts {}: cannot be read: {}", o.prompts, std::strerror(errno))};
-  }
-  if (!prompts.empty()) return {};
-  return {StatusCode::invalid_argument, fmt::format("--prompts {}: has no line", o.prompts)};
+  const Status status = read_lines(o.prompts, prompts);
+  if (status.ok()) return status;
+  return {status.code(), fmt::format("--prompts {}", status.message())};
+}
+
+/// A fault of one of the prompts, which count from 1.
+Status of_prompt(std::size_t number, const Status& fault) {
+  return {fault.code(), fmt::format("prompt {}: {}", number, fault.message())};
 }
 
 Status encode_prompts(const llama::Tokenizer& tokenizer, const std::vector<std::string>& prompts,
                       std::int64_t context, std::vector<std::vector<std::int32_t>>& ids) {
   for (const std::string& prompt : prompts) {
-    if (Status status = tokenizer.encode(prompt, ids.emplace_back()); !status) return status;
+    const Status status = tokenizer.encode(prompt, ids.emplace_back());
+    if (!status) return of_prompt(ids.size(), status);
     if (std::ssize(ids.back()) <= context) continue;
     return {StatusCode::invalid_argument,
             fmt::format("prompt {} has {} tokens; the model's context has {}", ids.size(),
@@ -106,7 +107,8 @@ class Printer {
   /// `tokenizer` is null where ids are wanted.
   explicit Printer(const llama::Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
 
-  void print(std::span<const llama::Text> texts) {
+  /// Fails where standard output does not take them.
+  Status print(std::span<const llama::Text> texts) {
     while (text_ < texts.size()) {
       const llama::Text& text = texts[text_];
       for (; known_ < text.ids.size(); ++known_) print_token(text.ids);
@@ -115,7 +117,7 @@ class Printer {
       ++text_;
       known_ = 0;
     }
-    std::fflush(stdout);
+    return bench::flush_output();
   }
 
  private:
@@ -139,22 +141,31 @@ std::int64_t count_tokens(std::span<const llama::Text> texts) {
   return tokens;
 }
 
+/// The first of the texts that ended before their time, and how many others did.
+Status first_fault(std::span<const llama::Text> texts) {
+  const auto faulty = [](const llama::Text& text) { return !text.fault.ok(); };
+  const auto first = std::ranges::find_if(texts, faulty);
+  if (first == texts.end()) return {};
+  const Status fault = of_prompt(static_cast<std::size_t>(first - texts.begin()) + 1, first->fault);
+  const auto others = std::ranges::count_if(texts, faulty) - 1;
+  if (others == 0) return fault;
+  return {fault.code(), fmt::format("{} (and so for {} more)", fault.message(), others)};
+}
+
 /// Runs to the end, printing what comes.
 Status run_to_end(llama::Generation& generation, Printer printer) {
   const std::int64_t before = count_tokens(generation.texts());
   const auto start = std::chrono::steady_clock::now();
-  printer.print(generation.texts());
+  HEED_RETURN_IF_ERROR(printer.print(generation.texts()));
   while (!generation.ended()) {
-    if (Status status = generation.step(); !status) return status;
-    printer.print(generation.texts());
+    HEED_RETURN_IF_ERROR(generation.step());
+    HEED_RETURN_IF_ERROR(printer.print(generation.texts()));
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   const std::int64_t tokens = count_tokens(generation.texts()) - before;
-  if (std::ferror(stdout) == 0) {
-    fmt::print(stderr, "{} tokens in {:.3f} s: {:.1f} tokens/s\n", tokens, time.count(),
-               static_cast<double>(tokens) / time.count());
-  }
-  return {};
+  bench::write_note(fmt::format("{} tokens in {:.3f} s: {:.1f} tokens/s\n", tokens, time.count(),
+                                static_cast<double>(tokens) / time.count()));
+  return first_fault(generation.texts());
 }
 
 /// Half of what the weights leave of the memory that this process may use.
@@ -168,7 +179,8 @@ Status generate(const GenerateOptions& o) {
   Request request;
   std::vector<std::string> prompts;
   std::vector<std::vector<std::int32_t>> ids;
-  Status status = read_prompts(o, prompts);
+  Status status = bench::check_output();
+  if (status.ok()) status = read_prompts(o, prompts);
   if (status.ok()) status = llama::read_checkpoint(o.model, checkpoint);
   const llama::ModelShape& shape = checkpoint.shape;
   if (status.ok()) status = parse_request(o, shape.context, request);
@@ -178,8 +190,10 @@ Status generate(const GenerateOptions& o) {
   request.generation.cache_bytes = cache_bytes(checkpoint);
 
   Executor executor;
-  if (request.threads > 0) status = Executor::create(request.threads, executor);
-  if (!status) return status;
+  if (request.threads > 0) {
+    HEED_RETURN_IF_ERROR(Executor::create(request.threads, executor));
+    bench::write_note(note_of_threads("heed generate", request.threads, executor.threads()));
+  }
   const RunOptions run_options{.isa = o.isa,
                                .workers = request.threads,
                                .executor = request.threads > 0 ? &executor : nullptr};

@@ -10,11 +10,12 @@
 #include <string_view>
 #include <vector>
 
+#include "bench/console.h"
 #include "bench/limits.h"
 #include "heed/cpu.h"
 #include "heed/version.h"
 #include "tools/command.h"
-#include "tools/progress.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -44,14 +45,14 @@ std::vector<std::string_view> supported_isas() {
 Status measure(int threads, Limits& limits) {
   limits.threads = threads;
   bench::MachineLimits machine;
-  show_progress(fmt::format("measuring bandwidth, threads: {}", threads));
-  if (Status status = bench::measure_limits({}, threads, machine); !status) return status;
+  bench::show_progress(fmt::format("measuring bandwidth, threads: {}", threads));
+  HEED_RETURN_IF_ERROR(bench::measure_limits({}, threads, machine));
   limits.read_gbps = machine.read_gbps;
   limits.copy_gbps = machine.copy_gbps;
   for (const std::string_view isa : supported_isas()) {
-    show_progress(fmt::format("measuring {}, threads: {}", isa, threads));
+    bench::show_progress(fmt::format("measuring {}, threads: {}", isa, threads));
     double gflops = 0;
-    if (Status status = bench::measure_fma_peak(isa, threads, gflops); !status) return status;
+    HEED_RETURN_IF_ERROR(bench::measure_fma_peak(isa, threads, gflops));
     limits.fma_gflops.push_back(gflops);
   }
   return {};
@@ -62,9 +63,9 @@ Status measure_all(std::vector<Limits>& all) {
   for (const int threads : {1, cpu_info().default_workers}) {
     if (!all.empty() && threads == all.back().threads) continue;
     all.emplace_back();
-    if (Status status = measure(threads, all.back()); !status) return status;
+    HEED_RETURN_IF_ERROR(measure(threads, all.back()));
   }
-  show_progress("");
+  bench::show_progress("");
   return {};
 }
 
@@ -159,7 +160,7 @@ void print_limits(const std::vector<Limits>& all) {
   }
 }
 
-void print_text(const std::vector<Limits>& limits) {
+void print_machine() {
   const CpuInfo& cpu = cpu_info();
   fmt::print("heed       {}\n", HEED_VERSION_STRING);
   fmt::print("processor  {} ({})\n", cpu.model, cpu.vendor);
@@ -172,20 +173,22 @@ void print_text(const std::vector<Limits>& limits) {
              size_text(cpu.l3_bytes));
   fmt::print("features   {}\n", fmt::join(cpu.features, " "));
   fmt::print("ISAs       {}\n", isas_text());
-  print_limits(limits);
 }
 
 Outcome show_info(const InfoOptions& options) {
   std::string_view chosen;
-  if (Status status = chosen_isa(chosen); !status) return {status};
+  HEED_RETURN_IF_ERROR(chosen_isa(chosen));
+  HEED_RETURN_IF_ERROR(bench::check_output());
+  if (!options.json) print_machine();
+  HEED_RETURN_IF_ERROR(bench::flush_output());
   std::vector<Limits> limits;
   if (options.measure) {
-    if (Status status = measure_all(limits); !status) return {status};
+    HEED_RETURN_IF_ERROR(measure_all(limits));
   }
   if (options.json) {
     print_json(limits);
   } else {
-    print_text(limits);
+    print_limits(limits);
   }
   return {};
 }

@@ -9,19 +9,16 @@
 #include <CLI/Config.hpp>
 #include <CLI/Formatter.hpp>
 #include <algorithm>
-#include <cerrno>
 #include <csignal>
 #include <cstdio>
-#include <cstring>
 #include <exception>
-#include <iostream>
 #include <new>
 #include <string>
 #include <string_view>
 
+#include "bench/console.h"
 #include "heed/version.h"
 #include "tools/command.h"
-#include "tools/progress.h"
 
 namespace heed::tools {
 namespace {
@@ -47,14 +44,10 @@ std::string one_line(std::string_view text) {
 }
 
 int fail(std::string_view who, std::string_view message, int code = kBadUsage) {
-  show_progress("");
+  bench::show_progress("");
   std::fflush(stdout);
-  std::fputs(fmt::format("{}: {}\n", who, one_line(message)).c_str(), stderr);
+  bench::write_note(fmt::format("{}: {}\n", who, one_line(message)));
   return code;
-}
-
-int fail_to_print(std::string_view who) {
-  return fail(who, fmt::format("standard output cannot be written: {}", std::strerror(errno)));
 }
 
 /// The subcommand that the command line names, or null.
@@ -115,7 +108,7 @@ int end(const CLI::App& subcommand, const Outcome& outcome) {
     return fail(who, with_option_name(subcommand, outcome.status.message()),
                 internal ? kCheckFailed : kBadUsage);
   }
-  if (std::fflush(stdout) != 0 || std::ferror(stdout) != 0) return fail_to_print(who);
+  if (Status status = bench::flush_output(); !status) return fail(who, status.message());
   return outcome.passed ? kFine : kCheckFailed;
 }
 
@@ -135,7 +128,8 @@ int run(int argc, char** argv) {
       return fail_to_parse(app, error);
     }
     app.exit(error);  // prints what --help and --version ask for
-    return std::cout.flush() ? kFine : fail_to_print("heed");
+    const Status status = bench::flush_output();
+    return status.ok() ? kFine : fail("heed", status.message());
   }
   const CLI::App* const subcommand = subcommand_of(app);
   if (subcommand == nullptr) {
@@ -150,7 +144,8 @@ int run(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     return fail(name_of(subcommand), "there is too little memory");
   } catch (const std::exception& error) {
-    return fail(name_of(subcommand), error.what());
+    const Status printed = bench::flush_output();
+    return fail(name_of(subcommand), printed.ok() ? error.what() : printed.message());
   }
 }
 

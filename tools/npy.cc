@@ -15,6 +15,7 @@
 #include <utility>
 
 #include "tools/npy_header.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -47,13 +48,11 @@ class NpyReader {
 
   Status read(Array& array) {
     NpyHeader header;
-    if (Status status = read_header(header); !status) return status;
+    HEED_RETURN_IF_ERROR(read_header(header));
     std::int64_t count = 0;
-    if (Status status = count_elements(header.shape, count); !status) return status;
+    HEED_RETURN_IF_ERROR(count_elements(header.shape, count));
     std::vector<float> data;
-    if (Status status = read_data(header, static_cast<std::size_t>(count), data); !status) {
-      return status;
-    }
+    HEED_RETURN_IF_ERROR(read_data(header, static_cast<std::size_t>(count), data));
     if (header.big_endian) swap_bytes(data);
     if (header.fortran_order) data = to_c_order(header.shape, data);
     array = {std::move(header.shape), std::move(data)};
@@ -86,7 +85,7 @@ class NpyReader {
           fmt::format("version {}.{} of the .npy format must be 1.0, 2.0 or 3.0", major, minor));
     }
     std::string text;
-    if (Status status = read_header_text(major == 1 ? 2 : 4, text); !status) return status;
+    HEED_RETURN_IF_ERROR(read_header_text(major == 1 ? 2 : 4, text));
     return parse_npy_header(text, header);
   }
 

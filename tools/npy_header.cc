@@ -10,6 +10,9 @@
 namespace heed::tools {
 namespace {
 
+/// NumPy allows no more.
+constexpr std::size_t kMostDimensions = 64;
+
 constexpr std::string_view kDigits = "0123456789";
 
 /// At most 60 bytes of `text`, for a message.
@@ -129,6 +132,10 @@ class HeaderParser {
     bool well_formed = take('(');
     bool comma = true;
     while (well_formed && !take(')')) {
+      if (header.shape.size() == kMostDimensions) {
+        return fail(fmt::format("shape ({}) must have at most {} dimensions", excerpt(from),
+                                kMostDimensions));
+      }
       well_formed = comma && take_extent(header.shape);
       comma = take(',');
     }

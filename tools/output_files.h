@@ -22,14 +22,16 @@ struct OutputFile {
 Status check_writable(std::string_view option, const std::string& path);
 
 /// Whether both paths lead to one file, which need not be there yet. Devices and pipes may be
-/// shared.
+/// shared, and open files by those who both write to them as they are.
 bool same_file(const std::string& a, const std::string& b);
 
-/// Writes each file under a temporary name beside its path and, when all are complete, gives them
-/// their names; devices and pipes are written to as they are. Links are followed, and a file that
-/// takes the place of another has its permissions. On failure, a closed pipe included, and where
-/// SIGINT, SIGTERM, SIGHUP or SIGQUIT comes between, no file is left behind, and files that were
-/// there before are as they were. Messages begin with the path.
+/// Writes each file under a temporary name beside its path and, when all are complete and on the
+/// disk, gives them their names. Links are followed, and a file that takes the place of another has
+/// its permissions, owner and group. On failure, a closed pipe included, and where SIGINT, SIGTERM,
+/// SIGHUP or SIGQUIT comes between, no file is left behind, and files that were there before are as
+/// they were. Devices and pipes are written to as they are, and so are the descriptors that paths
+/// such as /dev/stdout and /dev/fd/3 name: where these stand, after what was written to them
+/// before. Messages begin with the path.
 Status write_together(const std::vector<OutputFile>& files);
 
 }  // namespace heed::tools

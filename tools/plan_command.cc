@@ -10,11 +10,13 @@
 #include <vector>
 
 #include "bench/attention_case.h"
+#include "bench/console.h"
 #include "bench/runner.h"
 #include "bench/workloads.h"
 #include "heed/attention.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
+#include "tools/status.h"
 
 namespace heed::tools {
 namespace {
@@ -26,7 +28,7 @@ struct Options {
 
 /// The workloads with attention that the expression matches; there must be one.
 Status select_attention(const std::string& regex, std::vector<bench::Workload>& workloads) {
-  if (Status status = bench::select_workloads(regex, workloads); !status) return status;
+  HEED_RETURN_IF_ERROR(bench::select_workloads(regex, workloads));
   std::erase_if(workloads, [](const bench::Workload& workload) {
     return !std::holds_alternative<bench::AttentionWorkload>(workload.what);
   });
@@ -45,7 +47,7 @@ Status show(const bench::Workload& workload, int threads, const std::string& isa
   if (!status) return status;
   fmt::print("{} on {} {}\n{}\n", workload.name, threads, threads == 1 ? "thread" : "threads",
              plan.describe());
-  return {};
+  return bench::flush_output();
 }
 
 Outcome show_all(const Options& options) {
@@ -55,10 +57,10 @@ Outcome show_all(const Options& options) {
     if (!status) return {status};
   }
   std::vector<bench::Workload> workloads;
-  if (Status status = select_attention(options.workload, workloads); !status) return {status};
+  HEED_RETURN_IF_ERROR(select_attention(options.workload, workloads));
   for (const bench::Workload& workload : workloads) {
     for (const int count : threads) {
-      if (Status status = show(workload, count, options.isa); !status) return {status};
+      HEED_RETURN_IF_ERROR(show(workload, count, options.isa));
     }
   }
   return {};

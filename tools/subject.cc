@@ -1,14 +1,16 @@
 #include "tools/subject.h"
 
+#include "tools/status.h"
+
 namespace heed::tools {
 namespace {
 
 Status plan_and_run(const AttentionConfig& config, const Batch& batch, const PlanOptions& options,
                     const AttentionTensors& tensors) {
   Plan plan;
-  if (Status status = plan_attention(config, batch, options, plan); !status) return status;
+  HEED_RETURN_IF_ERROR(plan_attention(config, batch, options, plan));
   Workspace workspace;
-  if (Status status = workspace.reserve(plan); !status) return status;
+  HEED_RETURN_IF_ERROR(workspace.reserve(plan));
   return run(plan, tensors, workspace);
 }
 

@@ -50,6 +50,21 @@ class CheckpointFile : public testing::Test {
   const std::string path_ = folder_.path("model.bin");
 };
 
+TEST_F(CheckpointFile, OtherFormatsAreCalledByTheirNames) {
+  for (const std::int32_t version : {1, 2}) {
+    std::string bytes = with(1, version);
+    bytes.replace(0, 4, "24ka");
+    expect_refused(bytes, "a llama2.c checkpoint of version " + std::to_string(version) +
+                              ": only version 0 can be read, which export.py writes with "
+                              "--version 0");
+  }
+  expect_refused(tiny().bytes().replace(0, 4, "GGUF"),
+                 "not a llama2.c checkpoint: it is a GGUF file");
+  expect_refused(tiny().bytes().replace(0, 4, "PK\x03\x04"),
+                 "not a llama2.c checkpoint: it is a zip archive, as PyTorch writes: export.py "
+                 "converts it");
+}
+
 TEST_F(CheckpointFile, PartsAreInTheirOrder) {
   for (const bool apart : {false, true}) {
     ModelFile shape{.vocab_size = 7, .classifier_apart = apart};

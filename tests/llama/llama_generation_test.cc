@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <string>
 #include <utility>
 #include <vector>
@@ -66,6 +67,28 @@ TEST(Generation, TextsEndBeforeTheBoundaryOrAfterTheSteps) {
   EXPECT_EQ(result.texts,
             (std::vector<Ids>{{1, 2, 3, 4}, {1, 3, 4}, {1, 5, 5, 5}, {1, 5, 5, 5}, {1, 5, 5, 5}}));
   EXPECT_EQ(generate(loaded.model(), {.steps = 9}, {{1}}).texts.front(), (Ids{1, 2, 3, 4}));
+}
+
+// Token 6 is not a number: a text that comes to it ends there, and no other.
+TEST(Generation, ATextWithoutProbabilitiesEndsAlone) {
+  ModelFile file = chain_model(8, Chain{{1, 2}, {2, 3}, {3, 4}, {4, 1}, {5, 5}, {7, 6}});
+  for (std::size_t x = 0; x < 8; ++x) file.weights[6 * 8 + x] = NAN;
+  // The embedding of a text's own token alone is what its logits come from.
+  LoadedModel loaded = load(file);
+  Generation generation;
+  ASSERT_TRUE(Generation::create(loaded.model(), {.steps = 5, .running = 3},
+                                 {{1, 7}, {1}, {1, 6, 5}, {1, 5}}, generation)
+                  .ok());
+  while (!generation.ended()) ASSERT_TRUE(generation.step().ok());
+  const auto& texts = generation.texts();
+  const std::vector<Ids> expected = {{1, 7, 6}, {1, 2, 3, 4}, {1, 6, 5}, {1, 5, 5, 5, 5, 5}};
+  for (std::size_t i = 0; i < expected.size(); ++i) {
+    EXPECT_EQ(texts[i].ids, expected[i]);
+    EXPECT_TRUE(texts[i].ended);
+    EXPECT_EQ(texts[i].fault.ok(), i % 2 == 1);
+  }
+  EXPECT_EQ(texts[0].fault.message(),
+            "the model gives no probabilities at position 3: its logits are not finite");
 }
 
 TEST(Generation, WaitsForThePagesOfOthers) {

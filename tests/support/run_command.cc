@@ -26,15 +26,29 @@ struct Launch {
   const char* program = HEED_COMMAND;
   int resource = RLIMIT_CORE;  ///< which has a limit: signals need leave no dump
   std::uint64_t limit = 0;
+  Channels channels = {};
 };
 
+/// Makes `descriptor` what a channel says, or `file`; only after fork.
+void open_channel(const std::string& channel, int file, int descriptor) {
+  if (channel.empty()) {
+    dup2(file, descriptor);
+  } else if (channel == kClosed) {
+    close(descriptor);
+  } else if (channel == kBrokenPipe) {
+    int ends[2];
+    if (pipe2(ends, O_CLOEXEC) != 0) _exit(127);
+    dup2(ends[1], descriptor);
+  } else {
+    dup2(open(channel.c_str(), O_WRONLY | O_CLOEXEC), descriptor);
+  }
+}
+
 /// Replaces the calling process; only after fork.
-[[noreturn]] void become_heed(const Launch& launch, const std::string& out,
-                              const std::string& err) {
-  const int flags = O_WRONLY | O_CREAT | O_TRUNC;
+[[noreturn]] void become_heed(const Launch& launch, int out, int err) {
   dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
-  dup2(open(out.c_str(), flags, 0600), STDOUT_FILENO);
-  dup2(open(err.c_str(), flags, 0600), STDERR_FILENO);
+  open_channel(launch.channels.out, out, STDOUT_FILENO);
+  open_channel(launch.channels.err, err, STDERR_FILENO);
   unsetenv("HEED_ISA");
   for (const auto& [name, value] : launch.environment) setenv(name.c_str(), value.c_str(), 1);
   std::vector<char*> argv = {const_cast<char*>(launch.program)};
@@ -54,10 +68,17 @@ struct Launch {
 /// A program that runs.
 class Process {
  public:
-  explicit Process(const Launch& launch) {
+  explicit Process(const Launch& launch, const std::string& printed_before = {}) {
+    write_out(printed_before);
     child_ = fork();
     if (child_ == 0) become_heed(launch, out_, err_);
   }
+  ~Process() {
+    close(out_);
+    close(err_);
+  }
+  Process(const Process&) = delete;
+  Process& operator=(const Process&) = delete;
 
   void send(int signal) const { kill(child_, signal); }
 
@@ -67,19 +88,27 @@ class Process {
     return info.si_pid != 0;
   }
 
-  CommandResult wait() const {
+  CommandResult wait(const std::string& printed_after = {}) const {
     int status = 0;
     EXPECT_EQ(waitpid(child_, &status, 0), child_);
+    write_out(printed_after);
     CommandResult result;
     result.exit = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    result.out = read_bytes(out_);
-    result.err = read_bytes(err_);
+    result.out = read_bytes(folder_.path("out"));
+    result.err = read_bytes(folder_.path("err"));
     return result;
   }
 
  private:
+  int create(const char* name) const {
+    return open(folder_.path(name).c_str(), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+  }
+  void write_out(const std::string& text) const {
+    EXPECT_EQ(write(out_, text.data(), text.size()), std::ssize(text));
+  }
+
   const Folder folder_;
-  const std::string out_ = folder_.path("out"), err_ = folder_.path("err");
+  const int out_ = create("out"), err_ = create("err");
   pid_t child_ = -1;
 };
 
@@ -98,6 +127,15 @@ CommandResult run_faulty_heed(const std::vector<std::string>& arguments) {
 CommandResult run_heed_with_limit(int resource, std::uint64_t limit,
                                   const std::vector<std::string>& arguments) {
   return run_program({.arguments = arguments, .resource = resource, .limit = limit});
+}
+
+CommandResult run_heed_on(const Channels& channels, const std::vector<std::string>& arguments) {
+  return run_program({.arguments = arguments, .channels = channels});
+}
+
+CommandResult run_heed_between(const std::string& before, const std::string& after,
+                               const std::vector<std::string>& arguments) {
+  return Process({.arguments = arguments}, before).wait(after);
 }
 
 CommandResult interrupt_heed(const std::vector<std::string>& arguments, int signal,

@@ -30,6 +30,22 @@ CommandResult run_faulty_heed(const std::vector<std::string>& arguments);
 CommandResult run_heed_with_limit(int resource, std::uint64_t limit,
                                   const std::vector<std::string>& arguments);
 
+/// What stands for a channel that is closed, and for one whose reader is gone.
+inline constexpr const char *kClosed = "closed", *kBrokenPipe = "broken pipe";
+
+/// Where standard output and standard error lead: to a file that the result holds where empty, else
+/// to what this path names, or to one of the above.
+struct Channels {
+  std::string out = {}, err = {};
+};
+
+/// Runs with other channels.
+CommandResult run_heed_on(const Channels& channels, const std::vector<std::string>& arguments);
+
+/// Runs where standard output has had one text before, and gets another one afterwards.
+CommandResult run_heed_between(const std::string& before, const std::string& after,
+                               const std::vector<std::string>& arguments);
+
 /// Starts a heed and, when `ready` says so, sends it the signal until it ends: one may come just
 /// before it waits. One that does not end is a failure, and is killed.
 CommandResult interrupt_heed(const std::vector<std::string>& arguments, int signal,

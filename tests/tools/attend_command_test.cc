@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "heed/cpu.h"
 #include "tests/support/run_command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
@@ -148,10 +149,19 @@ TEST_F(Attend, ResultsDoNotDependOnThreads) {
   for (const std::string& isa : supported_command_isas()) {
     expect_fine(run_heed(all() + Arguments{"--isa", isa, "--threads", "1"}));
     const std::string out = read_bytes(out_), lse = read_bytes(lse_);
-    expect_fine(run_heed(all() + Arguments{"--threads", "5"}, {{"HEED_ISA", isa}}));
+    EXPECT_EQ(run_heed(all() + Arguments{"--threads", "5"}, {{"HEED_ISA", isa}}).exit, 0);
     EXPECT_EQ(read_bytes(out_), out);
     EXPECT_EQ(read_bytes(lse_), lse);
   }
+}
+
+TEST_F(Attend, SaysHowManyThreadsItHas) {
+  const std::string cpus = std::to_string(cpu_info().logical_cpus);
+  expect_fine(run_heed(all() + Arguments{"--threads", cpus}));
+  const CommandResult result = run_heed(all() + Arguments{"--threads", "1024"});
+  EXPECT_EQ(result.exit, 0);
+  EXPECT_EQ(result.err, "heed attend: threads: " + cpus +
+                            " where 1024 are asked for, the most that this process can have\n");
 }
 
 TEST_F(Attend, HeadsOutsideTokens) {
@@ -481,6 +491,21 @@ TEST_F(Attend, WritesToStandardOutput) {
   expect_fine(result);
   expect_fine(run_heed(all()));
   EXPECT_EQ(result.out, read_bytes(out_));
+}
+
+// As { echo A; heed ...; echo B; } > file.
+TEST_F(Attend, WritesToStandardOutputBetweenWhatOthersWrite) {
+  expect_fine(run_heed(all()));
+  const std::string out = read_bytes(out_), lse = read_bytes(lse_);
+  const auto printed = [&](const Arguments& outputs) {
+    const CommandResult result = run_heed_between("A\n", "B\n", inputs() + outputs);
+    expect_fine(result);
+    return result.out;
+  };
+  EXPECT_EQ(printed({"--out", "/dev/stdout"}), "A\n" + out + "B\n");
+  EXPECT_EQ(printed({"--out", out_, "--lse", "/dev/fd/1"}), "A\n" + lse + "B\n");
+  EXPECT_EQ(printed({"--out", "/proc/self/fd/1", "--lse", "/dev/stdout"}),
+            "A\n" + out + lse + "B\n");
 }
 
 /// The tensors of one layer of a trained language model.

@@ -171,6 +171,23 @@ TEST(BenchCommand, WarmOnAnotherIsa) {
   EXPECT_NE(report.table.find("warm: the same keys"), std::string::npos) << report.table;
 }
 
+TEST(BenchCommand, ReportsTheThreadsThatItHad) {
+  const Folder folder;
+  const std::string cpus = std::to_string(cpu_info().logical_cpus), json = folder.path("results");
+  const CommandResult result =
+      run_heed({"bench", "--workload", "^softmax-1024x64$", "--seconds", "0.01", "--warm",
+                "--threads", "1000,1024,1", "--json", json});
+  expect_fine(result);
+  EXPECT_NE(result.out.find("threads: " + cpus + " where 1000 or 1024 are asked for"),
+            std::string::npos)
+      << result.out;
+  std::vector<std::string> threads;
+  for (const auto& row : rows_of(result.out, "softmax-1024x64")) threads.push_back(row[1]);
+  const bool one = cpu_info().logical_cpus == 1;
+  EXPECT_EQ(threads, one ? std::vector<std::string>{"1"} : (std::vector<std::string>{cpus, "1"}));
+  EXPECT_EQ(Json::parse(read_bytes(json))["results"][0]["threads"], cpu_info().logical_cpus);
+}
+
 // A cache as a projection writes it, and one in pages, of which sequences share the first ones:
 // their bytes count once, the work on them for each.
 TEST(BenchCommand, JsonTellsTheOtherLayouts) {

@@ -3,6 +3,8 @@
 #include <sys/resource.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -73,6 +75,28 @@ TEST(Heed, BadUsage) {
   }
 }
 
+// What would take more stack or time than there is, if it were tried.
+TEST(Heed, ExpressionsThatAreTooMuch) {
+  const std::string sentence = "heed plan: --workload (";
+  const auto expect = [&](const std::string& regex, const std::string& part) {
+    SCOPED_TRACE(regex.substr(0, 50));
+    expect_fault(run_heed({"plan", "--workload", regex}), sentence + part);
+  };
+  for (const char* const part : {"(", "a", "a|", "(?:", "[a]", "a*"}) {
+    std::string regex;
+    while (regex.size() < 100'000) regex += part;
+    expect(regex, std::to_string(regex.size()) + " characters) must be at most 200 long");
+  }
+  expect("(){45000}", "\"(){45000}\") must be a regular expression without {");
+  expect("(?=.*(?=a))", "\"(?=.*(?=a))\") must be a regular expression without (?=");
+  expect("(?!a)", "\"(?!a)\") must be a regular expression without (?!");
+  expect("(a)\\1", "\"(a)\\1\") must be a regular expression");
+  std::string regex;
+  while (regex.size() < 190) regex += "(.*)*";
+  expect(regex + "!", "\"" + regex + "!\") must match the name of at least one");
+  expect(std::string(200, '('), "\"(((");
+}
+
 TEST(Heed, ForcedIsaThatDoesNotExist) {
   for (const Arguments& arguments :
        {Arguments{"info"}, {"info", "--json"}, {"check"}, {"bench"}, {"plan"}}) {
@@ -83,6 +107,36 @@ TEST(Heed, ForcedIsaThatDoesNotExist) {
 
 TEST(Heed, StandardOutputThatCannotBeWritten) {
   EXPECT_EQ(run_heed_with_limit(RLIMIT_FSIZE, 10, {"info"}).exit, 2);
+}
+
+/// Ends at once, with a sentence, where the work would take long.
+void expect_early_fault(const Channels& channels, const std::vector<std::string>& arguments) {
+  SCOPED_TRACE(arguments.front() + " to " + channels.out);
+  const auto start = std::chrono::steady_clock::now();
+  const CommandResult result = run_heed_on(channels, arguments);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(10));
+  expect_fault(result, "heed " + arguments.front() + ": standard output cannot be written: ");
+}
+
+TEST(Heed, NoticesEarlyThatStandardOutputCannotBeWritten) {
+  for (const char* const out : {"/dev/full", kClosed}) {
+    if (out != kClosed && !std::filesystem::exists(out)) continue;
+    for (const Arguments& arguments :
+         {Arguments{"check"}, {"bench", "--seconds", "100"}, {"info", "--measure"}, {"plan"}}) {
+      expect_early_fault({.out = out}, arguments);
+    }
+  }
+  expect_early_fault({.out = kClosed}, {"info", "--measure", "--json"});
+  expect_fault(run_heed_on({.out = kClosed}, {"--help"}),
+               "heed: standard output cannot be written");
+}
+
+TEST(Heed, DoesWithoutStandardError) {
+  for (const char* const err : {"/dev/full", kClosed, kBrokenPipe}) {
+    SCOPED_TRACE(err);
+    EXPECT_EQ(run_heed_on({.err = err}, {"info", "extra"}).exit, 2);
+    EXPECT_EQ(run_heed_on({.err = err}, {"info"}).exit, 0);
+  }
 }
 
 TEST(Info, Text) {

@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <fstream>
 #include <iterator>
@@ -180,6 +181,56 @@ TEST(GenerateCommand, PrintsTextsInTheOrderOfTheirPrompts) {
   EXPECT_EQ(out_of(files.generate({"--prompts", file, "--steps", "5", "--ids"})),
             "1 259 125 125 125 125\n1 68 69 70\n1 259 68 69 70\n1 259 125 125 125 125\n");
   EXPECT_EQ(out_of(files.generate({"--prompt", "B"})), "BC\n");
+}
+
+TEST(GenerateCommand, EndsWellWhereNobodyHearsHowFastItWas) {
+  const ModelFiles files = chain_files();
+  for (const char* const err : {"/dev/full", kClosed, kBrokenPipe}) {
+    SCOPED_TRACE(err);
+    const CommandResult result =
+        run_heed_on({.err = err}, files.arguments() + Arguments{"--prompt", "A"});
+    EXPECT_EQ(result.exit, 0);
+    EXPECT_EQ(result.out, "ABC\n");
+  }
+}
+
+TEST(GenerateCommand, NoticesEarlyThatStandardOutputCannotBeWritten) {
+  const ModelFiles files = chain_files();
+  for (const char* const out : {"/dev/full", kClosed}) {
+    const CommandResult result =
+        run_heed_on({.out = out}, files.arguments() + Arguments{"--prompt", "z"});
+    expect_fault(result, "heed generate: standard output cannot be written: ");
+  }
+}
+
+TEST(GenerateCommand, SaysWhichPromptHasNoProbabilities) {
+  std::vector<PieceOfFile> pieces = pieces_with({});
+  pieces.push_back({0, " "});
+  const auto size = static_cast<std::int32_t>(pieces.size());
+  const std::pair<std::int32_t, std::int32_t> steps[] = {{3 + 'A', 3 + 'B'}, {3 + 'B', 1}};
+  ModelFile model = chain_model(size, steps);
+  const auto n = static_cast<std::size_t>(size);
+  for (std::size_t x = 0; x < n; ++x) model.weights[(3 + 'x') * n + x] = NAN;
+  const ModelFiles files(model, pieces);
+  const auto expect = [&](const std::vector<std::string>& prompts, const std::string& out,
+                          const std::string& fault) {
+    const CommandResult result = files.generate({"--prompts", files.file_of(prompts)});
+    EXPECT_EQ(result.exit, 2);
+    EXPECT_EQ(result.out, out);
+    EXPECT_TRUE(result.err.ends_with("\nheed generate: " + fault + "\n")) << result.err;
+  };
+  const std::string sentence =
+      "prompt 2: the model gives no probabilities at position 3: its logits are not finite";
+  expect({"A", "x", "A"}, "AB\nx\nAB\n", sentence);
+  expect({"A", "x", "x", "A", "xx"}, "AB\nx\nx\nAB\nxx\n", sentence + " (and so for 2 more)");
+}
+
+TEST(GenerateCommand, ReadsPromptsOfOtherSystems) {
+  const ModelFiles files = chain_files();
+  const auto ids = [&](const std::vector<std::string>& lines) {
+    return out_of(files.generate({"--prompts", files.file_of(lines), "--steps", "5", "--ids"}));
+  };
+  EXPECT_EQ(ids({"\xEF\xBB\xBFz\r", "\r", "A\r"}), ids({"z", "", "A"}));
 }
 
 TEST(GenerateCommand, CountsTheTokensThatItMade) {

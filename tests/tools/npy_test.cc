@@ -208,6 +208,19 @@ TEST_F(Npy, RefusesMalformedShapes) {
   }
 }
 
+TEST_F(Npy, RefusesMoreDimensionsThanNumpyHas) {
+  const auto ones = [](std::size_t count) {
+    std::string shape = "(";
+    for (std::size_t i = 0; i < count; ++i) shape += "1, ";
+    return shape + ")";
+  };
+  expect_read(prologue(1, header(ones(64))) + bytes_of(counted(1)), Shape(64, 1), counted(1));
+  for (const std::size_t count : {65U, 330'000U}) {
+    expect_refused(prologue(2, header(ones(count))) + bytes_of(counted(1)),
+                   "shape (" + ones(65).substr(0, 60) + "...) must have at most 64 dimensions");
+  }
+}
+
 TEST_F(Npy, RefusesSizesBeyondTheAddressSpace) {
   for (const std::string shape : {"(9223372036854775807,)", "(4611686018427387904, 2)",
                                   "(65536, 65536, 65536, 65536)", "(2305843009213693952,)"}) {

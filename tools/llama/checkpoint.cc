@@ -14,6 +14,7 @@
 #include "heed/attention.h"
 #include "heed/cpu.h"
 #include "tools/llama/file_size.h"
+#include "tools/status.h"
 
 namespace heed::llama {
 namespace {
@@ -96,8 +97,24 @@ Status check_heads(const std::string& path, const ModelShape& s) {
                                        s.head_dim(), kMaxHeadDim));
 }
 
+/// Files that are known by their first four bytes to be something else.
+Status check_magic(const std::string& path, const Header& header) {
+  constexpr std::int32_t kMagicOfLaterVersions = 0x616B3432, kGguf = 0x46554747, kZip = 0x04034B50;
+  if (header[0] == kMagicOfLaterVersions) {
+    return fault(path, fmt::format("a llama2.c checkpoint of version {}: only version 0 can be "
+                                   "read, which export.py writes with --version 0",
+                                   header[1]));
+  }
+  if (header[0] == kGguf) return not_a_model(path, "it is a GGUF file");
+  if (header[0] == kZip) {
+    return not_a_model(path, "it is a zip archive, as PyTorch writes: export.py converts it");
+  }
+  return {};
+}
+
 Status parse_header(const std::string& path, const Header& header, ModelShape& shape) {
-  if (Status status = check_positive(path, header); !status) return status;
+  HEED_RETURN_IF_ERROR(check_magic(path, header));
+  HEED_RETURN_IF_ERROR(check_positive(path, header));
   const auto [dim, hidden_dim, layers, heads, kv_heads, vocab_size, context] = header;
   shape = {dim, hidden_dim, layers, heads, kv_heads, std::abs(std::int64_t{vocab_size}), context};
   shape.classifier_apart = vocab_size < 0;
@@ -145,20 +162,20 @@ void place(Checkpoint& checkpoint) {
 
 Status read_checkpoint(const std::string& path, Checkpoint& checkpoint) {
   std::int64_t file_bytes = 0;
-  if (Status status = file_size(path, file_bytes); !status) return status;
+  HEED_RETURN_IF_ERROR(file_size(path, file_bytes));
   if (file_bytes < kHeaderBytes) {
     return not_a_model(path, fmt::format("it has {} bytes, a header {}", file_bytes, kHeaderBytes));
   }
   std::ifstream file(path, std::ios::binary);
   Header header{};
   Checkpoint made;
-  if (Status status = read(path, file, header.data(), kHeaderBytes); !status) return status;
-  if (Status status = parse_header(path, header, made.shape); !status) return status;
-  if (Status status = check_size(path, made.shape, file_bytes); !status) return status;
+  HEED_RETURN_IF_ERROR(read(path, file, header.data(), kHeaderBytes));
+  HEED_RETURN_IF_ERROR(parse_header(path, header, made.shape));
+  HEED_RETURN_IF_ERROR(check_size(path, made.shape, file_bytes));
   made.bytes = file_bytes - kHeaderBytes;
   made.memory =
       std::make_unique_for_overwrite<float[]>(static_cast<std::size_t>(made.bytes) / sizeof(float));
-  if (Status status = read(path, file, made.memory.get(), made.bytes); !status) return status;
+  HEED_RETURN_IF_ERROR(read(path, file, made.memory.get(), made.bytes));
   place(made);
   checkpoint = std::move(made);
   return {};

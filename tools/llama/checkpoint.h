@@ -1,5 +1,5 @@
 // Checkpoints in the format of llama2.c (github.com/karpathy/llama2.c, run.c): seven int32, then
-// the weights in float32, all little-endian.
+// the weights in float32, all little-endian: what its export.py calls version 0.
 #pragma once
 
 #include <cstdint>

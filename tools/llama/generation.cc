@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "tools/status.h"
+
 namespace heed::llama {
 namespace {
 
@@ -59,7 +61,7 @@ Status Generation::admit() {
   for (; waiting_ < texts_.size() && std::ssize(running_) < at_once_; ++waiting_) {
     if (texts_[waiting_].ended) continue;
     Running running{waiting_, -1};
-    if (Status status = cache_.add(running.sequence); !status) return status;
+    HEED_RETURN_IF_ERROR(cache_.add(running.sequence));
     running_.push_back(running);
   }
   return {};
@@ -75,7 +77,7 @@ Status Generation::read(const Running& running, std::int64_t tokens) {
   const std::vector<std::int32_t>& ids = ids_of(running);
   const auto first = ids.begin() + cache_.tokens(running.sequence);
   slots_.resize(static_cast<std::size_t>(tokens));
-  if (Status status = cache_.extend(running.sequence, slots_); !status) return status;
+  HEED_RETURN_IF_ERROR(cache_.extend(running.sequence, slots_));
   sequences_.push_back({running.sequence, tokens});
   tokens_.insert(tokens_.end(), first, first + tokens);
   if (unread(running) > 0) return {};
@@ -96,33 +98,33 @@ Status Generation::gather() {
       const std::int64_t left = unread(running);
       const std::int64_t tokens = single ? left : std::min(left, chunk);
       if (tokens == 0 || single != (left == 1)) continue;
-      if (Status status = read(running, tokens); !status) return status;
+      HEED_RETURN_IF_ERROR(read(running, tokens));
       if (!single) chunk -= tokens;
     }
   }
   return {};
 }
 
-/// Each text whose last token the model has seen gets another one, or ends.
-Status Generation::pick_tokens() {
+/// Each text whose last token the model has seen gets another one, or ends: a text of which the
+/// model makes nonsense is no reason for others to end.
+void Generation::pick_tokens() {
   const auto vocab_size = static_cast<std::size_t>(model_->shape().vocab_size);
   for (std::size_t i = 0; i < growing_.size(); ++i) {
     Text& text = texts_[growing_[i]];
     std::int32_t token = -1;
-    Status status = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
-                                  std::ssize(text.ids), token);
-    if (!status) return status;
-    if (token != kBoundary) text.ids.push_back(token);
-    text.ended = token == kBoundary || std::ssize(text.ids) == options_.steps + 1;
+    text.fault = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
+                               std::ssize(text.ids), token);
+    const bool has_token = text.fault.ok() && token != kBoundary;
+    if (has_token) text.ids.push_back(token);
+    text.ended = !has_token || std::ssize(text.ids) == options_.steps + 1;
   }
-  return {};
 }
 
 /// Texts that have ended make room for others.
 Status Generation::retire() {
   for (const Running& running : running_) {
     if (!texts_[running.text].ended) continue;
-    if (Status status = cache_.remove(running.sequence); !status) return status;
+    HEED_RETURN_IF_ERROR(cache_.remove(running.sequence));
   }
   std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended; });
   return admit();
@@ -133,8 +135,9 @@ Status Generation::step() {
   if (!status) return status;
   logits_.resize(wanted_.size() * static_cast<std::size_t>(model_->shape().vocab_size));
   status = model_->forward(cache_, {sequences_, tokens_, wanted_}, logits_);
-  if (status.ok()) status = pick_tokens();
-  return status.ok() ? retire() : status;
+  if (!status) return status;
+  pick_tokens();
+  return retire();
 }
 
 }  // namespace heed::llama

@@ -27,6 +27,7 @@ struct GenerationOptions {
 struct Text {
   std::vector<std::int32_t> ids;
   bool ended = false;
+  Status fault = {};  ///< why it ended before its time, if it did
 };
 
 /// Texts that grow together. In each step those that have had their prompts get a token each, and
@@ -39,7 +40,8 @@ class Generation {
   static Status create(Model& model, const GenerationOptions& options,
                        std::vector<std::vector<std::int32_t>> prompts, Generation& generation);
 
-  /// One step of all texts that run; only until all have ended.
+  /// One step of all texts that run; only until all have ended. A text that cannot go on, since its
+  /// logits are not finite, ends with its fault, and the others go on.
   Status step();
 
   std::span<const Text> texts() const { return texts_; }
@@ -57,7 +59,7 @@ class Generation {
   Status admit();
   Status gather();
   Status read(const Running& running, std::int64_t tokens);
-  Status pick_tokens();
+  void pick_tokens();
   Status retire();
 
   Model* model_ = nullptr;

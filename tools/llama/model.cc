@@ -4,6 +4,8 @@
 #include <cmath>
 #include <utility>
 
+#include "tools/status.h"
+
 namespace heed::llama {
 namespace {
 
@@ -119,7 +121,7 @@ Status Model::classify(std::span<const std::int64_t> wanted, std::span<float> lo
 }
 
 Status Model::forward(const KvCache& cache, const StepInput& input, std::span<float> logits) {
-  if (Status status = step_.prepare(cache, input.sequences); !status) return status;
+  HEED_RETURN_IF_ERROR(step_.prepare(cache, input.sequences));
   const std::int64_t dim = shape().dim;
   grow(step_.tokens());
   float* to = x_.data();

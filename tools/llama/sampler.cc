@@ -7,6 +7,7 @@
 #include <functional>
 
 #include "heed/softmax.h"
+#include "tools/status.h"
 
 namespace heed::llama {
 namespace {
@@ -31,7 +32,7 @@ Status check_logits(std::span<const float> logits, std::int64_t position) {
 }  // namespace
 
 Status Sampler::pick(std::span<float> logits, std::int64_t position, std::int32_t& token) {
-  if (Status status = check_logits(logits, position); !status) return status;
+  HEED_RETURN_IF_ERROR(check_logits(logits, position));
   if (options_.temperature == 0) {
     token = static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
     return {};
@@ -40,11 +41,8 @@ Status Sampler::pick(std::span<float> logits, std::int64_t position, std::int32_
   SoftmaxOptions softmax_options;
   softmax_options.temperature = options_.temperature;
   softmax_options.workers = 1;
-  if (Status status = softmax({logits.data(), 1, length, length},
-                              {logits.data(), 1, length, length}, softmax_options);
-      !status) {
-    return status;
-  }
+  HEED_RETURN_IF_ERROR(softmax({logits.data(), 1, length, length},
+                               {logits.data(), 1, length, length}, softmax_options));
   token = draw(logits, uniform(options_.seed, static_cast<std::uint64_t>(position)));
   return {};
 }

@@ -11,6 +11,7 @@
 #include "tools/llama/checkpoint.h"
 #include "tools/llama/file_size.h"
 #include "tools/llama/merging.h"
+#include "tools/status.h"
 
 namespace heed::llama {
 namespace {
@@ -54,11 +55,11 @@ std::size_t character_bytes(std::string_view text) {
 
 Status Tokenizer::read(const std::string& path, std::int64_t vocab_size, Tokenizer& tokenizer) {
   std::int64_t bytes = 0;
-  if (Status status = file_size(path, bytes); !status) return status;
+  HEED_RETURN_IF_ERROR(file_size(path, bytes));
   std::ifstream file(path, std::ios::binary);
   const std::string content{std::istreambuf_iterator<char>(file), {}};
   Tokenizer made;
-  if (Status status = made.parse(path, content, vocab_size); !status) return status;
+  HEED_RETURN_IF_ERROR(made.parse(path, content, vocab_size));
   made.index();
   tokenizer = std::move(made);
   return {};
@@ -122,7 +123,7 @@ Status Tokenizer::encode(std::string_view text, std::vector<std::int32_t>& ids) 
   std::vector<std::int32_t> split_ids;
   if (!text.empty()) {
     for (const std::string_view part : {std::string_view(" "), text}) {
-      if (Status status = split(part, split_ids); !status) return status;
+      HEED_RETURN_IF_ERROR(split(part, split_ids));
     }
   }
   merge_neighbours(
