@@ -1,4 +1,5 @@
-# Sourced by tools/test, tools/bench and bench/peers/run: installs what is missing, and builds
+# shellcheck shell=bash
+# Sourced by the programs of tools/ and bench/peers/run: installs what is missing, and builds
 # presets. heed_more_packages, an array, names packages that only the caller needs.
 
 # A Debian machine needs these to build heed, its tests and its benchmarks.
@@ -11,16 +12,16 @@ heed_packages=(
 )
 
 install_packages() {
-  local package missing=() as_root=()
+  local package installed missing=() as_root=()
   [[ "${CXX:-}" == *clang* ]] && heed_packages+=(clang)
   if ! command -v dpkg-query >/dev/null; then
     echo "no dpkg here: heed needs what Debian calls ${heed_packages[*]}" >&2
     return
   fi
+  # shellcheck disable=SC2016  # dpkg-query expands it
+  installed=$(dpkg-query -W -f='${db:Status-Status} ${Package}\n' "${heed_packages[@]}" 2>/dev/null || true)
   for package in "${heed_packages[@]}"; do
-    if [[ "$(dpkg-query -W -f='${db:Status-Status}' "$package" 2>/dev/null)" != installed ]]; then
-      missing+=("$package")
-    fi
+    grep -qxF "installed $package" <<<"$installed" || missing+=("$package")
   done
   if ((${#missing[@]} == 0)); then return; fi
   if ((EUID != 0)); then
@@ -35,18 +36,24 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# build_preset PRESET TARGET...: configures and builds; afresh where CXX now names another compiler.
-build_preset() {
+# configure_preset PRESET: afresh where CXX now names another compiler.
+configure_preset() {
   local preset=$1 cache="build/$1/CMakeCache.txt" fresh=() compiler cached
-  shift
   compiler=$(command -v "${CXX:-c++}" || true)
   if [[ -f $cache ]]; then
     cached=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$cache")
     [[ -z $compiler || $cached == "$compiler" ]] || fresh=(--fresh)
   fi
   cmake --preset "$preset" "${fresh[@]}" --log-level=WARNING
+}
+
+# build_preset PRESET TARGET...: configures and builds.
+build_preset() {
+  local preset=$1
+  shift
+  configure_preset "$preset"
   cmake --build --preset "$preset" --parallel "$(nproc)" --target "$@"
 }
 
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
 install_packages

@@ -1,250 +1,15 @@
-// A long random life of a cache beside a simple model of it: each sequence is the list of its
-// tokens. Every token is a number that no other one has, and its keys and values spell it.
+// Long random lives of a cache, each step of which is checked against the model of cache_life.h.
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <map>
+#include <cstdint>
 #include <random>
-#include <set>
-#include <vector>
 
 #include "heed/kv_cache.h"
+#include "tests/cache/cache_life.h"
 #include "tests/proof/inputs.h"
 
 namespace heed::tests {
 namespace {
-
-constexpr std::int64_t kPages = 24, kSequences = 7, kLayers = 2, kHeads = 2, kDims = 3;
-constexpr std::int64_t kValueDims = 2;
-
-/// Element x of a token's key; of its value, which begins behind the key: whole numbers below 2²⁴.
-float element(int token, std::int64_t layer, std::int64_t head, std::int64_t x) {
-  const std::int64_t place = (layer * kHeads + head) * (kDims + kValueDims) + x;
-  return static_cast<float>(token * kLayers * kHeads * (kDims + kValueDims) + place);
-}
-
-/// The elements of a layer of all `tokens`, [token, head, dim], from the `first` on.
-std::vector<float> elements(std::span<const int> tokens, std::int64_t layer, std::int64_t first,
-                            std::int64_t dims) {
-  std::vector<float> all;
-  for (const int token : tokens) {
-    for (std::int64_t head = 0; head < kHeads; ++head) {
-      for (std::int64_t x = 0; x < dims; ++x) all.push_back(element(token, layer, head, first + x));
-    }
-  }
-  return all;
-}
-
-/// Tokens of a sequence at most: half the pages.
-std::int64_t longest(const PagedLayout& layout) { return kPages / 2 * layout.page_tokens; }
-
-class CacheLife {
- public:
-  CacheLife(std::uint64_t seed, const PagedLayout& layout) : random_(seed), layout_(layout) {
-    const Status status = KvCache::create({layout, kLayers, kSequences, longest(layout)}, cache_);
-    EXPECT_TRUE(status.ok()) << status.message();
-  }
-
-  void step() {
-    switch (random_.below(10)) {
-      case 0:
-        return add();
-      case 1:
-      case 2:
-        return fork();
-      case 3:
-        return truncate();
-      case 4:
-        return random_.below(3) == 0 ? remove() : truncate();
-      default:
-        return extend();
-    }
-  }
-
-  void check() {
-    std::set<std::int32_t> held;
-    for (const auto& [id, tokens] : model_) {
-      ASSERT_EQ(cache_.tokens(id), static_cast<std::int64_t>(tokens.size()));
-      const std::span<const std::int32_t> pages = cache_.pages(id);
-      ASSERT_EQ(static_cast<std::int64_t>(pages.size()), pages_for(tokens.size()));
-      held.insert(pages.begin(), pages.end());
-      for (std::int64_t layer = 0; layer < kLayers; ++layer) check_contents(tokens, pages, layer);
-      if (testing::Test::HasFailure()) return;
-    }
-    ASSERT_EQ(cache_.free_pages() + static_cast<std::int64_t>(held.size()), kPages);
-    for (const std::int32_t page : held) ASSERT_TRUE(page >= 0 && page < kPages) << page;
-    check_tables();
-  }
-
-  void end() {
-    while (!model_.empty()) remove();
-    EXPECT_EQ(cache_.free_pages(), kPages);
-  }
-
-  /// How often each way of an operation was taken: a life that misses one proves nothing of it.
-  struct Lived {
-    int extended, copied, exhausted, too_long, forked, truncated, removed, no_sequence;
-  };
-  const Lived& lived() const { return lived_; }
-
- private:
-  std::int64_t pages_for(std::size_t tokens) const {
-    return (static_cast<std::int64_t>(tokens) + layout_.page_tokens - 1) / layout_.page_tokens;
-  }
-
-  /// Any of the sequences; the model is not empty.
-  std::int32_t any() {
-    const auto it =
-        std::next(model_.begin(), random_.below(static_cast<std::int64_t>(model_.size())));
-    return it->first;
-  }
-
-  bool full() const { return static_cast<std::int64_t>(model_.size()) == kSequences; }
-
-  void add() {
-    std::int32_t id = -1;
-    const Status status = cache_.add(id);
-    ASSERT_EQ(status.code(), full() ? StatusCode::exhausted : StatusCode::ok);
-    lived_.no_sequence += full();
-    if (!status.ok()) return;
-    ASSERT_TRUE(model_.emplace(id, std::vector<int>()).second) << id;
-  }
-
-  void fork() {
-    if (model_.empty()) return;
-    const std::int32_t id = any();
-    const std::vector<int>& parent = model_[id];
-    const std::int64_t length = random_.below(static_cast<std::int64_t>(parent.size()) + 1);
-    std::int32_t child = -1;
-    const Status status = cache_.fork(id, length, child);
-    ASSERT_EQ(status.code(), full() ? StatusCode::exhausted : StatusCode::ok);
-    if (!status.ok()) return;
-    const std::vector<int> prefix(parent.begin(), parent.begin() + length);
-    ASSERT_TRUE(model_.emplace(child, prefix).second) << child;
-    ++lived_.forked;
-  }
-
-  void truncate() {
-    if (model_.empty()) return;
-    const std::int32_t id = any();
-    std::vector<int>& tokens = model_[id];
-    const auto length = static_cast<std::int64_t>(tokens.size());
-    const std::int64_t cut = random_.below(std::min(length, 3 * layout_.page_tokens) + 1);
-    ASSERT_TRUE(cache_.truncate(id, length - cut).ok());
-    tokens.resize(static_cast<std::size_t>(length - cut));
-    lived_.truncated += cut > 0;
-  }
-
-  void remove() {
-    if (model_.empty()) return;
-    const std::int32_t id = any();
-    ASSERT_TRUE(cache_.remove(id).ok());
-    model_.erase(id);
-    ++lived_.removed;
-  }
-
-  /// Whether another sequence holds this page.
-  bool shared(std::int32_t id, std::int32_t page) const {
-    return std::ranges::any_of(model_, [&](const auto& other) {
-      return other.first != id && std::ranges::count(cache_.pages(other.first), page) > 0;
-    });
-  }
-
-  void extend() {
-    if (model_.empty()) return;
-    const std::int32_t id = any();
-    std::vector<int>& tokens = model_[id];
-    const std::int64_t count =
-        random_.below(3) == 0 ? random_.below(8 * layout_.page_tokens) : random_.below(3);
-    const std::size_t length = tokens.size(), longer = length + static_cast<std::size_t>(count);
-    const bool partly_filled = static_cast<std::int64_t>(length) % layout_.page_tokens != 0;
-    const bool copies = count > 0 && partly_filled && shared(id, cache_.pages(id).back());
-    const bool too_long = static_cast<std::int64_t>(longer) > longest(layout_);
-    const bool fits =
-        pages_for(longer) - pages_for(length) + (copies ? 1 : 0) <= cache_.free_pages();
-    std::vector<std::int64_t> slots(static_cast<std::size_t>(count), -1);
-    const Status status = cache_.extend(id, slots);
-    ASSERT_EQ(status.code(), !too_long && fits ? StatusCode::ok : StatusCode::exhausted)
-        << status.message();
-    lived_.too_long += too_long;
-    lived_.exhausted += !too_long && !fits;
-    if (!status.ok()) return;
-    lived_.copied += copies;
-    ++lived_.extended;
-    for (std::int64_t i = 0; i < count; ++i) tokens.push_back(next_token_++);
-    write(std::span(tokens).subspan(length), slots);
-  }
-
-  void write(std::span<const int> tokens, std::span<const std::int64_t> slots) {
-    for (std::int64_t layer = 0; layer < kLayers; ++layer) {
-      const std::vector<float> k = elements(tokens, layer, 0, kDims);
-      const std::vector<float> v = elements(tokens, layer, kDims, kValueDims);
-      const Status status = append(layout_, cache_.layer(layer),
-                                   {.k = k.data(), .v = v.data(), .slots = slots}, {.workers = 1});
-      ASSERT_TRUE(status.ok()) << status.message();
-    }
-  }
-
-  void check_contents(std::span<const int> tokens, std::span<const std::int32_t> pages,
-                      std::int64_t layer) {
-    const KvPages pool = cache_.layer(layer);
-    for (std::size_t t = 0; t < tokens.size(); ++t) {
-      const auto token = static_cast<std::int64_t>(t);
-      const std::int64_t page = pages[static_cast<std::size_t>(token / layout_.page_tokens)];
-      const std::int64_t slot = token % layout_.page_tokens;
-      const auto at = [&](const PageStrides& s, std::int64_t head) {
-        return page * s.page + slot * s.token + head * s.head;
-      };
-      for (std::int64_t head = 0; head < kHeads; ++head) {
-        const float* const k = pool.k + at(layout_.k, head);
-        const float* const v = pool.v + at(layout_.v, head);
-        for (std::int64_t x = 0; x < kDims; ++x) {
-          ASSERT_EQ(k[x], element(tokens[t], layer, head, x)) << "token " << t;
-        }
-        for (std::int64_t x = 0; x < kValueDims; ++x) {
-          ASSERT_EQ(v[x], element(tokens[t], layer, head, kDims + x)) << "token " << t;
-        }
-      }
-    }
-  }
-
-  void check_tables() {
-    std::vector<std::int32_t> ids;
-    for (const auto& [id, tokens] : model_) ids.push_back(id);
-    std::vector<std::int32_t> table(ids.size() * kPages), indptr(ids.size() + 1);
-    std::vector<std::int32_t> indices(ids.size() * kPages);
-    ASSERT_TRUE(cache_.block_table(ids, kPages, table).ok());
-    ASSERT_TRUE(cache_.page_lists(ids, indptr, indices).ok());
-    for (std::size_t i = 0; i < ids.size(); ++i) {
-      const std::span<const std::int32_t> pages = cache_.pages(ids[i]);
-      ASSERT_EQ(indptr[i + 1] - indptr[i], static_cast<std::int32_t>(pages.size()));
-      ASSERT_TRUE(std::ranges::equal(pages, std::span(table).subspan(i * kPages, pages.size())));
-      ASSERT_TRUE(std::equal(pages.begin(), pages.end(), indices.begin() + indptr[i]));
-    }
-    check_shared_prefixes(ids);
-  }
-
-  /// What sequences have in common in their pages they have in common.
-  void check_shared_prefixes(const std::vector<std::int32_t>& ids) {
-    std::vector<std::int32_t> prefixes(ids.size());
-    ASSERT_TRUE(cache_.shared_prefixes(ids, prefixes).ok());
-    for (std::size_t i = 1; i < ids.size(); ++i) {
-      const std::vector<int>&before = model_.at(ids[i - 1]), &own = model_.at(ids[i]);
-      ASSERT_LE(prefixes[i], std::ssize(before));
-      ASSERT_LE(prefixes[i], std::ssize(own));
-      ASSERT_TRUE(std::equal(own.begin(), own.begin() + prefixes[i], before.begin()));
-    }
-  }
-
-  using Model = std::map<std::int32_t, std::vector<int>>;
-
-  proof::Random random_;
-  PagedLayout layout_;
-  KvCache cache_;
-  Model model_;
-  int next_token_ = 0;
-  Lived lived_{};
-};
 
 class KvCacheLives : public testing::TestWithParam<std::int64_t> {};
 
@@ -255,7 +20,8 @@ TEST_P(KvCacheLives, LoseNothingAndLeakNoPage) {
   for (const PagedLayout& layout :
        {PagedLayout::bshd(kPages, page_tokens, kHeads, kDims, kValueDims),
         PagedLayout::bhsd(kPages, page_tokens, kHeads, kDims, kValueDims)}) {
-    CacheLife life(seed, layout);
+    proof::Random random(seed);
+    CacheLife life([&](std::int64_t n) { return random.below(n); }, layout);
     constexpr int steps = 10000;
     for (int i = 0; i < steps && !HasFailure(); ++i) {
       SCOPED_TRACE(testing::Message() << "step " << i);
@@ -266,7 +32,7 @@ TEST_P(KvCacheLives, LoseNothingAndLeakNoPage) {
     life.end();
     const CacheLife::Lived& lived = life.lived();
     for (const int times : {lived.extended, lived.exhausted, lived.too_long, lived.forked,
-                            lived.truncated, lived.removed, lived.no_sequence}) {
+                            lived.truncated, lived.removed, lived.no_sequence, lived.misused}) {
       EXPECT_GT(times, 20);
     }
     if (page_tokens > 1) {

@@ -1,0 +1,173 @@
+// Random descriptions of attention. Valid ones are planned and run on every ISA and must agree with
+// the oracle in every bit; one with a number replaced is refused with a sentence that leaves the
+// plan as it was, or planned.
+#include <array>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tests/fuzz/fuzz.h"
+#include "tests/proof/case.h"
+#include "tests/support/attention_run.h"
+
+namespace heed::tests {
+namespace {
+
+using proof::CaseSpec;
+
+constexpr std::int64_t kMax = std::numeric_limits<std::int64_t>::max();
+
+std::vector<std::int32_t> lengths(Choices& choices, std::size_t count, bool equal,
+                                  std::int64_t longest) {
+  std::vector<std::int32_t> all;
+  for (std::size_t i = 0; i < count; ++i) {
+    const bool repeat = equal && i > 0;
+    all.push_back(repeat ? all[0] : static_cast<std::int32_t>(choices.below(longest)));
+  }
+  return all;
+}
+
+CaseSpec random_spec(Choices& choices) {
+  constexpr std::int64_t windows[] = {kUnlimited, 0, 1, 5, 100, kMax - 1};
+  constexpr float temperatures[] = {1, 0, 0.5F, 100, std::numeric_limits<float>::infinity()};
+  CaseSpec spec;
+  AttentionConfig& config = spec.config;
+  config.kv_heads = 1 + choices.below(3);
+  config.query_heads = config.kv_heads * (1 + choices.below(9));
+  config.head_dim = 1 + choices.below(40);
+  config.value_head_dim = choices.below(40);
+  config.causal = choices.flip();
+  config.alignment = choices.flip() ? Alignment::start : Alignment::end;
+  config.window_left = choices.pick(windows);
+  config.window_right = choices.pick(windows);
+  config.temperature = choices.pick(temperatures);
+  if (choices.flip()) config.scale = static_cast<float>(choices.below(256) - 128) / 64;
+  spec.form = static_cast<proof::Form>(choices.below(3));
+  spec.storage = static_cast<proof::Storage>(choices.below(5));
+  spec.distribution = static_cast<proof::Distribution>(choices.below(4));
+  spec.seed = static_cast<std::uint64_t>(choices.below(256));
+  const auto sequences = static_cast<std::size_t>(choices.below(4));
+  const bool equal = spec.form == proof::Form::dense;
+  spec.queries = lengths(choices, sequences, equal, choices.flip() ? 4 : 40);
+  spec.keys = lengths(choices, sequences, equal, choices.flip() ? 40 : 700);
+  return spec;
+}
+
+/// Puts a number where another one was.
+void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions& options) {
+  constexpr std::int64_t numbers[] = {
+      -1, 0, 1, 2, 3, 7, 384, 512, 513, 1 << 20, 1L << 31, kMax, kMax - 1, kMax / 2, -kMax - 1};
+  constexpr float floats[] = {-1,
+                              std::numeric_limits<float>::quiet_NaN(),
+                              std::numeric_limits<float>::infinity(),
+                              0,
+                              1e-38F,
+                              1e38F};
+  constexpr std::int64_t counts[] = {-1, 0, 1, 2, 5, 4096, kMax};
+  const std::int64_t number = choices.pick(numbers);
+  Layout layout{choices.pick(numbers), choices.pick(numbers), choices.pick(numbers)};
+  switch (choices.below(18)) {
+    case 0:
+      config.query_heads = number;
+      break;
+    case 1:
+      config.kv_heads = number;
+      break;
+    case 2:
+      config.head_dim = number;
+      break;
+    case 3:
+      config.value_head_dim = number;
+      break;
+    case 4:
+      config.window_left = number;
+      break;
+    case 5:
+      config.window_right = number;
+      break;
+    case 6:
+      config.scale = choices.pick(floats);
+      break;
+    case 7:
+      config.temperature = choices.pick(floats);
+      break;
+    case 8:
+      batch.sequences = choices.pick(counts);
+      break;
+    case 9:
+      batch.query.length = choices.pick(counts);
+      break;
+    case 10:
+      batch.key.length = number;
+      break;
+    case 11:
+      batch.q = layout;
+      break;
+    case 12:
+      batch.k = layout;
+      break;
+    case 13:
+      batch.out = layout;
+      break;
+    case 14:
+      batch.lse = layout;
+      break;
+    case 15:
+      batch.shard = KeyShard{number, choices.pick(numbers), {}, {}};
+      break;
+    case 16:
+      options.tile_keys = static_cast<int>(number);
+      break;
+    default:
+      options.item_rows = static_cast<int>(number);
+      break;
+  }
+}
+
+void run_spoilt(Choices& choices, const proof::Case& c, PlanOptions options) {
+  Plan plan;
+  require(plan_attention(c.config(), c.batch(), options, plan).ok(), "the case can be planned");
+  const std::string before = plan.describe();
+  AttentionConfig config = c.config();
+  Batch batch = c.batch();
+  for (std::int64_t faults = 1 + choices.below(2); faults > 0; --faults) {
+    spoil(choices, config, batch, options);
+  }
+  const Status status = plan_attention(config, batch, options, plan);
+  if (status.ok()) return;
+  require(!status.message().empty(), "a refusal has a sentence");
+  require(plan.describe() == before, "a refusal leaves the plan alone");
+}
+
+void run_valid(const proof::Case& c, const PlanOptions& options) {
+  const Outputs outputs = run_case(c, options);
+  const std::vector<proof::Row> rows = c.geometry().rows();
+  const std::size_t step = rows.size() / 64 + 1;
+  std::vector<proof::Row> sample;
+  for (std::size_t i = 0; i < rows.size(); i += step) sample.push_back(rows[i]);
+  if (!rows.empty()) sample.push_back(rows.back());
+  expect_oracle_rows(c.geometry(), c.inputs(), outputs, sample, proof::arithmetic_of(options.isa));
+}
+
+}  // namespace
+}  // namespace heed::tests
+
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  using namespace heed::tests;
+  constexpr int tiles[] = {0, 16, 32, 64, 128, 256};
+  Choices choices({data, size});
+  const bool spoilt = choices.flip();
+  static const std::vector<std::string_view> isas = supported_isas();
+  const std::string_view isa =
+      isas[static_cast<std::size_t>(choices.below(static_cast<std::int64_t>(isas.size())))];
+  const int workers = static_cast<int>(1 + choices.below(3));
+  heed::PlanOptions options = on(isa, workers, choices.pick(tiles));
+  options.item_rows = static_cast<int>(choices.below(385));
+  const heed::proof::Case c(random_spec(choices));
+  if (spoilt) {
+    run_spoilt(choices, c, options);
+  } else {
+    run_valid(c, options);
+  }
+  return 0;
+}

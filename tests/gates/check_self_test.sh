@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# check_self_test.sh: tools/check fails on a fault of each kind.
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+mkdir -p build
+# Within the tree, where the tools find their settings.
+planted=$(mktemp -d build/check-XXXXXX)
+trap 'rm -rf "$planted"' EXIT
+
+printf 'int   f();\n' >"$planted/format.h"
+# shellcheck disable=SC2016  # an unquoted $1 is the fault
+printf '#!/usr/bin/env bash\nrm $1\n' >"$planted/script"
+printf 'int* Start() {\n  int* p = 0;\n  return p;\n}\n' >"$planted/tidy.cc"
+printf '#include <cblas.h>\n' >"$planted/includes.h"
+
+fails() { tests/gates/expect_failure.sh "$1" tools/check "${@:2}"; }
+fails 'clang-format-violations' format "$planted/format.h"
+fails 'SC2086' scripts "$planted/script"
+fails 'modernize-use-nullptr' tidy "$planted/tidy.cc"
+fails 'readability-identifier-naming' tidy "$planted/tidy.cc"
+fails 'may not include <cblas.h>' includes "$planted/includes.h"

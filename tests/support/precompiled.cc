@@ -1,0 +1,1 @@
+// Only what CMake precompiles for it matters.
