@@ -11,6 +11,7 @@
 #include "heed/attention.h"
 #include "heed/cpu.h"
 #include "kernels/interface.h"
+#include "kernels/scratch.h"
 #include "runtime/cpu/dispatch.h"
 #include "tests/proof/inputs.h"
 

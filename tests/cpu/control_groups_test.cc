@@ -165,7 +165,9 @@ TEST(DefaultWorkers, AreThoseOfThisProcess) {
   EXPECT_EQ(cpu.cpu_quota, limits.cpus);
   EXPECT_EQ(cpu.default_workers, detail::workers_for(cpu.logical_cpus, limits.cpus));
   EXPECT_GT(cpu.memory_bytes, 0);
-  if (limits.memory_bytes > 0) EXPECT_LE(cpu.memory_bytes, limits.memory_bytes);
+  if (limits.memory_bytes > 0) {
+    EXPECT_LE(cpu.memory_bytes, limits.memory_bytes);
+  }
 }
 
 }  // namespace

@@ -82,6 +82,7 @@ allowed() {
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;
+    bench/micro_attention.cc) echo "$(allowed bench/micro_any)|\"kernels/scratch\.h\"" ;;
     bench/micro_*) echo "$(allowed bench/any)|<benchmark/benchmark\.h>|$doors" ;;
     bench/peers/openblas.cc) echo "$(allowed bench/peers/any)|<cblas\.h>" ;;
     bench/peers/ggml.cc) echo "$(allowed bench/peers/any)|<dlfcn\.h>" ;;
