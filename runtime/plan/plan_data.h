@@ -21,7 +21,8 @@ struct PlannedSequence {
   std::ptrdiff_t state = 0;
 };
 
-/// What tensors reach in memory, from their pointers; keys and values in pages have their pools.
+/// What tensors certainly hold in memory, from their pointers: keys and values in pages have their
+/// pools, and each sequence of a padded tensor the tokens of the shortest one.
 struct TensorShapes {
   StridedShape q, k, v, out, lse;
 };

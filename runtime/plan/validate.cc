@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 
 #include "runtime/base/message.h"
@@ -216,6 +217,14 @@ Status complete_keys(const Batch& batch, Description& d) {
   return check_reach("v", d.shapes.v);
 }
 
+/// Keeps of the shapes of padded tensors what memory is certain to hold: callers may end a tensor
+/// where its last sequence ends, so that each sequence has as many tokens as the shortest one.
+void shorten_padded(const Lengths& lengths, std::initializer_list<StridedShape*> shapes) {
+  if (lengths.lengths.empty()) return;
+  const std::int64_t shortest = *std::ranges::min_element(lengths.lengths);
+  for (StridedShape* shape : shapes) shape->axes[1].count = shortest;
+}
+
 Status complete_layouts(const Batch& batch, Description& d) {
   const AttentionConfig& c = d.config;
   const Extent q = extent_of(d.query, d.sequences, c.query_heads, c.head_dim);
@@ -235,7 +244,10 @@ Status complete_layouts(const Batch& batch, Description& d) {
   HEED_RETURN_IF_ERROR(check_reach("out", shapes.out));
   HEED_RETURN_IF_ERROR(check_reach("lse", shapes.lse));
   HEED_RETURN_IF_ERROR(check_apart("out", shapes.out.axes, shapes.out.dims));
-  return check_apart("lse", shapes.lse.axes, shapes.lse.dims);
+  HEED_RETURN_IF_ERROR(check_apart("lse", shapes.lse.axes, shapes.lse.dims));
+  shorten_padded(d.query, {&shapes.q, &shapes.out, &shapes.lse});
+  if (!batch.pages) shorten_padded(d.key, {&shapes.k, &shapes.v});
+  return {};
 }
 
 Status check_row_counts(const Description& d) {

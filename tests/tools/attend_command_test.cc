@@ -417,7 +417,7 @@ TEST_F(Attend, LinksThatCannotBeFollowed) {
 TEST_F(Attend, MemoryThatIsExhausted) {
   if (!kCanLimitMemory) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
   // No numbers at all, but a plan of some gigabytes.
-  for (const std::string& path : {q_, k_, v_}) write_npy(path, {{100'000'000, 0, 1, 1}, {}});
+  for (const std::string& path : {q_, k_, v_}) write_npy(path, {{1 << 24, 0, 1, 1}, {}});
   const CommandResult result = run_heed_with_limit(RLIMIT_AS, std::uint64_t{1} << 30, all());
   expect_fault(result, "heed attend: out of memory");
   expect_inputs_only();
