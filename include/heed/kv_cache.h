@@ -81,7 +81,7 @@ class HEED_API PagedSequences {
   std::int64_t free_pages() const noexcept { return static_cast<std::int64_t>(free_pages_.size()); }
 
   /// The page tables of a batch, a row per sequence: row i is at i · stride and begins with the
-  /// pages of ids[i]; what lies behind them stays as it is. `table` has ids.size() · stride
+  /// pages of ids[i]; what follows them stays as it is. `table` has ids.size() · stride
   /// elements.
   Status block_table(std::span<const std::int32_t> ids, std::int64_t stride,
                      std::span<std::int32_t> table) const noexcept;

@@ -9,9 +9,10 @@
 //   m = max(m₁, m₂)      l = l₁ · 2^(m₁ − m) + l₂ · 2^(m₂ − m)      o likewise
 //   output = o / l       lse = (m + log2 l) · ln 2
 //
-// Additions round, so their order is part of the result: states of consecutive partitions that are
-// added from the first key to the last give the bits of a run of all keys in one piece. In any
-// other order, or added up in groups first, they give the same up to rounding.
+// Additions round, so their order is part of the result: the states of a row's partitions are
+// merged from the first key to the last in sections of 64, and then the sections, which gives the
+// bits of a run of all keys in one piece (docs/canonical-row.md). Merged in any other order they
+// give the same up to rounding.
 //
 // To turn the state of natural logarithms (M, L, O: weights e^(logit / T − M)) into this one, take
 // m = floor(M · log2 e) and multiply L and O by e^(M − m · ln 2); the other way M = m · ln 2, L = l
@@ -48,7 +49,7 @@ HEED_API StateShape state_shape(const Plan& plan) noexcept;
 /// Where states lie. A row that sees no key of a partition has an empty one: m is −∞, and l and o
 /// are ignored. (heed writes zeros there.) Else
 ///
-/// - m is an integer no larger than the row's largest t and less than 9 below it; −FLT_MAX where
+/// - m is an integer no larger than the row's largest t and less than 17 below it; −FLT_MAX where
 ///   each visible logit is −∞ or NaN. Weights below 2^−110, also after scaling, count as 0. Which
 ///   integer it is may change with workers and tiles; what a state stands for, l · 2^m and o · 2^m,
 ///   does not.
@@ -112,8 +113,10 @@ HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shar
 
 /// total += states, partition by partition: `total` has one partition, the sum of all keys before,
 /// and is passed from shard to shard, the first of which begins with empty states. Plan as for
-/// merge, which turns `total` into outputs in the end. Allocates nothing.
-HEED_API Status accumulate(const Plan& plan, const PartialStates& total,
+/// merge, which turns `total` into outputs in the end. The bits are those of merge for rows that
+/// see at most 64 partitions (16,384 keys); longer rows are not merged in sections here, and each
+/// of their n partitions may round once more: a relative error of n · 2^−24. Allocates nothing.
+HEED_API Status merge_into(const Plan& plan, const PartialStates& total,
                            const ConstPartialStates& states, Executor* executor = nullptr) noexcept;
 
 /// Makes all states empty.

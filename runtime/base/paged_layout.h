@@ -15,7 +15,7 @@ Status check_paged_layout(const PagedLayout& layout);
 /// The pool of keys, or of values.
 StridedShape pool_shape(const PagedLayout& layout, const PageStrides& strides, std::int64_t dims);
 
-/// Elements from the first of a pool to behind its last. The layout is valid.
+/// Elements from the first of a pool to one past its last. The layout must be valid.
 std::int64_t pool_elements(const PagedLayout& layout, const PageStrides& strides,
                            std::int64_t dims);
 

@@ -9,7 +9,7 @@
 #include "runtime/base/regions.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
-#include "runtime/threads/spread.h"
+#include "runtime/threads/parallel_for_rows.h"
 
 namespace heed {
 namespace {
@@ -134,11 +134,12 @@ Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& 
     HEED_RETURN_IF_ERROR(detail::check_executor(options.executor));
     HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
-    return detail::spread(k.tokens, layout.kv_heads * (layout.head_dim + layout.value_head_dim),
-                          workers, options.executor, [&](std::int64_t first, std::int64_t count) {
-                            table->write_kv_slots(detail::part_of(k, first, count));
-                            table->write_kv_slots(detail::part_of(v, first, count));
-                          });
+    return detail::parallel_for_rows(
+        k.tokens, layout.kv_heads * (layout.head_dim + layout.value_head_dim), workers,
+        options.executor, [&](std::int64_t first, std::int64_t count) {
+          table->write_kv_slots(detail::rows_from(k, first, count));
+          table->write_kv_slots(detail::rows_from(v, first, count));
+        });
   });
 }
 

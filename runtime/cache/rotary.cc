@@ -11,7 +11,7 @@
 #include "runtime/base/regions.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
-#include "runtime/threads/spread.h"
+#include "runtime/threads/parallel_for_rows.h"
 
 namespace heed {
 namespace {
@@ -123,10 +123,11 @@ Status rotate(const Rotary& rotary, const RotaryTensors& tensors,
     HEED_RETURN_IF_ERROR(detail::check_executor(options.executor));
     HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
     HEED_RETURN_IF_ERROR(detail::select_kernels(options.isa, table));
-    return detail::spread(vectors.tokens, tensors.heads * tensors.head_dim, workers,
-                          options.executor, [&](std::int64_t first, std::int64_t count) {
-                            table->write_kv_slots(detail::part_of(vectors, first, count));
-                          });
+    return detail::parallel_for_rows(
+        vectors.tokens, tensors.heads * tensors.head_dim, workers, options.executor,
+        [&](std::int64_t first, std::int64_t count) {
+          table->write_kv_slots(detail::rows_from(vectors, first, count));
+        });
   });
 }
 

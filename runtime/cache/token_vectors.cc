@@ -71,7 +71,7 @@ Status set_rotation(const Rotary& rotary, std::span<const std::int64_t> position
   return {};
 }
 
-TokenVectors part_of(TokenVectors vectors, std::int64_t first, std::int64_t count) {
+TokenVectors rows_from(TokenVectors vectors, std::int64_t first, std::int64_t count) {
   vectors.x += first * vectors.x_stride.token;
   if (vectors.slots == nullptr) {
     vectors.y += first * vectors.y_stride.token;

@@ -34,7 +34,7 @@ Status set_rotation(const Rotary& rotary, std::span<const std::int64_t> position
                     kernels::TokenVectors& vectors);
 
 /// The tokens first … first + count − 1.
-kernels::TokenVectors part_of(kernels::TokenVectors vectors, std::int64_t first,
-                              std::int64_t count);
+kernels::TokenVectors rows_from(kernels::TokenVectors vectors, std::int64_t first,
+                                std::int64_t count);
 
 }  // namespace heed::detail

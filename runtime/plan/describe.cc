@@ -62,9 +62,9 @@ void describe_prefixes(std::ostream& text, const detail::PlanData& p) {
 /// The splits, and how evenly the work spreads over the workers by its estimated costs.
 void describe_schedule(std::ostream& text, const detail::PlanData& p) {
   const detail::Schedule& s = p.schedule;
-  std::size_t parts = 0;
-  for (const detail::PlannedSplit& split : s.splits) parts += static_cast<std::size_t>(split.parts);
-  text << "splits: " << s.splits.size() << " into " << parts << " parts\n";
+  std::size_t items = 0;
+  for (const detail::PlannedSplit& split : s.splits) items += static_cast<std::size_t>(split.items);
+  text << "splits: " << s.splits.size() << " into " << items << " items\n";
   if (s.items.empty()) return;
   const double share = s.fair_share(p.workers);
   double longest = 0;

@@ -170,8 +170,8 @@ class Planner {
 
   void lay_out_workspace() {
     WorkspaceLayout& w = plan_.workspace;
-    w.parts = aligned(w.called + static_cast<std::size_t>(plan_.workers));
-    w.states = aligned(w.parts + plan_.schedule.splits.size() * sizeof(std::uint32_t));
+    w.split_counters = aligned(w.called + static_cast<std::size_t>(plan_.workers));
+    w.states = aligned(w.split_counters + plan_.schedule.splits.size() * sizeof(std::uint32_t));
     w.scratch = w.states + aligned(plan_.schedule.state_floats * sizeof(float));
     w.scratch_stride =
         aligned(kernels::attention_scratch_floats(plan_.shape, *plan_.kernels) * sizeof(float));

@@ -35,7 +35,7 @@ inline constexpr std::size_t kRunControlBytes = 256;
 /// the scratch of each worker.
 struct WorkspaceLayout {
   std::size_t called = kRunControlBytes;
-  std::size_t parts = 0, states = 0, scratch = 0, scratch_stride = 0, total = 0;
+  std::size_t split_counters = 0, states = 0, scratch = 0, scratch_stride = 0, total = 0;
 };
 
 struct PlanData {

@@ -9,7 +9,7 @@
 
 namespace heed::detail {
 
-/// The pages of a sequence, and, in a block table, whatever lies behind them.
+/// The pages of a sequence, and, in a block table, whatever follows them.
 inline std::span<const std::int32_t> pages_of(const PageTables& tables, std::int64_t sequence) {
   const std::int64_t first = tables.indptr.empty()
                                  ? sequence * tables.stride

@@ -10,7 +10,7 @@
 #include "runtime/base/message.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/states.h"
-#include "runtime/threads/spread.h"
+#include "runtime/threads/parallel_for_rows.h"
 
 namespace heed {
 namespace detail {
@@ -55,13 +55,13 @@ void for_each_sequence(const PlanData& plan, std::int64_t first, std::int64_t co
 
 /// Spreads the slots of the plan's tokens, each with so many partitions, over the plan's workers.
 template <class Body>
-Status spread_tokens(const PlanData& plan, std::int64_t partitions, Executor* executor,
-                     const Body& body) {
+Status parallel_for_tokens(const PlanData& plan, std::int64_t partitions, Executor* executor,
+                           const Body& body) {
   if (plan.states.rows == 0) return {};
   const std::int64_t heads = plan.config.query_heads;
   // A state that is added costs about as much as 32 elements beside its own.
   const std::int64_t row = (partitions + 1) * (plan.states.value_head_dim + 32);
-  return spread(
+  return parallel_for_rows(
       plan.states.rows / heads, heads * row, plan.workers, executor,
       [&](std::int64_t first, std::int64_t count) { for_each_sequence(plan, first, count, body); });
 }
@@ -102,7 +102,7 @@ Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> sha
                    float* lse) {
   if (shards.size() > kMaxShards) {
     return invalid("shards has ", shards.size(), " entries; it may have ", kMaxShards,
-                   ": accumulate the states of the others");
+                   ": merge the states of the others into one");
   }
   if (out == nullptr && plan.states.rows > 0) return invalid("out is null");
   const Region outputs[] = {{{"out"}, out, plan.shapes.out}, {{"lse"}, lse, plan.shapes.lse}};
@@ -196,11 +196,11 @@ Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, float
       partitions += shards[i].partitions;
     }
     const detail::Merge merge(*data, std::span(states).first(shards.size()), out, lse);
-    return detail::spread_tokens(*data, partitions, executor, merge);
+    return detail::parallel_for_tokens(*data, partitions, executor, merge);
   });
 }
 
-Status accumulate(const Plan& plan, const PartialStates& total, const ConstPartialStates& states,
+Status merge_into(const Plan& plan, const PartialStates& total, const ConstPartialStates& states,
                   Executor* executor) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
@@ -217,7 +217,7 @@ Status accumulate(const Plan& plan, const PartialStates& total, const ConstParti
       rows.rows = tokens.count * data->config.query_heads;
       data->kernels->merge_into(rows);
     };
-    return detail::spread_tokens(*data, states.partitions, executor, add);
+    return detail::parallel_for_tokens(*data, states.partitions, executor, add);
   });
 }
 

@@ -1,4 +1,5 @@
-// Running a plan: workers take items from a queue; the last to finish a split row merges its parts.
+// Running a plan: workers take items from a queue; the last to finish an item of a split
+// merges its states.
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -21,8 +22,8 @@ namespace detail {
 namespace {
 
 /// The states of these partitions, from a row on.
-kernels::States part_of(kernels::States states, const Range& partitions, std::ptrdiff_t row,
-                        std::ptrdiff_t value_head_dim) {
+kernels::States states_from(kernels::States states, const Range& partitions, std::ptrdiff_t row,
+                            std::ptrdiff_t value_head_dim) {
   const std::ptrdiff_t before = partitions.first * states.rows + row;
   states.m += before;
   states.l += before;
@@ -49,7 +50,7 @@ class Run {
   RunCounters counters() const noexcept {
     return {{reinterpret_cast<std::uint8_t*>(memory_ + plan_.workspace.called),
              static_cast<std::size_t>(plan_.workers)},
-            {finished_parts(), plan_.schedule.splits.size()}};
+            {finished_items(), plan_.schedule.splits.size()}};
   }
 
   RunIdentity identity(int nth) const noexcept {
@@ -81,8 +82,8 @@ class Run {
     return reinterpret_cast<float*>(memory_ + offset);
   }
 
-  std::atomic<std::uint32_t>* finished_parts() const noexcept {
-    return reinterpret_cast<std::atomic<std::uint32_t>*>(memory_ + plan_.workspace.parts);
+  std::atomic<std::uint32_t>* finished_items() const noexcept {
+    return reinterpret_cast<std::atomic<std::uint32_t>*>(memory_ + plan_.workspace.split_counters);
   }
 
   void work(const PlannedItem& planned, float* scratch) const noexcept {
@@ -93,14 +94,14 @@ class Run {
     }
     plan_.kernels->attend(shape, item, scratch);
     if (planned.split < 0 || states_ != nullptr) return;
-    for (std::int32_t i = 0; i < planned.sequences; ++i) finish_part(planned.split + i);
+    for (std::int32_t i = 0; i < planned.sequences; ++i) finish_split_item(planned.split + i);
   }
 
-  /// Merges a split where this was its last part.
-  void finish_part(std::int32_t index) const noexcept {
+  /// Merges a split where this was its last item.
+  void finish_split_item(std::int32_t index) const noexcept {
     const PlannedSplit& split = plan_.schedule.splits[static_cast<std::size_t>(index)];
-    const auto before = finished_parts()[index].fetch_add(1, std::memory_order_acq_rel);
-    if (before + 1 == static_cast<std::uint32_t>(split.parts)) merge(split);
+    const auto before = finished_items()[index].fetch_add(1, std::memory_order_acq_rel);
+    if (before + 1 == static_cast<std::uint32_t>(split.items)) merge(split);
   }
 
   /// The states of one head, from a row on.
@@ -110,13 +111,13 @@ class Run {
     const std::ptrdiff_t count = std::ptrdiff_t{planned.rows} * partitions;
     float* const m = floats(plan_.workspace.states) + planned.begin +
                      static_cast<std::size_t>(head) * planned.head_floats;
-    return part_of({m, m + count, m + 2 * count, planned.rows, partitions,
-                    planned.summed ? planned.partitions : 1},
-                   {0, partitions}, row, plan_.shape.value_head_dim);
+    return states_from({m, m + count, m + 2 * count, planned.rows, partitions,
+                        planned.summed ? planned.partitions : 1},
+                       {0, partitions}, row, plan_.shape.value_head_dim);
   }
 
   void merge(const PlannedSplit& split) const noexcept {
-    kernels::ConstStates states[kMostSources];
+    kernels::ConstStates states[kMaxSources];
     for (std::int32_t i = 0; i < split.sources; ++i) {
       const StateSource& source =
           plan_.schedule.sources[static_cast<std::size_t>(split.first_source + i)];
@@ -197,7 +198,7 @@ class Run {
     }
   }
 
-  /// Outputs, or the item's part of the states.
+  /// Binds outputs, or the item's states.
   void bind_outputs(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
     const Outputs outputs = outputs_of(p.sequence, p.kv_head);
     item.out = outputs.out;
@@ -209,14 +210,14 @@ class Run {
     const Range partitions = partitions_of(p);
     const Range part{partitions.first - states.first_partition,
                      states.summed ? 1 : partitions.last - states.first_partition};
-    item.states = part_of(states_of(states, p.kv_head, 0), part, 0, plan_.shape.value_head_dim);
+    item.states = states_from(states_of(states, p.kv_head, 0), part, 0, plan_.shape.value_head_dim);
     item.state_stride = {plan_.shape.group, 1};
     item.first_partition = static_cast<std::int32_t>(partitions.first);
     item.merge_partitions = states.summed;
   }
 
-  /// The caller's states: of all partitions, or of those of the item's part, to which the first and
-  /// the last one of a row add what lies before and behind its keys.
+  /// The caller's states: of all partitions, or of those of the item's keys, to which the first and
+  /// the last one of a row add what lies before and after its keys.
   void bind_states(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
     Range partitions{0, plan_.states.partitions};
     if (p.states >= 0) {
@@ -231,9 +232,9 @@ class Run {
     const std::ptrdiff_t row = plan_.sequences[static_cast<std::size_t>(p.sequence)].state +
                                p.row_begin / group * plan_.config.query_heads + p.kv_head * group +
                                p.row_begin % group;
-    item.states = part_of({states_->m, states_->l, states_->o, plan_.states.rows,
-                           static_cast<std::int32_t>(states_->partitions)},
-                          partitions, row, plan_.shape.value_head_dim);
+    item.states = states_from({states_->m, states_->l, states_->o, plan_.states.rows,
+                               static_cast<std::int32_t>(states_->partitions)},
+                              partitions, row, plan_.shape.value_head_dim);
     item.state_stride = {plan_.config.query_heads, 1};
     item.first_partition = static_cast<std::int32_t>(partitions.first);
   }

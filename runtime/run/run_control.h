@@ -24,10 +24,10 @@ struct RunIdentity {
   friend bool operator==(const RunIdentity&, const RunIdentity&) = default;
 };
 
-/// The counters of a run, which lie behind its RunControl in the workspace.
+/// The counters of a run, which follow its RunControl in the workspace.
 struct RunCounters {
   std::span<std::uint8_t> called;                        ///< shares, 1 for those that were called
-  std::span<std::atomic<std::uint32_t>> finished_parts;  ///< of each split; the last one merges
+  std::span<std::atomic<std::uint32_t>> finished_items;  ///< of each split; the last one merges
 };
 
 /// Lies at the start of every workspace, whatever the plan.

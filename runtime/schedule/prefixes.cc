@@ -54,7 +54,7 @@ bool SharedPrefixes::may_join(std::int32_t sequence) const {
 /// Groups sequences [first, last), which read their partitions before `from` in at most `depth`
 /// other groups, then divides them where they have no more in common.
 void SharedPrefixes::divide(std::int32_t first, std::int32_t last, std::int64_t from, int depth) {
-  if (last - first < 2 || depth == kMostPrefixes) return;
+  if (last - first < 2 || depth == kMaxPrefixes) return;
   Range partitions = common(first, last);
   const std::int64_t end = partitions.last;
   partitions.first = std::max(partitions.first, from);

@@ -37,7 +37,7 @@ void Scheduler::schedule(const Work& work, Schedule& schedule) {
   find_totals();
   to_->small = to_->total_cost < kSmallCost;
   if (work.workers == 1 || to_->small) {
-    cut({kInfinity, kInfinity, work.block_rows});
+    split({kInfinity, kInfinity, work.block_rows});
   } else {
     search();
   }
@@ -93,25 +93,25 @@ void Scheduler::search() {
   int best = 0, built = 0;
   for (int fineness = 0; fineness <= kFinest && kGood * shortest > share; ++fineness) {
     const Limits finer = limits(fineness);
-    if (fineness > 0 && finer.keys >= cutter_.longest()) continue;  // nothing to refine
-    cut(finer);
+    if (fineness > 0 && finer.keys >= splitter_.longest()) continue;  // nothing to refine
+    split(finer);
     built = fineness;
     const double makespan = estimate(share);
     if (makespan >= kWorthSplitting * shortest) continue;
     shortest = makespan;
     best = fineness;
   }
-  if (best != built) cut(limits(best));
+  if (best != built) split(limits(best));
 }
 
 /// How long it takes, or an upper bound that is good enough: without splits the longest item bounds
 /// the overrun (Graham 1966).
 double Scheduler::estimate(double share) {
-  const double bound = share + cutter_.longest();
+  const double bound = share + splitter_.longest();
   if (to_->splits.empty() && kGood * bound <= share) return bound;
   return simulation_.makespan(to_->items, to_->splits, work_->workers);
 }
 
-void Scheduler::cut(const Limits& limits) { cutter_.cut(*work_, prefixes_, limits, *to_); }
+void Scheduler::split(const Limits& limits) { splitter_.split(*work_, prefixes_, limits, *to_); }
 
 }  // namespace heed::detail

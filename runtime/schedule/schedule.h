@@ -4,10 +4,10 @@
 
 #include <cstdint>
 
-#include "runtime/schedule/cutting.h"
 #include "runtime/schedule/prefixes.h"
 #include "runtime/schedule/simulation.h"
 #include "runtime/schedule/work.h"
+#include "runtime/schedule/work_splitter.h"
 
 namespace heed::detail {
 
@@ -22,12 +22,12 @@ class Scheduler {
   void count_scores(std::int64_t scores);
   void search();
   double estimate(double share);
-  void cut(const Limits& limits);
+  void split(const Limits& limits);
 
   const Work* work_ = nullptr;
   Schedule* to_ = nullptr;
   SharedPrefixes prefixes_;
-  Cutter cutter_;
+  WorkSplitter splitter_;
   Simulation simulation_;
 };
 

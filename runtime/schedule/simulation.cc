@@ -5,12 +5,12 @@
 
 namespace heed::detail {
 
-/// The cost of merging the splits of which the item is the last part.
+/// The cost of merging the splits of which the item is the last to finish.
 double Simulation::merging_after(const PlannedItem& item, std::span<const PlannedSplit> splits) {
   double cost = 0;
   for (std::int32_t i = 0; item.split >= 0 && i < item.sequences; ++i) {
     const auto split = static_cast<std::size_t>(item.split + i);
-    if (--parts_left_[split] == 0) cost += splits[split].merge_cost;
+    if (--items_left_[split] == 0) cost += splits[split].merge_cost;
   }
   return cost;
 }
@@ -20,8 +20,8 @@ double Simulation::makespan(std::span<const PlannedItem> items,
   const auto later = [](const Worker& a, const Worker& b) {
     return std::tie(a.free_at, a.item) > std::tie(b.free_at, b.item);
   };
-  parts_left_.clear();
-  for (const PlannedSplit& split : splits) parts_left_.push_back(split.parts);
+  items_left_.clear();
+  for (const PlannedSplit& split : splits) items_left_.push_back(split.items);
   workers_.assign(static_cast<std::size_t>(workers), {0, -1});  // equal ones are a heap
   std::size_t next = 0;
   double now = 0;

@@ -25,7 +25,7 @@ class Simulation {
   double merging_after(const PlannedItem& item, std::span<const PlannedSplit> splits);
 
   std::vector<Worker> workers_;           ///< a heap, the first to be free on top
-  std::vector<std::int32_t> parts_left_;  ///< of each split
+  std::vector<std::int32_t> items_left_;  ///< of each split
 };
 
 }  // namespace heed::detail

@@ -64,14 +64,14 @@ inline Range partitions_of(const PlannedItem& item) {
           (std::int64_t{item.key_end} + kernels::kPartitionKeys - 1) / kernels::kPartitionKeys};
 }
 
-/// Memory for the states of an item, or of the parts that its keys were split into, for each of its
+/// Memory for the states of an item, or of the items that its keys were split into, for each of its
 /// KV heads.
 struct PlannedStates {
   std::size_t begin = 0;        ///< of the first head in the workspace's states, in floats
   std::size_t head_floats = 0;  ///< from one head to the next
   std::int32_t rows = 0;
   std::int32_t first_partition = 0, partitions = 0;
-  bool first = true, last = true;  ///< the rows see no key before them, behind them
+  bool first = true, last = true;  ///< the rows see no key before them, after them
   bool summed = false;             ///< one state for each row, the sum of all partitions
 };
 
@@ -85,14 +85,14 @@ struct StateSource {
 struct PlannedSplit {
   std::int32_t sequence = 0, kv_head = 0;
   std::int32_t row_begin = 0, rows = 0;
-  std::int32_t parts = 0;
+  std::int32_t items = 0;
   std::int32_t first_source = 0, sources = 0;  ///< in the order of their keys
   double merge_cost = 0;
 };
 
-/// The sources of a split at most: those of kMostPrefixes prefixes, one before and one behind.
-inline constexpr std::int32_t kMostPrefixes = 8;
-inline constexpr std::int32_t kMostSources = kMostPrefixes + 2;
+/// The sources of a split at most: those of kMaxPrefixes prefixes, one before and one after.
+inline constexpr std::int32_t kMaxPrefixes = 8;
+inline constexpr std::int32_t kMaxSources = kMaxPrefixes + 2;
 
 /// Sequences [first, last) have the keys of these partitions in common, and read them together.
 struct PrefixGroup {

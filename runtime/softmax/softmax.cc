@@ -8,7 +8,7 @@
 #include "runtime/base/message.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/softmax/softmax_validate.h"
-#include "runtime/threads/spread.h"
+#include "runtime/threads/parallel_for_rows.h"
 
 namespace heed {
 namespace detail {
@@ -26,14 +26,14 @@ constexpr std::int64_t kElementsPerRow = 32;
 // beginning would be gone from there by the time its end is written.
 constexpr std::int64_t kNontemporalElements = std::int64_t{1} << 23;
 
-SoftmaxRows part_of(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
+SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
   rows.x += first * rows.x_stride;
   rows.y += first * rows.y_stride;
   rows.rows = count;
   return rows;
 }
 
-SoftmaxGradientRows part_of(SoftmaxGradientRows rows, std::int64_t first, std::int64_t count) {
+SoftmaxGradientRows rows_from(SoftmaxGradientRows rows, std::int64_t first, std::int64_t count) {
   rows.y += first * rows.y_stride;
   rows.dy += first * rows.dy_stride;
   rows.dx += first * rows.dx_stride;
@@ -45,9 +45,9 @@ SoftmaxGradientRows part_of(SoftmaxGradientRows rows, std::int64_t first, std::i
 template <class KernelRows>
 Status run_rows(void (*kernel)(const KernelRows&), const KernelRows& rows, int workers,
                 Executor* executor) {
-  return spread(
+  return parallel_for_rows(
       rows.rows, rows.length + kElementsPerRow, workers, executor,
-      [&](std::int64_t first, std::int64_t count) { kernel(part_of(rows, first, count)); });
+      [&](std::int64_t first, std::int64_t count) { kernel(rows_from(rows, first, count)); });
 }
 
 using SoftmaxKernel = void (*KernelTable::*)(const SoftmaxRows&);

@@ -131,15 +131,15 @@ Status run_shares(int shares, Executor* executor, ShareFunction share, void* con
     // unwritten without a word; and while its threads wait for each other they take up no other
     // task, which could come back to the workspace, or to a lock, that this run holds.
     tbb::task_group_context context_of_run(tbb::task_group_context::isolated);
-    const auto spread = [&] {
+    const auto run_all = [&] {
       tbb::this_task_arena::isolate(
           [&] { tbb::parallel_for(0, shares, work, tbb::simple_partitioner(), context_of_run); });
     };
     happens_before(context);
     if (arena != nullptr) {
-      arena->execute(spread);
+      arena->execute(run_all);
     } else {
-      spread();
+      run_all();
     }
     happens_after(context);
     return {};

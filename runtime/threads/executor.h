@@ -1,4 +1,4 @@
-// How the runtime spreads shares of work over threads; the oneTBB behind it is in executor.cc
+// How the runtime spreads shares of work over threads; the oneTBB that does it is in executor.cc
 // alone.
 #pragma once
 

@@ -244,7 +244,7 @@ TEST_F(OutOfMemory, PartialStates) {
     const PartialStates total{all.m, all.l, all.o, 1};
     const std::int64_t rows = state_shape(a.plan).rows;
     const ConstPartialStates last(all.m + rows, all.l + rows, all.o + rows * kDims, 1);
-    return accumulate(a.plan, total, last);
+    return merge_into(a.plan, total, last);
   }));
 }
 

@@ -25,11 +25,13 @@ flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 link() { "$cxx" -std=c++20 "$@" "$gates/consumer/consumer.cc" -o "$work/consumer" $flags; }
 link "$@"
 refuses() {
+  local tag=$1 said
+  shift
   if said=$(link "$@" 2>&1); then
     echo "a program with ${*: -1} links"
     exit 1
   fi
   grep -qF "heed::plan_attention[abi:$tag" <<<"$said"
 }
-tag=GLIBCXX_DEBUG refuses "$@" -D_GLIBCXX_DEBUG
-tag=GLIBCXX_OLD_STRINGS refuses "$@" -D_GLIBCXX_USE_CXX11_ABI=0
+refuses GLIBCXX_DEBUG "$@" -D_GLIBCXX_DEBUG
+refuses GLIBCXX_OLD_STRINGS "$@" -D_GLIBCXX_USE_CXX11_ABI=0

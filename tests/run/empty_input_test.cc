@@ -85,7 +85,7 @@ TEST(EmptyInput, AttentionWithoutQueries) {
       expect_ok(merge(plan, {}, out.data(), nullptr));
     }
     PartialStates total{.partitions = 1};
-    if (shape.rows == 0) expect_ok(accumulate(plan, total, ConstPartialStates()));
+    if (shape.rows == 0) expect_ok(merge_into(plan, total, ConstPartialStates()));
   }
 }
 
@@ -127,7 +127,7 @@ TEST(EmptyInput, AttentionWithoutKeys) {
     std::vector<float> memory(12 * 10);
     const PartialStates total = PartialStates::in(memory.data(), {1, 12, 8});
     expect_ok(clear(plan, total));
-    expect_ok(accumulate(plan, total, none));
+    expect_ok(merge_into(plan, total, none));
   }
 }
 

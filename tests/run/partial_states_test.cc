@@ -377,14 +377,14 @@ TEST(PartialStates, AccumulatedAlongARing) {
           ASSERT_TRUE(clear(plan, total.states).ok());
         }
         const Held held = run_shard(plan, shard);
-        ASSERT_TRUE(accumulate(plan, total.states, held.states).ok());
+        ASSERT_TRUE(merge_into(plan, total.states, held.states).ok());
       }
       expect_same(c, run_case(c, on(isa)), merge_all(c, plan, {total.states}));
       // Empty states, of more partitions than one, leave every bit as it is.
       const std::vector<float> before(total.memory.span().begin(), total.memory.span().end());
       Held empty({.partitions = 3, .rows = shape.rows, .value_head_dim = 12});
       ASSERT_TRUE(clear(plan, empty.states).ok());
-      ASSERT_TRUE(accumulate(plan, total.states, empty.states).ok());
+      ASSERT_TRUE(merge_into(plan, total.states, empty.states).ok());
       EXPECT_TRUE(std::ranges::equal(before, total.memory.span(), same_bits));
       if (HasFailure()) return;
     }
@@ -503,18 +503,19 @@ TEST(PartialStates, StatesThatAreMissingAreRefused) {
   expect_sentence(run_partial(plan, shard.tensors(), states, workspace), "states.l is null");
   expect_sentence(merge(plan, std::array<ConstPartialStates, 2>{held.states, states}, &out),
                   "shards[1].l is null");
-  expect_sentence(accumulate(plan, held.states, held.states), "total.partitions (3) must be 1");
+  expect_sentence(merge_into(plan, held.states, held.states), "total.partitions (3) must be 1");
   expect_sentence(clear(plan, states), "states.l is null");
   states.partitions = -1;
   expect_sentence(merge(plan, std::array<ConstPartialStates, 1>{states}, &out),
                   "shards[0].partitions (-1) must be from 0 to 8388608");
   expect_sentence(merge(plan, std::array<ConstPartialStates, 1>{held.states}, nullptr),
                   "out is null");
-  expect_sentence(merge(plan, std::vector<ConstPartialStates>(257), &out),
-                  "shards has 257 entries; it may have 256: accumulate the states of the others");
+  expect_sentence(
+      merge(plan, std::vector<ConstPartialStates>(257), &out),
+      "shards has 257 entries; it may have 256: merge the states of the others into one");
   const std::string no_plan = "the plan is empty: make it with plan_attention first";
   expect_sentence(merge(Plan(), {}, &out), no_plan);
-  expect_sentence(accumulate(Plan(), held.states, held.states), no_plan);
+  expect_sentence(merge_into(Plan(), held.states, held.states), no_plan);
   expect_sentence(clear(Plan(), held.states), no_plan);
   expect_sentence(run_partial(Plan(), shard.tensors(), held.states, workspace), no_plan);
   EXPECT_EQ(state_shape(Plan()).floats(), 0U);

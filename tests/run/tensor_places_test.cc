@@ -177,11 +177,11 @@ TEST_F(TensorPlaces, PartialStates) {
   const PartialStates good = states(500), total = states(550);
   ASSERT_TRUE(run_partial(plan_, tensors_, good, workspace_).ok());
   ASSERT_TRUE(clear(plan_, total).ok());
-  EXPECT_TRUE(accumulate(plan_, total, good).ok());
-  expect_refused(accumulate(plan_, total, total), "total.m must not overlap states.m");
+  EXPECT_TRUE(merge_into(plan_, total, good).ok());
+  expect_refused(merge_into(plan_, total, total), "total.m must not overlap states.m");
   wrong = good;
   wrong.o = total.o + 3;
-  expect_refused(accumulate(plan_, total, wrong), "total.o must not overlap states.o");
+  expect_refused(merge_into(plan_, total, wrong), "total.o must not overlap states.o");
   const std::array<ConstPartialStates, 2> shards = {total, good};
   EXPECT_TRUE(merge(plan_, shards, at(300), at(400)).ok());
   expect_refused(merge(plan_, shards, at(300), at(302)), "lse must not overlap out");
@@ -216,7 +216,7 @@ TEST(ExecutorsThatWereNeverCreated, AreRefusedEverywhere) {
   const PartialStates total =
       PartialStates::in(memory.data() + memory.size() / 2, state_shape(plan));
   expect_refused(run_partial(plan, tensors, states, workspace, &none), message);
-  expect_refused(accumulate(plan, total, states, &none), message);
+  expect_refused(merge_into(plan, total, states, &none), message);
   const std::array<ConstPartialStates, 1> shards = {states};
   expect_refused(merge(plan, shards, tensors.out, tensors.lse, &none), message);
   std::array<float, 8> x{}, y{};

@@ -133,7 +133,7 @@ PlannedItem item(double cost, std::int32_t split = -1) {
 
 PlannedSplit split(std::int32_t parts, double merge_cost) {
   PlannedSplit split;
-  split.parts = parts;
+  split.items = parts;
   split.merge_cost = merge_cost;
   return split;
 }
@@ -269,14 +269,14 @@ void expect_parts_counted(const Schedule& schedule) {
       EXPECT_EQ(split.row_begin, i.row_begin);
     }
   }
-  for (std::size_t i = 0; i < parts.size(); ++i) EXPECT_EQ(parts[i], schedule.splits[i].parts);
+  for (std::size_t i = 0; i < parts.size(); ++i) EXPECT_EQ(parts[i], schedule.splits[i].items);
 }
 
 /// Fails unless a split finds the states of its rows in the order of their keys, none left out, and
 /// sums come first.
 void expect_sources_in_order(const Schedule& schedule) {
   for (const PlannedSplit& split : schedule.splits) {
-    ASSERT_LE(split.sources, detail::kMostSources);
+    ASSERT_LE(split.sources, detail::kMaxSources);
     std::int32_t next = -1;
     for (std::int32_t i = 0; i < split.sources; ++i) {
       const detail::StateSource& source =

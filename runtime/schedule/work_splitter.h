@@ -1,4 +1,4 @@
-// Cutting: from sequences to items of limited cost, in the order in which workers take them.
+// Splitting: from sequences to items of limited cost, in the order in which workers take them.
 #pragma once
 
 #include <cstdint>
@@ -18,32 +18,32 @@ struct Limits {
 
 /// Fills a schedule's items, and what belongs to them.
 ///
-/// The rows of a sequence are cut into items, and where need be the keys of an item are split. A
-/// member of a group of sequences that have a prefix in common is cut by its keys first: what it
-/// reads in groups, and what before and behind them; its states all come together in one split.
-class Cutter {
+/// The rows of a sequence are divided into items, and where need be the keys of an item are split.
+/// A member of a group of sequences with a prefix in common is divided by its keys first: what it
+/// reads in groups, before them and after them. All of its states come together in one split.
+class WorkSplitter {
  public:
-  void cut(const Work& work, const SharedPrefixes& prefixes, const Limits& limits, Schedule& to);
+  void split(const Work& work, const SharedPrefixes& prefixes, const Limits& limits, Schedule& to);
 
   /// The cost of the longest item.
   double longest() const { return longest_; }
 
  private:
   /// Items that differ in nothing but their KV heads.
-  struct Piece {
+  struct HeadItems {
     PlannedItem item;  ///< the split is that of the first head
-    double urgency;    ///< from its start to the end of what must follow it
+    double urgency;    ///< its cost and that of the merge which must follow it
     std::int32_t first_head, last_head;
   };
 
   void sort();
-  void cut_rows(std::int32_t sequence);
+  void split_rows(std::int32_t sequence);
   std::int64_t rows_per_item(const Visibility& sequence) const;
-  bool prefers_splits(const Visibility& sequence, double parts) const;
+  bool prefers_splits(const Visibility& sequence, double items) const;
 
   void open_members();
-  void cut_members();
-  void cut_group(const PrefixGroup& group);
+  void split_members();
+  void split_group(const PrefixGroup& group);
   void add_member(std::int32_t sequence, const Range& keys, bool last);
   void add_shared(std::int32_t first, std::int32_t last, std::int64_t rows, const Range& keys);
   void add(const PlannedItem& item, bool last);
@@ -54,10 +54,10 @@ class Cutter {
   double merge_cost(const PlannedSplit& split) const;
 
   void split_above(double limit);
-  bool open_split(std::size_t piece, const Range& partitions);
+  bool open_split(std::size_t position, const Range& partitions);
   std::int32_t heads_with_room(std::size_t state) const;
-  std::int32_t split_piece(std::size_t piece, const Range& partitions, double largest);
-  PlannedItem part_of(const PlannedItem& whole, const Range& partitions) const;
+  std::int32_t split_item(std::size_t position, const Range& partitions, double largest);
+  PlannedItem item_of_partitions(const PlannedItem& whole, const Range& partitions) const;
   double cost_of(const PlannedItem& item) const;
   void emit();
 
@@ -66,7 +66,7 @@ class Cutter {
   Limits limits_{};
   Schedule* to_ = nullptr;
   double room_ = 0;  ///< for states of rows that are not of members, in floats
-  std::vector<Piece> pieces_;
+  std::vector<HeadItems> head_items_;
   std::size_t members_states_ = 0;  ///< of to_->states, the first ones
   double longest_ = 0;
 };

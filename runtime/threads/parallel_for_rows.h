@@ -44,8 +44,8 @@ struct RowQueue {
 /// 1, in the floating-point environment that results are defined in, on as many of `workers` as
 /// pay for rows that cost as much as `row_elements` (≥ 1) elements each.
 template <class Body>
-Status spread(std::int64_t rows, std::int64_t row_elements, int workers, Executor* executor,
-              const Body& body) {
+Status parallel_for_rows(std::int64_t rows, std::int64_t row_elements, int workers,
+                         Executor* executor, const Body& body) {
   const std::int64_t elements = rows > INT64_MAX / row_elements ? INT64_MAX : rows * row_elements;
   const std::int64_t useful = std::min(rows, elements / kElementsPerWorker);
   const std::int64_t shares = std::clamp<std::int64_t>(useful, 1, workers);
