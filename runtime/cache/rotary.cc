@@ -54,8 +54,9 @@ Status check_config(const RotaryConfig& c) {
 
 std::vector<double> frequencies(const RotaryConfig& c) {
   std::vector<double> list(static_cast<std::size_t>(c.rotary_dim / 2));
-  for (std::size_t i = 0; i < list.size(); ++i)
+  for (std::size_t i = 0; i < list.size(); ++i) {
     list[i] = frequency(c, static_cast<std::int64_t>(i));
+  }
   return list;
 }
 

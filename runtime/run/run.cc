@@ -120,7 +120,8 @@ class Run {
     kernels::ConstStates states[kMaxSources];
     for (std::int32_t i = 0; i < split.sources; ++i) {
       const StateSource& source =
-          plan_.schedule.sources[static_cast<std::size_t>(split.first_source + i)];
+          plan_.schedule
+              .sources[static_cast<std::size_t>(split.first_source) + static_cast<std::size_t>(i)];
       const kernels::States s =
           states_of(plan_.schedule.states[static_cast<std::size_t>(source.states)], split.kv_head,
                     source.row);
