@@ -38,12 +38,20 @@ struct ScratchLayout {
     return *all[i];
   }
 
+  /// The first float of the guard that follows region i.
+  constexpr std::size_t guard(int i) const { return region(i).begin + whole_lines(region(i).size); }
+
   /// Places a region of `size` floats after those that are placed already.
   constexpr ScratchRegion place(std::size_t size) {
-    constexpr std::size_t line = kAlignment / sizeof(float);
     const ScratchRegion region{floats, size};
-    floats += (size + line - 1) / line * line + kScratchGuard;
+    floats += whole_lines(size) + kScratchGuard;
     return region;
+  }
+
+ private:
+  static constexpr std::size_t whole_lines(std::size_t size) {
+    constexpr std::size_t line = kAlignment / sizeof(float);
+    return (size + line - 1) / line * line;
   }
 };
 

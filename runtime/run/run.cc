@@ -14,6 +14,7 @@
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
+#include "runtime/run/scratch_check.h"
 #include "runtime/run/states.h"
 #include "runtime/threads/executor.h"
 
@@ -64,16 +65,17 @@ class Run {
     return run;
   }
 
-  /// Takes items until none is left.
-  void share(int ith) const noexcept {
+  /// Takes items until none is left. False where a kernel left its scratch, as far as that is
+  /// checked.
+  bool share(int ith) const noexcept {
     const FloatEnvironment environment;
     float* scratch = floats(plan_.workspace.scratch +
                             plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
     std::atomic<std::size_t>& next_item = control().next_item;
-    for (;;) {
+    for (bool intact = true;;) {
       const std::size_t i = next_item.fetch_add(1, std::memory_order_relaxed);
-      if (i >= plan_.schedule.items.size()) return;
-      work(plan_.schedule.items[i], scratch);
+      if (i >= plan_.schedule.items.size()) return intact;
+      intact &= work(plan_.schedule.items[i], scratch);
     }
   }
 
@@ -86,15 +88,19 @@ class Run {
     return reinterpret_cast<std::atomic<std::uint32_t>*>(memory_ + plan_.workspace.split_counters);
   }
 
-  void work(const PlannedItem& planned, float* scratch) const noexcept {
+  /// Computes an item. Returns whether the kernel kept to its scratch.
+  bool work(const PlannedItem& planned, float* scratch) const noexcept {
     const kernels::AttentionItem item = bind(planned);
+    const ScratchCheck check(plan_, item, scratch);
     kernels::AttentionShape shape = plan_.shape;
     if (planned.sequences > 1) {  // whose rows see all of the keys
       shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
     }
     plan_.kernels->attend(shape, item, scratch);
-    if (planned.split < 0 || states_ != nullptr) return;
-    for (std::int32_t i = 0; i < planned.sequences; ++i) finish_split_item(planned.split + i);
+    if (planned.split >= 0 && states_ == nullptr) {
+      for (std::int32_t i = 0; i < planned.sequences; ++i) finish_split_item(planned.split + i);
+    }
+    return check.intact();
   }
 
   /// Merges a split where this was its last item.
@@ -287,17 +293,28 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   return plan->pages ? check_tables(*plan, t.tables) : Status();
 }
 
+Status scratch_fault() {
+  return failure(StatusCode::internal, "a kernel wrote outside the regions of its scratch");
+}
+
 Status run(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
            Workspace& workspace, Executor* executor) {
   HEED_RETURN_IF_ERROR(check_executor(executor));
   Status status = check_run(plan, tensors, states, workspace);
   if (!status.ok() || nothing_to_write(*plan, states)) return status;
-  Run run(*plan, tensors, states, workspace);
-  const auto share = [](void* pointer, int ith) { static_cast<const Run*>(pointer)->share(ith); };
-  HEED_RETURN_IF_ERROR(run.control().begin(run.counters()));
-  status = run_shares(plan->shares, executor, share, &run);
-  run.control().end();
-  return status;
+  struct Context {
+    Run run;
+    std::atomic<bool> intact = true;
+  } context{Run(*plan, tensors, states, workspace)};
+  const auto share = [](void* pointer, int ith) {
+    Context& c = *static_cast<Context*>(pointer);
+    if (!c.run.share(ith)) c.intact.store(false, std::memory_order_relaxed);
+  };
+  RunControl& control = context.run.control();
+  HEED_RETURN_IF_ERROR(control.begin(context.run.counters()));
+  status = run_shares(plan->shares, executor, share, &context);
+  control.end();
+  return context.intact ? status : scratch_fault();
 }
 
 Status run_share(const PlanData* plan, const AttentionTensors& tensors, const PartialStates* states,
@@ -313,9 +330,9 @@ Status run_share(const PlanData* plan, const AttentionTensors& tensors, const Pa
   if (nothing_to_write(*plan, states)) return {};
   const Run run(*plan, tensors, states, workspace);
   HEED_RETURN_IF_ERROR(run.control().begin_share(run.identity(nth), ith, run.counters()));
-  run.share(ith);
+  const bool intact = run.share(ith);
   run.control().end_share();
-  return {};
+  return intact ? Status() : scratch_fault();
 }
 
 }  // namespace

@@ -58,6 +58,7 @@ allowed() {
       echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/message)\.h\"" ;;
     runtime/threads/executor.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     runtime/cpu/dispatch.cc) echo "$(allowed runtime/cpu/any)|\"heed_isa_rows\.inc\"" ;;
+    runtime/run/scratch_check.h) echo "$(allowed runtime/run/any)|\"kernels/scratch\.h\"" ;;
     runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
       echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/interface\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;

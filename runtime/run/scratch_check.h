@@ -1,0 +1,61 @@
+// Whether a kernel kept to the regions of its scratch: looked at after every item in builds without
+// NDEBUG, which the sanitizers' are. In others all of this is nothing.
+#pragma once
+
+#include <bit>
+#include <cstdint>
+
+#include "kernels/scratch.h"
+#include "runtime/plan/plan_data.h"
+
+namespace heed::detail {
+
+#ifdef NDEBUG
+
+class ScratchCheck {
+ public:
+  ScratchCheck(const PlanData&, const kernels::AttentionItem&, float*) {}
+  bool intact() const { return true; }
+};
+
+#else
+
+/// Paints the guards between the regions of an item's scratch, and finds them painted afterwards.
+class ScratchCheck {
+ public:
+  ScratchCheck(const PlanData& plan, const kernels::AttentionItem& item, float* scratch)
+      : layout_(item.decode ? kernels::decode_scratch(plan.shape, item.rows, plan.kernels->lanes)
+                            : kernels::prefill_scratch(plan.shape, item.rows, plan.kernels->lanes,
+                                                       plan.kernels->block_vectors)),
+        scratch_(scratch) {
+    for_each_guard([](float& guard) {
+      guard = std::bit_cast<float>(kPaint);
+      return true;
+    });
+  }
+
+  bool intact() const {
+    return for_each_guard(
+        [](float& guard) { return std::bit_cast<std::uint32_t>(guard) == kPaint; });
+  }
+
+ private:
+  static constexpr std::uint32_t kPaint = 0x4B5A5A5A;  // no NaN, whose bits a copy might change
+
+  template <class Visit>
+  bool for_each_guard(const Visit& visit) const {
+    bool all = true;
+    for (int i = 0; i < kernels::ScratchLayout::kRegions; ++i) {
+      float* const guard = scratch_ + layout_.guard(i);
+      for (std::size_t x = 0; x < kernels::kScratchGuard; ++x) all &= visit(guard[x]);
+    }
+    return all;
+  }
+
+  kernels::ScratchLayout layout_;
+  float* scratch_;
+};
+
+#endif
+
+}  // namespace heed::detail
