@@ -124,7 +124,8 @@ class DecodeKernel {
   }
 
   /// Merges the state of a partition into that of its section, which the first one becomes as it
-  /// is.
+  /// is. The steps are those of PrefillKernel::merge_partition, whose states have rows as lanes:
+  /// the two share no line that does not depend on how states lie.
   void merge_partition(std::int32_t partition) {
     if (has_total_) {
       for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(total_, partition_, r);
