@@ -80,13 +80,11 @@ KeyRange Geometry::visible(const Row& row) const {
   const std::int64_t n_q = queries_.length(row.sequence), n_kv = keys_.length(row.sequence);
   const std::int64_t position =
       config_.alignment == Alignment::end ? row.token + n_kv - n_q : row.token;
-  const std::int64_t right = config_.causal ? 0 : config_.window_right;
-  KeyRange range{0, n_kv};
-  if (config_.window_left != kUnlimited) {
-    range.begin = std::max<std::int64_t>(0, position - config_.window_left);
-  }
-  if (right != kUnlimited) range.end = std::min(n_kv, position + right + 1);
-  return range;
+  // Beyond the numbers of keys and of queries together every window is the same.
+  const auto side = [&](std::int64_t keys) { return std::min(keys, n_kv + n_q); };
+  const std::int64_t right = config_.causal ? 0 : side(config_.window_right);
+  return {std::max<std::int64_t>(0, position - side(config_.window_left)),
+          std::min(n_kv, position + right + 1)};
 }
 
 std::int64_t Geometry::q(const Row& row) const {
