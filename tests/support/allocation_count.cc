@@ -6,17 +6,7 @@
 #include <cstdlib>
 #include <new>
 
-#if defined(__has_feature)
-#define HEED_HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define HEED_HAS_FEATURE(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    HEED_HAS_FEATURE(address_sanitizer) || HEED_HAS_FEATURE(thread_sanitizer)
-#define HEED_COUNTS_ALLOCATIONS 0
-#else
-#define HEED_COUNTS_ALLOCATIONS 1
-#endif
+#include "tests/support/sanitized.h"
 
 namespace {
 
@@ -33,7 +23,7 @@ thread_local Failures failures;
 
 }  // namespace
 
-#if HEED_COUNTS_ALLOCATIONS
+#if !HEED_SANITIZED
 namespace {
 
 /// Counts one allocation, and tells whether it fails.
@@ -113,7 +103,7 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 namespace heed::tests {
 
-bool counts_allocations() { return HEED_COUNTS_ALLOCATIONS; }
+bool counts_allocations() { return !HEED_SANITIZED; }
 
 Count allocations_so_far() { return {allocations, news}; }
 

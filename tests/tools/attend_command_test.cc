@@ -18,6 +18,7 @@
 
 #include "heed/cpu.h"
 #include "tests/support/run_command.h"
+#include "tests/support/sanitized.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
 
@@ -27,18 +28,6 @@ namespace {
 using tools::Array;
 using Arguments = std::vector<std::string>;
 using Shape = std::vector<std::int64_t>;
-
-#if defined(__has_feature)
-#define HEED_HAS_FEATURE(feature) __has_feature(feature)
-#else
-#define HEED_HAS_FEATURE(feature) 0
-#endif
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || \
-    HEED_HAS_FEATURE(address_sanitizer) || HEED_HAS_FEATURE(thread_sanitizer)
-constexpr bool kCanLimitMemory = false;
-#else
-constexpr bool kCanLimitMemory = true;
-#endif
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -415,7 +404,7 @@ TEST_F(Attend, LinksThatCannotBeFollowed) {
 }
 
 TEST_F(Attend, MemoryThatIsExhausted) {
-  if (!kCanLimitMemory) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
+  if (kSanitized) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
   // No numbers at all, but a plan of some gigabytes.
   for (const std::string& path : {q_, k_, v_}) write_npy(path, {{1 << 24, 0, 1, 1}, {}});
   const CommandResult result = run_heed_with_limit(RLIMIT_AS, std::uint64_t{1} << 30, all());
