@@ -301,8 +301,9 @@ class DecodeKernel {
       partition_.l[r] *= first_lane<Arch>(factor);
       scale_output<Arch>(partition_.o + r * dims_, kWidth, dims_ / kWidth, factor);
     }
-    for (std::int32_t j = 0; j < count; j += kWidth)
+    for (std::int32_t j = 0; j < count; j += kWidth) {
       store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
+    }
   }
 
   /// l += the weights, key by key. Each row is a chain of additions, so several rows are summed

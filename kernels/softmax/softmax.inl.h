@@ -137,8 +137,9 @@ void write_rows(const SoftmaxRows& rows, Rule rule) {
     }
   }
   if constexpr (Rule::kFast && Output::kWritesRows) {
-    if (rows.nontemporal && nontemporal_pays<Output, typename Rule::Arch>(rows.length))
+    if (rows.nontemporal && nontemporal_pays<Output, typename Rule::Arch>(rows.length)) {
       return write_rows_nontemporal<Output>(rows, rule);
+    }
   }
   write_long_rows<Output>(rows, rule);
 }

@@ -130,7 +130,7 @@ class LargestLogit {
 
   HEED_INLINE LargestLogit() {
 #pragma GCC unroll 4
-    for (int u = 0; u < kAccumulators; ++u) accumulators_[u] = splat<Arch>(kMasked);
+    for (Vec<Arch>& accumulator : accumulators_) accumulator = splat<Arch>(kMasked);
   }
   HEED_INLINE void add(const Rule& rule, Vec<Arch> x, int u) {
     accumulators_[u] = Ops<Arch>::max(rule.logit(x), accumulators_[u]);

@@ -100,7 +100,7 @@ HEED_INLINE double sum_over_row(std::int64_t length, Term term) {
     const std::int64_t left = length - begin;
     Vec<Arch> accumulators[kAccumulators];
 #pragma GCC unroll 4
-    for (int u = 0; u < kAccumulators; ++u) accumulators[u] = splat<Arch>(0.0F);
+    for (Vec<Arch>& accumulator : accumulators) accumulator = splat<Arch>(0.0F);
     for_each_vector<Arch, kAccumulators>(
         left < kSumChunk ? left : kSumChunk, [&](auto access, int u,
                                                  std::int64_t i) __attribute__((always_inline)) {

@@ -115,8 +115,8 @@ void WorkSplitter::open_members() {
     split.sequence = b;
     split.rows = static_cast<std::int32_t>(s.rows());
     split.first_source = prefixes_->member(b) * kMaxSources;
-    states += static_cast<double>((s.keys / kPartitionKeys + 1)) *
-              static_cast<double>(work_->state_floats(s.rows()));
+    const std::int64_t partitions = s.keys / kPartitionKeys + 1;
+    states += static_cast<double>(partitions) * static_cast<double>(work_->state_floats(s.rows()));
   }
   const double dims = work_->cost.head_dim + work_->cost.value_head_dim;
   room_ = static_cast<double>(work_->kv_heads) * (kStateShare * keys * dims - states);
