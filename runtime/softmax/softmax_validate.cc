@@ -127,8 +127,9 @@ Status check_matrices(std::span<const NamedRows> inputs, const NamedRows& output
                       std::int64_t output_length) {
   for (const NamedRows& input : inputs) {
     if (Status fault = check_matrix(input); !fault.ok()) return fault;
-    if (Status fault = check_shape(inputs[0], input, inputs[0].rows.length); !fault.ok())
+    if (Status fault = check_shape(inputs[0], input, inputs[0].rows.length); !fault.ok()) {
       return fault;
+    }
   }
   if (Status fault = check_matrix(output); !fault.ok()) return fault;
   if (Status fault = check_shape(inputs[0], output, output_length); !fault.ok()) return fault;

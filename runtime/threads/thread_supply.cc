@@ -2,7 +2,7 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>
+#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX has more than <csignal>
 #include <sys/syscall.h>
 #include <unistd.h>
 
