@@ -1,4 +1,4 @@
-// The two products of the kernel for few query rows, over one block of keys at a time:
+// The two products of the decode kernel, over one block of keys at a time:
 //
 //   score_block   logits[r][j] = Σ_x q[r][x] · k[j][x]   lanes are keys, transposed in registers
 //   add_values    o[r][x] += Σ_j p[r][j] · v[j][x]       lanes are the values' dimensions

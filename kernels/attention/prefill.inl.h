@@ -114,7 +114,7 @@ class PrefillKernel {
     }
   }
 
-  /// False when the item must be done again carefully.
+  /// Returns false when the item must be done again without the products of hidden keys.
   template <bool SkipHidden>
   bool stream() {
     finite_ = true;

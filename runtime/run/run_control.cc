@@ -77,7 +77,7 @@ Status RunControl::check_share(const RunIdentity& run, int ith, const RunCounter
 void RunControl::start(const RunCounters& counters) {
   next_item.store(0, std::memory_order_relaxed);
   std::ranges::fill(counters.called, std::uint8_t{0});
-  for (auto& parts : counters.finished_items) parts.store(0, std::memory_order_relaxed);
+  for (auto& items : counters.finished_items) items.store(0, std::memory_order_relaxed);
 }
 
 }  // namespace heed::detail
