@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
 #include "tests/proof/reference.h"
 
@@ -69,9 +70,11 @@ double softmax_bound(std::span<const float> x, std::span<const double> reference
 
 Accuracy check_attention(const proof::Geometry& geometry, const AttentionTensors& tensors) {
   Accuracy accuracy;
+  std::vector<float> buffer;
   for (const proof::Row& row : sample_rows(geometry)) {
     const proof::ReferenceRow reference = proof::reference_row(geometry, tensors, row);
-    const std::span out(tensors.out + geometry.out(row), reference.out.size());
+    const std::span<const float> out = proof::floats_of(
+        tensors.out + geometry.out(row), static_cast<std::int64_t>(reference.out.size()), buffer);
     const double bound = proof::error_bounds(reference, geometry.config().head_dim).out;
     add_row(largest_error(out, reference.out), bound,
             fmt::format("sequence {}, token {}, head {}", row.sequence, row.token, row.head),

@@ -11,7 +11,7 @@ namespace {
 class AttentionBench : public Bench {
  public:
   AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
-      : setting_(setting), case_(workload), pool_(pool) {}
+      : setting_(setting), case_(workload, setting.kv_type), pool_(pool) {}
 
   Status measure(int threads, Result& result) override;
 
@@ -32,7 +32,8 @@ class AttentionBench : public Bench {
   Workspace workspace_;
   Executor executor_;
   Pool query_, out_;
-  std::span<const float> keys_and_values_, limit_memory_;
+  InputData keys_and_values_;
+  std::span<const float> limit_memory_;
   std::size_t copies_ = 1;
 };
 
@@ -49,20 +50,19 @@ Status AttentionBench::prepare(int threads) {
       return status;
     }
   }
-  keys_and_values_ = pool_.inputs(case_.kv_inputs());
-  const std::size_t copy = case_.kv_copy_floats();
-  const std::size_t room = keys_and_values_.size();
+  keys_and_values_ = pool_.inputs(case_.kv_inputs(), setting_.kv_type);
+  const std::size_t copy = case_.kv_copy_bytes() / sizeof(float), room = pool_.size();
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
-  limit_memory_ = keys_and_values_.first(setting_.warm ? copy : setting_.stream_floats);
+  limit_memory_ = pool_.memory().first(setting_.warm ? copy : setting_.stream_floats);
   return {};
 }
 
 AttentionTensors AttentionBench::tensors(std::int64_t run) {
-  const std::size_t copy = static_cast<std::size_t>(run) % copies_;
+  const std::int64_t copy = run % static_cast<std::int64_t>(copies_);
   AttentionTensors tensors;
   tensors.q = query_.inputs(case_.query_inputs()).data();
-  tensors.k = keys_and_values_.data() + copy * case_.kv_copy_floats();
-  tensors.v = tensors.k + case_.value_offset();
+  tensors.k = keys_and_values_ + copy * static_cast<std::int64_t>(case_.kv_copy_floats());
+  tensors.v = tensors.k + static_cast<std::int64_t>(case_.value_offset());
   tensors.out = out_.scratch().data();
   tensors.tables = case_.tables();
   return tensors;

@@ -21,7 +21,9 @@ std::vector<std::int32_t> offsets_of(const std::vector<std::int32_t>& lengths) {
 
 }  // namespace
 
-AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(workload) {
+AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type)
+    : workload_(workload) {
+  config_.k_type = config_.v_type = kv_type;
   config_.query_heads = workload.query_heads;
   config_.kv_heads = workload.kv_heads;
   config_.head_dim = workload.head_dim;
@@ -129,17 +131,22 @@ Inputs AttentionCase::inputs(std::uint64_t seed) const {
 }
 
 std::size_t AttentionCase::value_offset() const {
-  constexpr std::size_t kLine = 16;
+  constexpr std::size_t kLine = 128;  // elements of a byte
   const std::size_t lines = (key_floats_ + kLine - 1) / kLine * kLine;
   return lines % repetition(kv_inputs().vector_length) == 0 ? lines + kLine : lines;
+}
+
+std::size_t AttentionCase::kv_copy_bytes() const {
+  const auto elements = static_cast<std::int64_t>(kv_copy_floats());
+  return static_cast<std::size_t>(dtype_info(config_.k_type).bytes(elements));
 }
 
 double AttentionCase::needed_bytes() const {
   const std::vector<std::int32_t>& each = workload_.kv_lengths;
   const double again = static_cast<double>(workload_.sequences() - 1) * workload_.shared_keys;
   const double keys = std::accumulate(each.begin(), each.end(), 0.0) - again;
-  const auto numbers = static_cast<double>(workload_.kv_heads * 2 * workload_.head_dim);
-  return keys * numbers * sizeof(float);
+  const std::int64_t numbers = workload_.kv_heads * 2 * workload_.head_dim;
+  return keys * static_cast<double>(dtype_info(config_.k_type).bytes(numbers));
 }
 
 }  // namespace heed::bench

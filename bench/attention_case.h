@@ -22,7 +22,7 @@ namespace heed::bench {
 /// head_dim].
 class AttentionCase {
  public:
-  explicit AttentionCase(const AttentionWorkload& workload);
+  explicit AttentionCase(const AttentionWorkload& workload, DType kv_type = DType::f32);
   AttentionCase(const AttentionCase&) = delete;
   AttentionCase& operator=(const AttentionCase&) = delete;
 
@@ -39,11 +39,14 @@ class AttentionCase {
   Inputs query_inputs() const { return inputs(1); }
   Inputs kv_inputs() const { return inputs(2); }
   std::size_t query_floats() const { return query_floats_; }  ///< of q, and of out
-  std::size_t key_floats() const { return key_floats_; }      ///< of k, and of v
-  /// From the keys of a copy to its values: at a cache line, and where its inputs are others.
+  std::size_t key_floats() const { return key_floats_; }      ///< elements of k, and of v
+  /// From the keys of a copy to its values, in elements: at a cache line, a block of elements, and
+  /// where its inputs are others.
   std::size_t value_offset() const;
-  /// From one copy of keys and values to the next.
+  /// From one copy of keys and values to the next, in elements.
   std::size_t kv_copy_floats() const { return 2 * value_offset(); }
+  /// The same in bytes.
+  std::size_t kv_copy_bytes() const;
   /// Bytes of the keys and values that some query sees, each once, also where sequences share it.
   double needed_bytes() const;
 

@@ -16,7 +16,7 @@ double Result::percent_of_bandwidth() const { return 100 * gbps / copy_gbps.valu
 std::size_t pool_floats(const Workload& workload, const Setting& setting) {
   std::size_t once = 0;
   if (const auto* attention = std::get_if<AttentionWorkload>(&workload.what)) {
-    once = AttentionCase(*attention).kv_copy_floats();
+    once = AttentionCase(*attention, setting.kv_type).kv_copy_bytes() / sizeof(float);
   } else {
     const auto& softmax = std::get<SoftmaxWorkload>(workload.what);
     once = 2 * static_cast<std::size_t>(softmax.rows * softmax.length);

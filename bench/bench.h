@@ -13,6 +13,7 @@
 #include "bench/memory.h"
 #include "bench/timing.h"
 #include "bench/workloads.h"
+#include "heed/dtype.h"
 #include "heed/status.h"
 
 namespace heed::bench {
@@ -23,6 +24,7 @@ struct Setting {
   double seconds = 0;
   bool warm = false;
   std::size_t stream_floats = 0;  ///< what a rotation of copies covers at least
+  DType kv_type = DType::f32;     ///< of the keys and values of attention
 
   Pages pages() const { return warm ? Pages::usual : Pages::huge; }
 };

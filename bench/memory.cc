@@ -8,8 +8,10 @@
 #include <fstream>
 #include <limits>
 #include <string>
+#include <vector>
 
 #include "heed/cpu.h"
+#include "tests/proof/elements.h"
 
 namespace heed::bench {
 namespace {
@@ -81,21 +83,56 @@ Status Pool::create(std::size_t floats, Pages kind, Pool& pool) {
   return {};
 }
 
+namespace {
+
+/// Elements of the largest block of any type.
+constexpr std::size_t kMostBlock = 32;
+
+/// Fills a span with inputs, vector by vector.
+void fill(const Inputs& inputs, std::span<float> all) {
+  const auto length = static_cast<std::size_t>(inputs.vector_length);
+  proof::Random random(inputs.seed);
+  for (std::size_t i = 0; i < all.size(); i += length) {
+    proof::fill_vector(random, inputs.distribution,
+                       all.subspan(i, std::min(length, all.size() - i)));
+  }
+}
+
+}  // namespace
+
 std::span<const float> Pool::inputs(const Inputs& inputs) {
   const std::span<float> all(data_.get(), size_);
-  if (filled_ && filled_with_ == inputs) return all;
-  const auto length = static_cast<std::size_t>(inputs.vector_length);
+  if (filled_ && filled_with_ == inputs && filled_type_ == DType::f32) return all;
   const std::size_t fresh = std::min(repetition(inputs.vector_length), size_);
-  proof::Random random(inputs.seed);
-  for (std::size_t i = 0; i < fresh; i += length) {
-    proof::fill_vector(random, inputs.distribution, all.subspan(i, std::min(length, fresh - i)));
-  }
+  fill(inputs, all.first(fresh));
   for (std::size_t i = fresh; i < size_; i += fresh) {
     std::memcpy(&all[i], all.data(), std::min(fresh, size_ - i) * sizeof(float));
   }
   filled_with_ = inputs;
+  filled_type_ = DType::f32;
   filled_ = true;
   return all;
+}
+
+InputData Pool::inputs(const Inputs& wanted, DType type) {
+  if (type == DType::f32) return inputs(wanted).data();
+  if (filled_ && filled_with_ == wanted && filled_type_ == type) return {data_.get(), type};
+  std::vector<float> floats(repetition(wanted.vector_length) / kMostBlock * kMostBlock);
+  fill(wanted, floats);
+  auto* const bytes = reinterpret_cast<std::byte*>(scratch().data());
+  const std::size_t all = size_ * sizeof(float);
+  std::vector<float> elements(floats.size());  // as much memory as any type needs
+  const OutputData fresh(elements.data(), type);
+  proof::narrow(floats, fresh);
+  const auto length =
+      static_cast<std::size_t>(dtype_info(type).bytes(static_cast<std::int64_t>(floats.size())));
+  for (std::size_t i = 0; i < all; i += length) {
+    std::memcpy(bytes + i, fresh.data(), std::min(length, all - i));
+  }
+  filled_with_ = wanted;
+  filled_type_ = type;
+  filled_ = true;
+  return {bytes, type};
 }
 
 std::span<float> Pool::scratch() {

@@ -7,6 +7,7 @@
 #include <span>
 
 #include "heed/status.h"
+#include "heed/tensor_data.h"
 #include "tests/proof/inputs.h"
 
 namespace heed::bench {
@@ -43,8 +44,12 @@ class Pool {
   static Status create(std::size_t floats, Pages kind, Pool& pool);
 
   std::size_t size() const { return size_; }
+  /// To be read only, whatever it holds.
+  std::span<const float> memory() const { return {data_.get(), size_}; }
   /// The pool, full of these inputs; to be read only.
   std::span<const float> inputs(const Inputs& inputs);
+  /// The pool, full of the elements of a type that are nearest to these inputs; to be read only.
+  InputData inputs(const Inputs& inputs, DType type);
   /// The pool as memory to write to, whatever it holds.
   std::span<float> scratch();
 
@@ -55,6 +60,7 @@ class Pool {
   std::unique_ptr<float[], Free> data_;
   std::size_t size_ = 0;
   Inputs filled_with_;
+  DType filled_type_ = DType::f32;
   bool filled_ = false;
 };
 

@@ -89,11 +89,12 @@ void ItemBench::operator()(benchmark::State& state, const kernels::KernelTable& 
   std::vector<float> out(q.size());
   const kernels::AttentionShape what = shape();
   kernels::AttentionItem item;
-  item.q = q.data();
-  item.k = k.data();
-  item.v = v.data();
-  item.out = out.data();
-  item.q_stride.token = item.out_stride.token = item.k_stride = item.v_stride = head_dim;
+  item.q = reinterpret_cast<const std::byte*>(q.data());
+  item.k = reinterpret_cast<const std::byte*>(k.data());
+  item.v = reinterpret_cast<const std::byte*>(v.data());
+  item.out = reinterpret_cast<std::byte*>(out.data());
+  item.q_stride.token = item.out_stride.token = item.k_stride = item.v_stride =
+      head_dim * std::ptrdiff_t{sizeof(float)};
   item.rows = rows;
   item.key_end = item.keys = keys;
   item.query_position = keys - rows;

@@ -109,8 +109,10 @@ Status OpenblasBench::each_head(Status (OpenblasBench::*work)(const Head&)) {
 
 OpenblasBench::Head OpenblasBench::head(std::int64_t sequence, std::int64_t query_head) const {
   const proof::Row first{sequence, 0, query_head};
-  return {tensors_.q + geometry_.q(first), tensors_.k + geometry_.k(first, 0),
-          tensors_.v + geometry_.v(first, 0), tensors_.out + geometry_.out(first)};
+  return {tensors_.q.as<float>() + geometry_.q(first),
+          tensors_.k.as<float>() + geometry_.k(first, 0),
+          tensors_.v.as<float>() + geometry_.v(first, 0),
+          tensors_.out.as<float>() + geometry_.out(first)};
 }
 
 void OpenblasBench::score(const Head& head) {

@@ -6,6 +6,7 @@
 
 #include "bench/console.h"
 #include "heed/cpu.h"
+#include "heed/tensor_data.h"
 
 namespace heed::bench {
 namespace {
@@ -35,12 +36,12 @@ Json host_json(const Setting& setting, const StreamSize& stream) {
       {"stream_bytes", stream.bytes}};
 }
 
-Json result_json(const Result& result, std::string_view isa) {
+Json result_json(const Result& result, const Setting& setting) {
   Json json = {{"name", result.name},
                {"kind", result.kind},
-               {"isa", std::string(isa)},
+               {"isa", std::string(setting.isa)},
                {"dtype", "f32"},
-               {"kv", "f32"},
+               {"kv", std::string(dtype_info(setting.kv_type).name)},
                {"layout", result.layout},
                {"threads", result.threads},
                {"min_ms", result.timing.min_ms},
@@ -60,8 +61,11 @@ Json result_json(const Result& result, std::string_view isa) {
 
 Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view note) const {
   constexpr std::int64_t kMebibyte = 1 << 20;
-  fmt::print("{}, {} logical CPUs, ISA {}, f32\n", cpu_info().model, cpu_info().logical_cpus,
-             setting.isa);
+  fmt::print("{}, {} logical CPUs, ISA {}, f32{}\n", cpu_info().model, cpu_info().logical_cpus,
+             setting.isa,
+             setting.kv_type == DType::f32
+                 ? ""
+                 : fmt::format(", keys and values {}", dtype_info(setting.kv_type).name));
   if (setting.warm) {
     fmt::print("warm: the same keys and values every time, bandwidths over the same memory\n");
   } else {
@@ -93,7 +97,7 @@ Status Table::row(const Result& result) const {
 std::string to_json(const Setting& setting, const StreamSize& stream,
                     std::span<const Result> results) {
   Json list = Json::array();
-  for (const Result& result : results) list.push_back(result_json(result, setting.isa));
+  for (const Result& result : results) list.push_back(result_json(result, setting));
   return Json{{"host", host_json(setting, stream)}, {"results", list}}.dump(1) + "\n";
 }
 

@@ -11,6 +11,7 @@
 #include "bench/report.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
+#include "heed/tensor_data.h"
 
 namespace heed::bench {
 namespace {
@@ -102,6 +103,19 @@ Status judge(const std::vector<Result>& results) {
   return {};
 }
 
+Status find_type(std::string_view name, DType& type) {
+  if (name.empty()) return {};
+  std::string names;
+  for (const DTypeInfo& info : kDTypes) {
+    if (info.name == name) {
+      type = info.type;
+      return {};
+    }
+    names.append(names.empty() ? "" : ", ").append(info.name);
+  }
+  return {StatusCode::invalid_argument, fmt::format("--kv-type {} must be one of {}", name, names)};
+}
+
 Status run_checked(const BenchOptions& options, std::string* json) {
   if (Status status = check_options(options); !status) return status;
   std::vector<Workload> workloads;
@@ -109,6 +123,7 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   const StreamSize stream = stream_size();
   Setting setting{options.isa, options.seconds, options.warm,
                   static_cast<std::size_t>(stream.bytes) / sizeof(float)};
+  if (Status status = find_type(options.kv_type, setting.kv_type); !status) return status;
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
   std::vector<int> threads;

@@ -13,6 +13,7 @@ if(HEED_SANITIZE)
   target_compile_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE}
                          -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE})
+  target_compile_definitions(heed_options INTERFACE HEED_SANITIZED)
   # gcc 12's instrumentation hides initialisations from this warning, std::regex's among them.
   target_compile_options(heed_options INTERFACE
                          $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)

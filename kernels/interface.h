@@ -6,6 +6,8 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "heed/dtype.h"
+
 namespace heed::kernels {
 
 /// Keys of a partition: sums over keys start afresh at every multiple of this absolute key position
@@ -44,6 +46,7 @@ struct AttentionShape {
   /// Keys visible before and after the query's position, 0 … INT32_MAX.
   std::int64_t window_left = 0;
   std::int64_t window_right = 0;
+  DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32, out_type = DType::f32;
 };
 
 /// m of the state of a row that sees no key of a partition: its l and O then say nothing.
@@ -63,7 +66,8 @@ struct StatesOf {
 using States = StatesOf<float>;
 using ConstStates = StatesOf<const float>;
 
-/// A strided matrix of rows: (token, head of the group) for q, out and lse; token for k and v.
+/// A strided matrix of rows: (token, head of the group) for q, out and lse; token for k and v. In
+/// bytes for q, k, v and out, in elements for the others.
 struct Strides {
   std::ptrdiff_t token = 0;
   std::ptrdiff_t head = 0;
@@ -72,15 +76,15 @@ struct Strides {
 /// One work item: rows [row_begin, row_begin + rows) of one KV head's flattened query rows
 /// (row = token · group + head of the group) against keys [key_begin, key_end).
 struct AttentionItem {
-  const float* q = nullptr;  ///< at (token 0, first query head of the group)
-  const float* k = nullptr;  ///< at (token 0) of the KV head
-  const float* v = nullptr;
-  float* out = nullptr;  ///< at (token 0, first query head of the group)
-  float* lse = nullptr;  ///< likewise, or null
+  const std::byte* q = nullptr;  ///< at (token 0, first query head of the group)
+  const std::byte* k = nullptr;  ///< at (token 0) of the KV head
+  const std::byte* v = nullptr;
+  std::byte* out = nullptr;  ///< at (token 0, first query head of the group)
+  float* lse = nullptr;      ///< likewise, or null
   Strides q_stride, out_stride, lse_stride;
   std::ptrdiff_t k_stride = 0, v_stride = 0;
   /// Null: keys and values lie in one piece. Else key j is row j % page_tokens of page
-  /// pages[j / page_tokens], and pages are k_page and v_page floats apart.
+  /// pages[j / page_tokens], and pages are k_page and v_page bytes apart.
   const std::int32_t* pages = nullptr;
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
@@ -106,9 +110,10 @@ struct MergeRows {
   std::int32_t count = 0;               ///< of `states`
   std::ptrdiff_t first_state = 0;       ///< the first row's number in `states`
   Strides state_stride;                 ///< in rows
-  float* out = nullptr;                 ///< at (token 0, first query head of the group)
+  std::byte* out = nullptr;             ///< at (token 0, first query head of the group)
   float* lse = nullptr;                 ///< likewise, or null
-  Strides out_stride, lse_stride;
+  Strides out_stride, lse_stride;       ///< in bytes, and in elements
+  DType out_type = DType::f32;
   std::int32_t group = 0, value_head_dim = 0;
   std::int32_t row_begin = 0, rows = 0;
   WeightRule rule = WeightRule::exponential;

@@ -46,6 +46,8 @@ void add_bench(CLI::App& app, Action& action) {
          "Only workloads with this in their name (all)");
   option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
+  option("--kv-type", o->bench.kv_type, "TYPE",
+         "Element type of keys and values: f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0 (f32)");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--warm", o->bench.warm,

@@ -114,7 +114,7 @@ class Proof {
 
   void compare_bits(std::size_t i, const proof::OracleRow& expected, const AttentionTensors& actual,
                     const PlanOptions& options, Verdict& verdict) const {
-    const float* const out = actual.out + case_.geometry().out(rows_[i]);
+    const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);
     for (std::size_t x = 0; x < expected.out.size(); ++x) {
       verdict.expect_bits(out[x], expected.out[x],
                           [&] { return describe(options, i, fmt::format("out[{}]", x)); });
@@ -127,7 +127,7 @@ class Proof {
   void compare_exact(std::size_t i, const AttentionTensors& actual, const PlanOptions& options,
                      Verdict& verdict) const {
     const proof::Bounds bounds = proof::error_bounds(exact_[i], case_.config().head_dim);
-    const float* const out = actual.out + case_.geometry().out(rows_[i]);
+    const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);
     for (std::size_t x = 0; x < exact_[i].out.size(); ++x) {
       verdict.expect_within(out[x], exact_[i].out[x], bounds.out, [&] {
         return describe(options, i, fmt::format("out[{}] against float64", x));

@@ -229,9 +229,9 @@ std::size_t FlashAttention::memory() const {
 Status FlashAttention::build() {
   context_ = ggml_.init({memory(), nullptr, false});
   if (context_ == nullptr) return fault("ggml has no memory for its tensors");
-  ggml_tensor* const q = tensor(queries_, workload_.query_heads, tensors_.q);
-  ggml_tensor* const k = tensor(keys_, workload_.kv_heads, tensors_.k);
-  ggml_tensor* const v = tensor(keys_, workload_.kv_heads, tensors_.v);
+  ggml_tensor* const q = tensor(queries_, workload_.query_heads, tensors_.q.as<float>());
+  ggml_tensor* const k = tensor(keys_, workload_.kv_heads, tensors_.k.as<float>());
+  ggml_tensor* const v = tensor(keys_, workload_.kv_heads, tensors_.v.as<float>());
   const float scale = 1 / std::sqrt(static_cast<float>(workload_.head_dim));
   ggml_tensor* const out = ggml_.flash_attn_ext(context_, q, k, v, mask(), scale, 0, 0);
   ggml_.flash_attn_ext_set_prec(out, kPrecisionF32);

@@ -174,14 +174,14 @@ Status Unfused::attend(const Block& block, float* scores, int workers) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
 
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows_int, keys_int, head_dim, scale,
-              tensors_.q + geometry_.q(first), q_stride, tensors_.k + geometry_.k(first, 0),
+              tensors_.q.as<float>() + geometry_.q(first), q_stride, tensors_.k.as<float>() + geometry_.k(first, 0),
               k_stride, 0, scores, keys_int);
   hide(block, keys, scores);
   Status status = softmax({scores, block.rows, keys, keys}, {scores, block.rows, keys, keys},
                           {.workers = workers});
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, rows_int, head_dim, keys_int, 1, scores,
-              keys_int, tensors_.v + geometry_.v(first, 0), v_stride, 0,
-              tensors_.out + geometry_.out(first), out_stride);
+              keys_int, tensors_.v.as<float>() + geometry_.v(first, 0), v_stride, 0,
+              tensors_.out.as<float>() + geometry_.out(first), out_stride);
   return status;
 }
 

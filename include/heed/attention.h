@@ -32,10 +32,12 @@
 #include <string>
 #include <string_view>
 
+#include "heed/dtype.h"
 #include "heed/executor.h"
 #include "heed/export.h"
 #include "heed/paged_layout.h"
 #include "heed/status.h"
+#include "heed/tensor_data.h"
 
 namespace heed {
 
@@ -74,6 +76,9 @@ struct AttentionConfig {
   /// then undefined, and NaN); infinity weighs all visible keys equally (the LSE is the logarithm
   /// of their number).
   float temperature = 1.0F;
+  /// Element types. Everything is computed in f32, from rows of floats that these widen to; outputs
+  /// are rounded to the nearest, ties to even. q_type and out_type are f32, f16 or bf16.
+  DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32, out_type = DType::f32;
 };
 
 /// The lengths, in tokens, of one side (queries or keys) of a batch. Exactly one of three forms:
@@ -88,7 +93,9 @@ struct Lengths {
 };
 
 /// Where the element (sequence, token, head, 0) of a tensor lies, in elements from its start; the
-/// last dimension is contiguous. Ragged tensors do not use the sequence stride.
+/// last dimension is contiguous. Ragged tensors do not use the sequence stride. Where elements are
+/// stored in blocks, strides and the last dimension are whole ones: multiples of 32 for q8_0 and
+/// q4_0.
 struct Layout {
   std::int64_t sequence_stride = 0;
   std::int64_t token_stride = 0;
@@ -171,12 +178,13 @@ struct PageTables {
 /// The tensors of one run, with the shapes and layouts of the plan. No element of an output may be
 /// one of an input (page tables included) or of another output, unused slots and pages included;
 /// tensors may interleave, though, as queries and outputs do that lie in one buffer token by token.
-/// Inputs may overlap. Pointers need the alignment of float.
+/// Inputs may overlap. Pointers have the types of the plan (AttentionConfig::q_type and so on), and
+/// the alignment of these.
 struct AttentionTensors {
-  const float* q = nullptr;
-  const float* k = nullptr;
-  const float* v = nullptr;
-  float* out = nullptr;
+  InputData q = {};
+  InputData k = {};
+  InputData v = {};
+  OutputData out = {};
   /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible, NaN
   /// where a visible logit is NaN or +∞.
   float* lse = nullptr;

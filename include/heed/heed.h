@@ -3,6 +3,7 @@
 
 #include "heed/attention.h"
 #include "heed/cpu.h"
+#include "heed/dtype.h"
 #include "heed/executor.h"
 #include "heed/kv_cache.h"
 #include "heed/paged_layout.h"
@@ -10,4 +11,5 @@
 #include "heed/rotary.h"
 #include "heed/softmax.h"
 #include "heed/status.h"
+#include "heed/tensor_data.h"
 #include "heed/version.h"

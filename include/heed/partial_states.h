@@ -108,7 +108,7 @@ inline constexpr std::size_t kMaxShards = 256;
 /// differ in their keys alone, and so may it, down to none. At most kMaxShards; the shards' numbers
 /// of partitions may differ. A row whose states are all empty gets 0, and a log-sum-exp of −∞.
 /// Allocates nothing.
-HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, float* out,
+HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
                       float* lse = nullptr, Executor* executor = nullptr) noexcept;
 
 /// total += states, partition by partition: `total` has one partition, the sum of all keys before,

@@ -75,15 +75,14 @@ class DecodeKernel {
     return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
   }
 
-  /// Packs the query rows: scales them and pads them with zeros to whole vectors.
+  /// Packs the query rows: widens them, pads them with zeros to whole vectors and scales them.
   void pack() const {
     const RowMap map{shape_.group, item_.q_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const float* from = item_.q + map.offset(item_.row_begin + r);
-      float* to = q_ + r * head_dim_;
-      for (std::int32_t x = 0; x < head_dim_; ++x) {
-        to[x] = x < shape_.head_dim ? from[x] * shape_.query_factor : 0.0F;
-      }
+      float* const to = q_ + r * head_dim_;
+      widen_row<Arch>(shape_.q_type, item_.q + map.offset(item_.row_begin + r), shape_.head_dim,
+                      to);
+      for (std::int32_t x = 0; x < head_dim_; ++x) to[x] *= shape_.query_factor;
     }
   }
 
@@ -188,9 +187,13 @@ class DecodeKernel {
   Tile load_tile(std::int32_t begin, std::int32_t end) const {
     const auto load = [&](const Storage& from, float* copy) -> Source {
       if (!copies()) return {from, 0};
-      TileLoader<Arch> rows(from, begin, end - begin, 1, copy);
-      rows.prefetch_step();
-      return {{rows.finish()}, begin};
+      TileLoader<Arch> loader(from, begin, end - begin, 1, copy);
+      loader.prefetch_step();
+      const Rows rows = loader.finish();
+      return {{.dims = rows.dims,
+               .data = reinterpret_cast<const std::byte*>(rows.data),
+               .stride = rows.stride * static_cast<std::ptrdiff_t>(sizeof(float))},
+              begin};
     };
     return {load(keys_of(shape_, item_), k_copy_), load(values_of(shape_, item_), v_copy_), begin,
             end};
@@ -225,21 +228,33 @@ class DecodeKernel {
     }
   }
 
-  /// The block of rows from j on, at most to `end`. Rows past the end of a copy come from `all`.
+  /// The block of rows from j on, at most to `end`.
   KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
-    const auto rows_from = [&](std::int32_t first) -> KeyRows {
-      const Source& source = first < end ? from : Source{all, 0};
-      const std::int32_t left = (first < end ? end : item_.key_end) - first;
-      if (left <= 0) return {};
-      const std::int32_t row = first - source.first;
-      return {source.rows.row(row), source.rows.run(row, left < kBlockKeys ? left : kBlockKeys)};
-    };
-    const KeyRows rows = rows_from(j);
-    const KeyRows next = rows_from(j + rows.count);
-    return {{rows.data, from.rows.rows.stride, from.rows.rows.dims},
-            rows.count,
+    const std::int32_t count = run(from, j, end);
+    const ComingRows next = coming(from, all, j + count, end);
+    const Storage& rows = from.rows;
+    return {{rows.type, rows.dims, rows.row(j - from.first), rows.stride},
+            count,
             next,
-            rows_from(j + rows.count + next.count)};
+            coming(from, all, j + count + next.count, end)};
+  }
+
+  /// How many rows a block from j on has.
+  static std::int32_t run(const Source& from, std::int32_t j, std::int32_t end) {
+    const std::int32_t left = end - j;
+    return from.rows.run(j - from.first, left < kBlockKeys ? left : kBlockKeys);
+  }
+
+  /// The rows of the block from j on, to be prefetched. Those past the end of a copy come from
+  /// `all`.
+  ComingRows coming(const Source& from, const Storage& all, std::int32_t j,
+                    std::int32_t end) const {
+    const Source& source = j < end ? from : Source{all, 0};
+    const std::int32_t last = j < end ? end : item_.key_end;
+    if (j >= last) return {};
+    const Storage& rows = source.rows;
+    return {rows.row(j - source.first), run(source, j, last), rows.stride,
+            row_bytes(rows.type, rows.dims)};
   }
 
   template <int Queries>
@@ -247,7 +262,9 @@ class DecodeKernel {
     if constexpr (Queries > 1) {
       if (item_.rows < Queries) return score_rows<Queries - 1>(queries, k);
     }
-    score_block<Arch, Queries>(queries, k);
+    for_element_type(k.rows.type, [&](auto element) {
+      score_block<Arch, decltype(element), Queries>(queries, k);
+    });
   }
 
   /// Computes rows [row, end), which see exactly the keys of `keys`, the logits of the first of
@@ -258,13 +275,13 @@ class DecodeKernel {
     for (std::int32_t r = row; r < end; ++r) {
       exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
     }
-    const KeyBlock first = block(keys.v, values_of(shape_, item_), keys.begin, keys.end);
-    Chunks<Cache::l2> second(first.next, first);
+    const std::int32_t second = keys.begin + run(keys.v, keys.begin, keys.end);
+    Chunks<Cache::l2> ahead(coming(keys.v, values_of(shape_, item_), second, keys.end));
     std::int32_t r = row;
     for (; r + 4 <= end; r += 4) {
-      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, second);
+      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, ahead);
     }
-    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, second);
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, ahead);
     for (std::int32_t j = keys.begin; j < keys.end;) {
       const KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
       add_rows<kMaxRows>(
@@ -279,7 +296,8 @@ class DecodeKernel {
     if constexpr (Queries > 1) {
       if (queries < Queries) return add_rows<Queries - 1>(queries, out, v);
     }
-    add_values<Arch, Queries>(out, v);
+    for_element_type(v.rows.type,
+                     [&](auto element) { add_values<Arch, decltype(element), Queries>(out, v); });
   }
 
   /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
@@ -327,8 +345,11 @@ class DecodeKernel {
     const State& state = final_state();
     const RowMap map{shape_.group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      write_output<Arch>(state.o + r * dims_, state.l[r], shape_.value_head_dim,
-                         item_.out + map.offset(item_.row_begin + r));
+      std::byte* const out = item_.out + map.offset(item_.row_begin + r);
+      float* const o = state.o + r * dims_;
+      float* const row = output_floats(shape_.out_type, out, o);
+      write_output<Arch>(o, state.l[r], shape_.value_head_dim, row);
+      write_narrow<Arch>(shape_.out_type, row, shape_.value_head_dim, out);
     }
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
@@ -346,7 +367,7 @@ class DecodeKernel {
   bool has_total_ = false;        ///< total_ holds a state
   bool has_sections_ = false;     ///< sections_ holds a state
   float* weights_;                ///< logits, then weights: rows × kWeightsStride
-  float* k_copy_;
+  float* k_copy_;                 ///< of a tile, as floats
   float* v_copy_;
 };
 

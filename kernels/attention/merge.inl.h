@@ -107,12 +107,16 @@ void merge_by(const MergeRows& rows) {
   for (std::int32_t row = rows.row_begin; row < rows.row_begin + rows.rows; ++row) {
     const std::ptrdiff_t first =
         rows.first_state + states.offset(row) - states.offset(rows.row_begin);
-    RowMerge<Arch, Rule> merge(rows.out + outputs.offset(row), dims);
+    std::byte* const out = rows.out + outputs.offset(row);
+    alignas(kAlignment) float buffer[kMaxHeadDim];  // NOLINT: written before it is read
+    float* const o = output_floats(rows.out_type, out, buffer);
+    RowMerge<Arch, Rule> merge(o, dims);
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
       merge.merge(*s, first);
     }
     const RowState state = merge.finish();
-    write_output<Arch>(state.o, state.l, dims, rows.out + outputs.offset(row));
+    write_output<Arch>(state.o, state.l, dims, o);
+    write_narrow<Arch>(rows.out_type, o, rows.value_head_dim, out);
     if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(state.m, state.l);
   }
 }

@@ -104,13 +104,19 @@ class PrefillKernel {
     b.full_end = b.last_key[0];
   }
 
+  /// Rows that are not of floats are widened first, to where tiles will be copied later.
   void pack(const Block& b) const {
     const RowMap map{shape_.group, item_.q_stride};
+    const std::ptrdiff_t stride = tile_copy_stride(shape_.head_dim);
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
-      pack_queries<Arch>(item_.q, map, item_.row_begin + b.first_row + first,
-                         left < kLanes<Arch> ? left : kLanes<Arch>, shape_.head_dim,
-                         shape_.query_factor, b.q + first, b.width);
+      const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
+      const float* row[kLanes<Arch>];
+      for (std::int32_t lane = 0; lane < count; ++lane) {
+        const std::byte* q = item_.q + map.offset(item_.row_begin + b.first_row + first + lane);
+        row[lane] = as_floats<Arch>(shape_.q_type, q, shape_.head_dim, copy_[0] + lane * stride);
+      }
+      pack_queries<Arch>(row, count, shape_.head_dim, shape_.query_factor, b.q + first, b.width);
     }
   }
 
@@ -440,16 +446,30 @@ class PrefillKernel {
 
   void finish(Block& b) {
     const State state = final_state(b);
-    const RowMap map{shape_.group, item_.out_stride};
-    for (std::int32_t v = 0; v < b.vectors; ++v) {
-      const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
-      write_outputs<Arch>(
-          state.o + first, load<Arch>(state.l + first), b.width, shape_.value_head_dim, item_.out,
-          map, item_.row_begin + b.first_row + first, left < kLanes<Arch> ? left : kLanes<Arch>);
-    }
+    for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v);
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
                       item_.row_begin + b.first_row, b.rows);
+    }
+  }
+
+  /// Writes the outputs of vector v's rows; where these are not of floats, by way of the place of
+  /// copied tiles, which are done with.
+  void write_outputs_of(const Block& b, const State& state, std::int32_t v) const {
+    const RowMap map{shape_.group, item_.out_stride};
+    const std::ptrdiff_t stride = tile_copy_stride(shape_.value_head_dim);
+    const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
+    const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
+    std::byte* out[kLanes<Arch>];
+    float* row[kLanes<Arch>];
+    for (std::int32_t lane = 0; lane < count; ++lane) {
+      out[lane] = item_.out + map.offset(item_.row_begin + b.first_row + first + lane);
+      row[lane] = output_floats(shape_.out_type, out[lane], copy_[0] + lane * stride);
+    }
+    write_outputs<Arch>(state.o + first, load<Arch>(state.l + first), b.width,
+                        shape_.value_head_dim, row, count);
+    for (std::int32_t lane = 0; lane < count; ++lane) {
+      write_narrow<Arch>(shape_.out_type, row[lane], shape_.value_head_dim, out[lane]);
     }
   }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "kernels/attention/weights.inl.h"
+#include "kernels/elements/elements.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/log.inl.h"
@@ -20,16 +21,33 @@ struct RowMap {
   }
 };
 
-/// Packs `rows` (at most a vector of) query rows as lanes: packed[x · width + lane] = factor ·
-/// q[x]. Lanes without a row become 0.
+/// The row at p as floats: in place, or widened to `buffer`, which has room for whole vectors.
 template <class Arch>
-void pack_queries(const float* q, RowMap map, std::int32_t first_row, int rows, std::ptrdiff_t dims,
-                  float factor, float* packed, std::ptrdiff_t width) {
+HEED_INLINE const float* as_floats(DType type, const std::byte* p, std::int32_t dims,
+                                   float* buffer) {
+  if (type == DType::f32) return reinterpret_cast<const float*>(p);
+  widen_row<Arch>(type, p, dims, buffer);
+  return buffer;
+}
+
+/// Where the floats of an output row go first: into place, or into a buffer from which
+/// write_narrow takes them.
+HEED_INLINE float* output_floats(DType type, std::byte* out, float* buffer) {
+  return type == DType::f32 ? reinterpret_cast<float*>(out) : buffer;
+}
+
+/// Rounds the floats of output_floats into place where they are not there.
+template <class Arch>
+HEED_INLINE void write_narrow(DType type, const float* buffer, std::int32_t dims, std::byte* out) {
+  if (type != DType::f32) narrow_row<Arch>(type, buffer, dims, out);
+}
+
+/// Packs `rows` (at most a vector of) query rows as lanes: packed[x · width + lane] = factor ·
+/// row[lane][x]. Lanes without a row become 0.
+template <class Arch>
+void pack_queries(const float* const* row, int rows, std::ptrdiff_t dims, float factor,
+                  float* packed, std::ptrdiff_t width) {
   constexpr int lanes = kLanes<Arch>;
-  const float* row[lanes];
-  for (int lane = 0; lane < lanes; ++lane) {
-    row[lane] = lane < rows ? q + map.offset(first_row + lane) : nullptr;
-  }
   std::ptrdiff_t x = 0;
   for (; x + lanes <= dims; x += lanes) {
     Vec<Arch> r[lanes];
@@ -79,12 +97,10 @@ HEED_INLINE void write_rows(const float* o, std::ptrdiff_t width, std::ptrdiff_t
   }
 }
 
-/// out = Oᵀ / l for `rows` (at most a vector of) rows.
+/// row[lane] = Oᵀ / l for `rows` (at most a vector of) rows.
 template <class Arch>
 void write_outputs(const float* o, Vec<Arch> l, std::ptrdiff_t width, std::ptrdiff_t dims,
-                   float* out, RowMap map, std::int32_t first_row, int rows) {
-  float* row[kLanes<Arch>];
-  for (int lane = 0; lane < rows; ++lane) row[lane] = out + map.offset(first_row + lane);
+                   float* const* row, int rows) {
   write_rows<Arch>(o, width, dims, row, rows, [l](Vec<Arch> x) { return normalised<Arch>(x, l); });
 }
 

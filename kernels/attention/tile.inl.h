@@ -1,5 +1,6 @@
 // Tiles of keys and values: rows in the caller's memory, or a copy of them. A tile is copied once
-// for all blocks that read it, where its rows lie in several pages or evict each other from L1.
+// for all blocks that read it, where its rows are not of floats, lie in several pages or evict each
+// other from L1.
 #pragma once
 
 #include "kernels/interface.h"
@@ -8,23 +9,31 @@
 namespace heed::kernels {
 namespace {
 
-/// Rows of keys or of values, a stride apart.
+/// Rows of keys or of values as floats, a stride apart.
 struct Rows {
   const float* data;
   std::ptrdiff_t stride;
   std::int32_t dims;
 };
 
-/// All keys or all values of a sequence, in one piece or in pages.
+/// All keys or all values of a sequence, of any type, in one piece or in pages.
 struct Storage {
-  Rows rows;  ///< from row 0 on; of page 0 of the pool where there are pages
+  DType type = DType::f32;
+  std::int32_t dims = 0;
+  const std::byte* data = nullptr;  ///< row 0; of page 0 of the pool where there are pages
+  std::ptrdiff_t stride = 0;        ///< of rows, in bytes
   const std::int32_t* pages = nullptr;
   std::int32_t page_tokens = 1;
-  std::ptrdiff_t page = 0;
+  std::ptrdiff_t page = 0;  ///< in bytes
 
-  HEED_INLINE const float* row(std::int32_t j) const {
-    if (pages == nullptr) return rows.data + j * rows.stride;
-    return rows.data + pages[j / page_tokens] * page + j % page_tokens * rows.stride;
+  HEED_INLINE const std::byte* row(std::int32_t j) const {
+    if (pages == nullptr) return data + j * stride;
+    return data + pages[j / page_tokens] * page + j % page_tokens * stride;
+  }
+  /// The rows from row j on, where they are of floats.
+  HEED_INLINE Rows rows_from(std::int32_t j) const {
+    return {reinterpret_cast<const float*>(row(j)),
+            stride / static_cast<std::ptrdiff_t>(sizeof(float)), dims};
   }
   /// How many of the `count` rows from row j on lie a stride apart.
   HEED_INLINE std::int32_t run(std::int32_t j, std::int32_t count) const {
@@ -35,27 +44,29 @@ struct Storage {
 };
 
 HEED_INLINE Storage keys_of(const AttentionShape& shape, const AttentionItem& item) {
-  return {{item.k, item.k_stride, shape.head_dim}, item.pages, item.page_tokens, item.k_page};
+  return {shape.k_type, shape.head_dim,   item.k,     item.k_stride,
+          item.pages,   item.page_tokens, item.k_page};
 }
 
 HEED_INLINE Storage values_of(const AttentionShape& shape, const AttentionItem& item) {
-  return {{item.v, item.v_stride, shape.value_head_dim}, item.pages, item.page_tokens, item.v_page};
+  return {shape.v_type, shape.value_head_dim, item.v,     item.v_stride,
+          item.pages,   item.page_tokens,     item.v_page};
 }
 
-/// Floats between rows that evict each other. The sets of an L1 cache repeat every 4096 bytes, so
+/// Bytes between rows that evict each other. The sets of an L1 cache repeat every 4096 bytes, so
 /// rows a multiple of half of that apart share two sets of 8 to 12 lines each: a tile of such rows
 /// does not fit into them.
-inline constexpr std::ptrdiff_t kCollidingStride = 512;
+inline constexpr std::ptrdiff_t kCollidingStride = 2048;
 
 /// Blocks of query rows that must read a tile to make its copy pay where rows only evict each
 /// other: copying moves each float once.
 inline constexpr int kBlocksPerCopy = 2;
 
-/// Whether `blocks` blocks read rows [begin, begin + count) from a copy: because the rows do not
-/// lie in one piece, or because the copy pays.
+/// Whether `blocks` blocks read rows [begin, begin + count) from a copy: because the rows are not
+/// of floats or do not lie in one piece, or because the copy pays.
 HEED_INLINE bool wants_copy(const Storage& s, std::int32_t begin, std::int32_t count, int blocks) {
-  if (s.run(begin, count) < count) return true;
-  return blocks >= kBlocksPerCopy && s.rows.stride % kCollidingStride == 0;
+  if (s.type != DType::f32 || s.run(begin, count) < count) return true;
+  return blocks >= kBlocksPerCopy && s.stride % kCollidingStride == 0;
 }
 
 /// The keys [begin, end) of a tile: row j of `k` and `v` is key begin + j.

@@ -3,10 +3,11 @@
 // Hardware prefetchers follow the many short streams of a tile badly, and software prefetches are
 // dropped where too many are in flight. So the rows of a tile are prefetched well ahead, in slices
 // that are spread over the work on the previous tile. Memory traffic: each line is read once, and
-// written once more where rows are copied.
+// written once more, as floats, where rows are copied.
 #pragma once
 
 #include "kernels/attention/tile.inl.h"
+#include "kernels/elements/elements.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -17,20 +18,11 @@ namespace {
 enum class Cache { l2 = 2, l1 = 3 };
 
 template <Cache Into>
-HEED_INLINE void prefetch_row(const float* row, std::int32_t dims) {
-  constexpr std::int32_t line = kAlignment / sizeof(float);
-  for (std::int32_t x = 0; x < dims; x += line) {
+HEED_INLINE void prefetch_row(const std::byte* row, std::ptrdiff_t bytes) {
+  constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment);
+  for (std::ptrdiff_t x = 0; x < bytes; x += line) {
     __builtin_prefetch(row + x, 0, static_cast<int>(Into));
   }
-}
-
-/// Copies a row, filled up with zeros to whole vectors.
-template <class Arch>
-HEED_INLINE void copy_row(const float* row, std::int32_t dims, float* copy) {
-  constexpr int lanes = kLanes<Arch>;
-  std::int32_t x = 0;
-  for (; x + lanes <= dims; x += lanes) store<Arch>(copy + x, load<Arch>(row + x));
-  if (x < dims) store<Arch>(copy + x, MaskedVector<Arch>(dims - x).load(row + x, 0.0F));
 }
 
 /// Rows that have been prefetched and not yet copied. With one row for each register tile, which
@@ -45,14 +37,19 @@ class TileLoader {
   TileLoader() = default;
   HEED_INLINE TileLoader(const Storage& from, std::int32_t first, std::int32_t count,
                          std::int32_t slices, float* copy)
-      : from_(from), first_(first), count_(count), slices_(slices), copy_(copy) {}
+      : from_(from),
+        first_(first),
+        count_(count),
+        slices_(slices),
+        row_bytes_(row_bytes(from.type, from.dims)),
+        copy_(copy) {}
 
   /// Prefetches the rows of the next slice.
   HEED_INLINE void prefetch_step() {
     if (fetched_ == count_) return;
     for (due_ += count_; due_ >= slices_; due_ -= slices_) {
       if (fetched_ == count_) return;
-      prefetch_row<Cache::l2>(from_.row(first_ + fetched_), from_.rows.dims);
+      prefetch_row<Cache::l2>(from_.row(first_ + fetched_), row_bytes_);
       ++fetched_;
       copy_until(fetched_ - kRowsInFlight);
     }
@@ -60,23 +57,23 @@ class TileLoader {
 
   /// The rows, all of them copied where they are copied. There must be at least one.
   Rows finish() {
-    const std::int32_t dims = from_.rows.dims;
-    if (copy_ == nullptr) return {from_.row(first_), from_.rows.stride, dims};
+    if (copy_ == nullptr) return from_.rows_from(first_);
     copy_until(count_);
-    return {copy_, tile_copy_stride(dims), dims};
+    return {copy_, tile_copy_stride(from_.dims), from_.dims};
   }
 
  private:
   HEED_INLINE void copy_until(std::int32_t end) {
     if (copy_ == nullptr) return;
-    const std::int32_t dims = from_.rows.dims;
     for (; copied_ < end; ++copied_) {
-      copy_row<Arch>(from_.row(first_ + copied_), dims, copy_ + copied_ * tile_copy_stride(dims));
+      widen_row<Arch>(from_.type, from_.row(first_ + copied_), from_.dims,
+                      copy_ + copied_ * tile_copy_stride(from_.dims));
     }
   }
 
   Storage from_{};
   std::int32_t first_ = 0, count_ = 0, slices_ = 0;
+  std::ptrdiff_t row_bytes_ = 0;
   float* copy_ = nullptr;
   std::int32_t due_ = 0;  ///< what is to be prefetched, in fractions 1 / slices_ of a row
   std::int32_t fetched_ = 0, copied_ = 0;

@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/isa/generic.inl.h"
@@ -15,6 +16,7 @@ template <>
 struct Ops<xsimd::fma3<xsimd::avx2>> {
   using V = Vec<xsimd::fma3<xsimd::avx2>>;
   using M = Mask<xsimd::fma3<xsimd::avx2>>;
+  using I = Integers<xsimd::fma3<xsimd::avx2>>;
 
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
@@ -68,6 +70,42 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   }
   static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
     return _mm256_fmaddsub_ps(x, cosines, _mm256_mul_ps(_mm256_permute_ps(x, 0xB1), sines));
+  }
+
+  static HEED_INLINE V as_floats(I x) { return _mm256_castsi256_ps(x); }
+  static HEED_INLINE I as_integers(V x) { return _mm256_castps_si256(x); }
+  static HEED_INLINE V to_floats(I x) { return _mm256_cvtepi32_ps(x); }
+  static HEED_INLINE I shift_right(I x, int n) { return _mm256_srli_epi32(x, n); }
+  static HEED_INLINE M less(I a, I b) { return M(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))); }
+  static HEED_INLINE I load_bytes(const std::byte* p) {
+    return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE I load_signed_bytes(const std::byte* p) {
+    return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE I load_words(const std::byte* p) {
+    return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE void store_words(std::byte* p, I x) {
+    const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xAA);
+    const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+  }
+  static HEED_INLINE V load_halves(const std::byte* p) {
+    return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE V load_upper_halves(const std::byte* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    return _mm256_cvtph_ps(_mm_unpacklo_epi8(_mm_setzero_si128(), bytes));
+  }
+  static HEED_INLINE V splat_half(const std::byte* p) {
+    std::int16_t bits = 0;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm256_cvtph_ps(_mm_set1_epi16(bits));
+  }
+  static HEED_INLINE void store_halves(std::byte* p, V x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                     _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
  private:

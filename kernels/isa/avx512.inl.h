@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
 #include "kernels/isa/avx2.inl.h"
@@ -15,6 +16,7 @@ template <>
 struct Ops<xsimd::avx512dq> {
   using V = Vec<xsimd::avx512dq>;
   using M = Mask<xsimd::avx512dq>;
+  using I = Integers<xsimd::avx512dq>;
 
   static constexpr int kRegisters = 32;
   static constexpr bool kScalesAnyExponent = true;
@@ -76,6 +78,42 @@ struct Ops<xsimd::avx512dq> {
   }
   static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
     return _mm512_fmaddsub_ps(x, cosines, _mm512_mul_ps(_mm512_permute_ps(x, 0xB1), sines));
+  }
+
+  static HEED_INLINE V as_floats(I x) { return _mm512_castsi512_ps(x); }
+  static HEED_INLINE I as_integers(V x) { return _mm512_castps_si512(x); }
+  static HEED_INLINE V to_floats(I x) { return _mm512_cvtepi32_ps(x); }
+  static HEED_INLINE I shift_right(I x, int n) {
+    return _mm512_srli_epi32(x, static_cast<unsigned>(n));
+  }
+  static HEED_INLINE M less(I a, I b) { return M(_mm512_cmplt_epi32_mask(a, b)); }
+  static HEED_INLINE I load_bytes(const std::byte* p) {
+    return _mm512_cvtepu8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE I load_signed_bytes(const std::byte* p) {
+    return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+  }
+  static HEED_INLINE I load_words(const std::byte* p) {
+    return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static HEED_INLINE void store_words(std::byte* p, I x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
+  }
+  static HEED_INLINE V load_halves(const std::byte* p) {
+    return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+  }
+  static HEED_INLINE V load_upper_halves(const std::byte* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8));
+  }
+  static HEED_INLINE V splat_half(const std::byte* p) {
+    std::int16_t bits = 0;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return _mm512_cvtph_ps(_mm256_set1_epi16(bits));
+  }
+  static HEED_INLINE void store_halves(std::byte* p, V x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(p),
+                        _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
  private:

@@ -3,8 +3,10 @@
 
 #include <immintrin.h>
 
+#include <cstddef>
 #include <cstdint>
 
+#include "kernels/vector/minifloat.inl.h"
 #include "kernels/vector/simd.inl.h"
 
 namespace heed::kernels {
@@ -14,6 +16,7 @@ template <>
 struct Ops<xsimd::sse2> {
   using V = Vec<xsimd::sse2>;
   using M = Mask<xsimd::sse2>;
+  using I = Integers<xsimd::sse2>;
 
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
@@ -66,6 +69,46 @@ struct Ops<xsimd::sse2> {
     const __m128 across = _mm_mul_ps(_mm_shuffle_ps(x, x, 0xB1), sines);
     const __m128 even = _mm_setr_ps(-0.0F, 0.0F, -0.0F, 0.0F);
     return _mm_add_ps(_mm_mul_ps(x, cosines), _mm_xor_ps(across, even));
+  }
+
+  static HEED_INLINE V as_floats(I x) { return _mm_castsi128_ps(x); }
+  static HEED_INLINE I as_integers(V x) { return _mm_castps_si128(x); }
+  static HEED_INLINE V to_floats(I x) { return _mm_cvtepi32_ps(x); }
+  static HEED_INLINE I shift_right(I x, int n) { return _mm_srli_epi32(x, n); }
+  static HEED_INLINE M less(I a, I b) { return M(_mm_castsi128_ps(_mm_cmplt_epi32(a, b))); }
+  static HEED_INLINE I load_bytes(const std::byte* p) {
+    const __m128i words = _mm_unpacklo_epi8(_mm_loadu_si32(p), _mm_setzero_si128());
+    return _mm_unpacklo_epi16(words, _mm_setzero_si128());
+  }
+  static HEED_INLINE I load_signed_bytes(const std::byte* p) {
+    const __m128i twice = _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_loadu_si32(p));
+    return _mm_srai_epi32(_mm_unpacklo_epi16(_mm_setzero_si128(), twice), 24);
+  }
+  static HEED_INLINE I load_words(const std::byte* p) {
+    return _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
+                              _mm_setzero_si128());
+  }
+  /// The lower halves pass as signed numbers, which packing leaves as they are.
+  static HEED_INLINE void store_words(std::byte* p, I x) {
+    const __m128i words = _mm_srai_epi32(_mm_slli_epi32(x, 16), 16);
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(words, words));
+  }
+  static HEED_INLINE V load_halves(const std::byte* p) {
+    return Binary16::widen<xsimd::sse2>(load_words(p));
+  }
+  static HEED_INLINE V load_upper_halves(const std::byte* p) {
+    return Binary16::widen<xsimd::sse2>(load_bytes(p) << 8);
+  }
+  static HEED_INLINE V splat_half(const std::byte* p) {
+    std::uint16_t bits = 0;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    return Binary16::widen<xsimd::sse2>(I(bits));
+  }
+  static HEED_INLINE void store_halves(std::byte* p, V x) {
+    alignas(16) float lane[4];
+    _mm_store_ps(lane, x);
+    store_words(p, _mm_setr_epi32(half_bits(lane[0]), half_bits(lane[1]), half_bits(lane[2]),
+                                  half_bits(lane[3])));
   }
 };
 

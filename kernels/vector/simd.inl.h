@@ -24,6 +24,10 @@ namespace {
 template <class Arch>
 using Vec = xsimd::batch<float, Arch>;
 
+/// A vector of integers, in as many lanes.
+template <class Arch>
+using Integers = xsimd::batch<std::int32_t, Arch>;
+
 /// One truth value for each lane of a vector.
 template <class Arch>
 using Mask = xsimd::batch_bool<float, Arch>;
@@ -91,6 +95,29 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///     V rotate_pairs(V x, V cosines, V sines)
 ///                             each pair (a, b) of adjacent lanes becomes (fms(a, cos, b · sin),
 ///                             fma(b, cos, a · sin)); both lanes of a pair have the same angle
+///
+///     V as_floats(I x)        the same bits; I is Integers<Arch>
+///     I as_integers(V x)      the same bits
+///     V to_floats(I x)        the same numbers, where floats have them
+///     I shift_right(I x, int n)
+///                             n zeros come in from the left
+///     M less(I a, I b)        a < b
+///     I load_bytes(const std::byte* p)
+///                             as many bytes as there are lanes, each from 0 to 255
+///     I load_signed_bytes(const std::byte* p)
+///                             the same, each from −128 to 127
+///     I load_words(const std::byte* p)
+///                             as many pairs of bytes, each from 0 to 65535
+///     void store_words(std::byte* p, I x)
+///                             the lower half of each lane
+///     V load_halves(const std::byte* p)
+///                             as many half-precision floats; denormal ones as they are
+///     V load_upper_halves(const std::byte* p)
+///                             the same from their upper bytes, the lower ones being 0
+///     V splat_half(const std::byte* p)
+///                             one half-precision float in every lane
+///     void store_halves(std::byte* p, V x)
+///                             rounded to the nearest, ties to even
 template <class Arch>
 struct Ops;
 

@@ -6,6 +6,7 @@
 #include <limits>
 #include <numeric>
 
+#include "heed/tensor_data.h"
 #include "runtime/base/message.h"
 
 namespace heed::detail {
@@ -56,8 +57,8 @@ bool apart_in_period(const StridedShape& a, const StridedShape& b, std::int64_t 
   return offset >= length_a && offset <= period - length_b;
 }
 
-/// Whether [first, last), in elements from a region's begin, has an element of its axes from
-/// `level` on. The axes are sorted, the longest stride first.
+/// Whether [first, last), in bytes from a region's begin, has an element of its axes from `level`
+/// on. The axes are sorted, the longest stride first.
 bool has_element(const Axes& axes, std::size_t level, std::int64_t dims, std::int64_t first,
                  std::int64_t last) {
   if (level == axes.size()) return first < dims && last > 0;
@@ -91,7 +92,7 @@ Axes ascending(const StridedShape& shape) {
 /// Looks for each vector of `any` whether it has an element of `apart`.
 bool vectors_meet(const Region& any, const Region& apart) {
   const Axes of_any = ascending(any.shape()), of_apart = ascending(apart.shape());
-  const std::int64_t distance = (any.begin() - apart.begin()) / Region::kElement;
+  const std::int64_t distance = any.begin() - apart.begin();
   for (std::int64_t i = 0; i < of_any[0].count; ++i) {
     for (std::int64_t j = 0; j < of_any[1].count; ++j) {
       for (std::int64_t k = 0; k < of_any[2].count; ++k) {
@@ -114,18 +115,21 @@ std::string RegionName::text() const {
   return text.append(field);
 }
 
-Region::Region(const RegionName& name, const void* data, const StridedShape& shape)
-    : name_(name), data_(data), shape_(shape) {
+Region::Region(const RegionName& name, const void* data, const StridedShape& shape, DType type)
+    : name_(name), data_(data), shape_(shape), alignment_(dtype_info(type).alignment) {
+  const DTypeInfo& info = dtype_info(type);
+  for (Axis& axis : shape_.axes) axis.stride = info.bytes(axis.stride);
+  shape_.dims = info.bytes(shape.dims);
   const auto none = [](const Axis& axis) { return axis.count == 0; };
   if (data == nullptr || shape.dims == 0 || std::ranges::any_of(shape.axes, none)) return;
-  const Reach reach = reach_of(shape, std::numeric_limits<std::int64_t>::max());
+  const Reach reach = reach_of(shape_, std::numeric_limits<std::int64_t>::max());
   const auto address = static_cast<std::int64_t>(reinterpret_cast<std::uintptr_t>(data));
-  begin_ = saturating_add(address, reach.first * kElement);
-  end_ = saturating_add(address, reach.last * kElement);
+  begin_ = saturating_add(address, reach.first);
+  end_ = saturating_add(address, reach.last);
 }
 
-Region::Region(const RegionName& name, const void* data, std::int64_t elements)
-    : Region(name, data, StridedShape{kOneVector, elements}) {}
+Region::Region(const RegionName& name, const void* data, std::int64_t floats)
+    : Region(name, data, StridedShape{kOneVector, floats}) {}
 
 bool Region::same_place(const Region& other) const {
   if (data_ != other.data_ || shape_.dims != other.shape_.dims) return false;
@@ -149,13 +153,13 @@ bool interleave(const StridedShape& a, const StridedShape& b, std::int64_t dista
 bool share_elements(const Region& any, const Region& apart) {
   if (any.empty() || apart.empty()) return false;
   if (any.end() <= apart.begin() || apart.end() <= any.begin()) return false;
-  const std::int64_t distance = (apart.begin() - any.begin()) / Region::kElement;
+  const std::int64_t distance = apart.begin() - any.begin();
   return !interleave(any.shape(), apart.shape(), distance) && vectors_meet(any, apart);
 }
 
 Status check_aligned(const Region& region) {
   if (region.aligned()) return {};
-  return invalid(region.name().text(), " must begin at a multiple of ", Region::kElement,
+  return invalid(region.name().text(), " must begin at a multiple of ", region.alignment(),
                  " bytes, as its elements do");
 }
 

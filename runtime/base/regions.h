@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 
+#include "heed/dtype.h"
 #include "heed/status.h"
 #include "runtime/base/strides.h"
 
@@ -20,36 +21,39 @@ struct RegionName {
   std::string text() const;
 };
 
-/// The elements of a tensor in memory, of 4 bytes each. Null has none.
+/// The elements of a tensor in memory. Null has none.
 class Region {
  public:
   Region() = default;
-  /// `shape` has passed check_reach.
-  Region(const RegionName& name, const void* data, const StridedShape& shape);
-  /// `elements` that lie one after the other.
-  Region(const RegionName& name, const void* data, std::int64_t elements);
-  /// The numbers of a list.
+  /// `shape`, in elements, has passed check_reach.
+  Region(const RegionName& name, const void* data, const StridedShape& shape,
+         DType type = DType::f32);
+  /// Floats that lie one after the other.
+  Region(const RegionName& name, const void* data, std::int64_t floats);
+  /// The numbers of a list, of 4 or 8 bytes each.
   template <class Number>
   Region(const RegionName& name, std::span<Number> list)
-      : Region(name, list.data(), static_cast<std::int64_t>(list.size_bytes()) / kElement) {}
+      : Region(name, list.data(), static_cast<std::int64_t>(list.size_bytes() / sizeof(float))) {}
 
   bool empty() const { return begin_ >= end_; }
   /// All lie in the addresses from begin to end, as far as these are addresses.
   std::int64_t begin() const { return begin_; }
   std::int64_t end() const { return end_; }
   const RegionName& name() const { return name_; }
-  const StridedShape& shape() const { return shape_; }
+  const StridedShape& shape() const { return shape_; }  ///< in bytes
   /// Whether data is where an element may begin, or null.
-  bool aligned() const { return reinterpret_cast<std::uintptr_t>(data_) % kElement == 0; }
+  bool aligned() const {
+    return reinterpret_cast<std::uintptr_t>(data_) % static_cast<std::uintptr_t>(alignment_) == 0;
+  }
+  std::int64_t alignment() const { return alignment_; }
   /// Whether each element is in the same place as that of the other one, of the same shape.
   bool same_place(const Region& other) const;
-
-  static constexpr std::int64_t kElement = 4;
 
  private:
   RegionName name_;
   const void* data_ = nullptr;
   StridedShape shape_{};
+  std::int64_t alignment_ = 1;
   std::int64_t begin_ = 0, end_ = 0;
 };
 

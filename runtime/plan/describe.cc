@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "heed/attention.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/plan/plan_data.h"
 
@@ -82,6 +83,9 @@ void describe(std::ostream& text, const detail::PlanData& p) {
   text << "isa: " << k.name << "\n"
        << "heads: " << p.config.query_heads << " query, " << p.config.kv_heads
        << " key/value; head_dim " << s.head_dim << ", value_head_dim " << s.value_head_dim << "\n"
+       << "types: q " << detail::name_of(p.config.q_type) << ", k "
+       << detail::name_of(p.config.k_type) << ", v " << detail::name_of(p.config.v_type) << ", out "
+       << detail::name_of(p.config.out_type) << "\n"
        << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
        << k.lanes * k.block_vectors << "\n";
   if (p.pages) {
@@ -96,13 +100,12 @@ void describe(std::ostream& text, const detail::PlanData& p) {
                                                  : "softmax, temperature ");
   if (s.rule != kernels::WeightRule::argmax) text << p.config.temperature;
   const std::vector<detail::PlannedItem>& items = p.schedule.items;
-  const auto few_items =
+  const auto decode_items =
       std::count_if(items.begin(), items.end(), [](const auto& item) { return item.decode; });
   text << "\nsequences: " << p.sequences.size() << ", visible scores: " << p.schedule.visible_scores
        << "\n"
-       << "items: " << items.size()
-       << ", longest first; kernels, whichever costs less: " << few_items
-       << " by that for few rows, " << std::ssize(items) - few_items << " by that for blocks\n";
+       << "items: " << items.size() << ", longest first; kernels, whichever costs less: decode for "
+       << decode_items << ", prefill for " << std::ssize(items) - decode_items << "\n";
   describe_prefixes(text, p);
   describe_schedule(text, p);
   text << "workers: " << p.workers << ", started: " << p.shares << "\n"

@@ -8,6 +8,7 @@
 
 #include "heed/attention.h"
 #include "heed/cpu.h"
+#include "heed/tensor_data.h"
 #include "kernels/scratch.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
@@ -28,6 +29,12 @@ std::uint64_t next_number() {
   return last.fetch_add(1, std::memory_order_relaxed) + 1;
 }
 
+Layout in_bytes(const Layout& elements, DType type) {
+  const DTypeInfo& info = dtype_info(type);
+  return {info.bytes(elements.sequence_stride), info.bytes(elements.token_stride),
+          info.bytes(elements.head_stride)};
+}
+
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
 }
@@ -39,9 +46,17 @@ class Planner {
     plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
-    plan_.q = d_.q, plan_.k = d_.k, plan_.v = d_.v, plan_.out = d_.out, plan_.lse = d_.lse;
+    plan_.q = in_bytes(d_.q, d_.config.q_type);
+    plan_.k = in_bytes(d_.k, d_.config.k_type);
+    plan_.v = in_bytes(d_.v, d_.config.v_type);
+    plan_.out = in_bytes(d_.out, d_.config.out_type);
+    plan_.lse = d_.lse;
     plan_.shapes = d_.shapes;
     plan_.pages = d_.pages;
+    if (d_.pages) {
+      plan_.k_page = dtype_info(d_.config.k_type).bytes(d_.pages->k.page);
+      plan_.v_page = dtype_info(d_.config.v_type).bytes(d_.pages->v.page);
+    }
     plan_.shard = d_.shard.has_value();
     plan_.workers = d_.workers;
   }
@@ -70,6 +85,8 @@ class Planner {
     shape.query_factor = d_.query_factor;
     shape.window_left = clamp_side(c.window_left);
     shape.window_right = c.causal ? 0 : clamp_side(c.window_right);
+    shape.q_type = c.q_type, shape.k_type = c.k_type;
+    shape.v_type = c.v_type, shape.out_type = c.out_type;
   }
 
   void place_sequences() {
@@ -80,10 +97,10 @@ class Planner {
       const auto start = [b](const Layout& layout, const Lengths& lengths, std::int64_t token) {
         return lengths.offsets.empty() ? b * layout.sequence_stride : token * layout.token_stride;
       };
-      plan_.sequences.push_back({.q = start(d_.q, d_.query, query_token),
-                                 .k = d_.pages ? 0 : start(d_.k, d_.key, key_token),
-                                 .v = d_.pages ? 0 : start(d_.v, d_.key, key_token),
-                                 .out = start(d_.out, d_.query, query_token),
+      plan_.sequences.push_back({.q = start(plan_.q, d_.query, query_token),
+                                 .k = d_.pages ? 0 : start(plan_.k, d_.key, key_token),
+                                 .v = d_.pages ? 0 : start(plan_.v, d_.key, key_token),
+                                 .out = start(plan_.out, d_.query, query_token),
                                  .lse = start(d_.lse, d_.query, query_token),
                                  .state = start(state_layout(), d_.query, query_token)});
       const std::int64_t keys = tokens_of(d_.key, b);
@@ -111,7 +128,7 @@ class Planner {
       if (b > 0) {
         const PlannedSequence &before = plan_.sequences[b - 1], &own = plan_.sequences[b];
         const std::int64_t tokens = plan_.masks[b - 1].queries;
-        if (own.q - before.q != tokens * d_.q.token_stride ||
+        if (own.q - before.q != tokens * plan_.q.token_stride ||
             own.state - before.state != tokens * heads) {
           partitions = 0;
         }

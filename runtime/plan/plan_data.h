@@ -15,7 +15,8 @@
 
 namespace heed::detail {
 
-/// Where one sequence's tensors begin, in elements, and its states, in rows.
+/// Where one sequence's tensors begin (q, k, v and out in bytes, lse in elements), and its states,
+/// in rows.
 struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
   std::ptrdiff_t state = 0;
@@ -45,11 +46,13 @@ struct PlanData {
   TileSizes tiles;
   kernels::AttentionShape shape;
   AttentionConfig config;
-  Layout q, k, v, out, lse;
+  Layout q, k, v, out;  ///< in bytes
+  Layout lse;
   TensorShapes shapes;
-  std::optional<PagedLayout> pages;  ///< k and v then have no sequence stride
-  bool shard = false;                ///< of longer sequences
-  StateShape states;                 ///< of run_partial
+  std::optional<PagedLayout> pages;       ///< k and v then have no sequence stride
+  std::ptrdiff_t k_page = 0, v_page = 0;  ///< from page to page, in bytes
+  bool shard = false;                     ///< of longer sequences
+  StateShape states;                      ///< of run_partial
   std::vector<PlannedSequence> sequences;
   std::vector<Visibility> masks;     ///< one per sequence
   std::vector<std::int32_t> shared;  ///< as Work has it

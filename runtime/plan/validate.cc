@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <limits>
 
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
 #include "runtime/base/strides.h"
@@ -27,6 +28,10 @@ Status check_config(const AttentionConfig& c) {
   }
   if (c.window_left < 0) return invalid("window_left (", c.window_left, ") must be 0 or more");
   if (c.window_right < 0) return invalid("window_right (", c.window_right, ") must be 0 or more");
+  HEED_RETURN_IF_ERROR(check_type("q_type", c.q_type, true));
+  HEED_RETURN_IF_ERROR(check_type("k_type", c.k_type, false));
+  HEED_RETURN_IF_ERROR(check_type("v_type", c.v_type, false));
+  HEED_RETURN_IF_ERROR(check_type("out_type", c.out_type, true));
   if (!std::isfinite(*c.scale)) return invalid("scale (", *c.scale, ") must be finite");
   if (!(c.temperature >= 0)) {
     return invalid("temperature (", c.temperature, ") must be 0 or more, or infinity");
@@ -243,6 +248,8 @@ Status complete_layouts(const Batch& batch, Description& d) {
   HEED_RETURN_IF_ERROR(check_reach("q", shapes.q));
   HEED_RETURN_IF_ERROR(check_reach("out", shapes.out));
   HEED_RETURN_IF_ERROR(check_reach("lse", shapes.lse));
+  HEED_RETURN_IF_ERROR(check_blocks("k", c.k_type, shapes.k));
+  HEED_RETURN_IF_ERROR(check_blocks("v", c.v_type, shapes.v));
   HEED_RETURN_IF_ERROR(check_apart("out", shapes.out.axes, shapes.out.dims));
   HEED_RETURN_IF_ERROR(check_apart("lse", shapes.lse.axes, shapes.lse.dims));
   shorten_padded(d.query, {&shapes.q, &shapes.out, &shapes.lse});

@@ -7,6 +7,7 @@
 
 #include "kernels/interface.h"
 #include "runtime/base/check_executor.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/states.h"
@@ -69,12 +70,13 @@ Status parallel_for_tokens(const PlanData& plan, std::int64_t partitions, Execut
 /// Each token's states, merged.
 class Merge {
  public:
-  Merge(const PlanData& plan, std::span<const ConstStates> states, float* out, float* lse)
-      : plan_(plan), out_(out), lse_(lse) {
+  Merge(const PlanData& plan, std::span<const ConstStates> states, OutputData out, float* lse)
+      : plan_(plan), out_(static_cast<std::byte*>(out.data())), lse_(lse) {
     rows_.states = states.data();
     rows_.count = static_cast<std::int32_t>(states.size());
     rows_.group = rows_.rows = static_cast<std::int32_t>(plan.config.query_heads);
     rows_.state_stride = {rows_.group, 1};
+    rows_.out_type = plan.shape.out_type;
     rows_.out_stride = {plan.out.token_stride, plan.out.head_stride};
     rows_.lse_stride = {plan.lse.token_stride, plan.lse.head_stride};
     rows_.value_head_dim = plan.shape.value_head_dim;
@@ -93,19 +95,21 @@ class Merge {
 
  private:
   const PlanData& plan_;
-  float* out_;
+  std::byte* out_;
   float* lse_;
   kernels::MergeRows rows_;
 };
 
-Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards, float* out,
+Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards, OutputData out,
                    float* lse) {
   if (shards.size() > kMaxShards) {
     return invalid("shards has ", shards.size(), " entries; it may have ", kMaxShards,
                    ": merge the states of the others into one");
   }
   if (out == nullptr && plan.states.rows > 0) return invalid("out is null");
-  const Region outputs[] = {{{"out"}, out, plan.shapes.out}, {{"lse"}, lse, plan.shapes.lse}};
+  HEED_RETURN_IF_ERROR(check_given_type("out", out, plan.config.out_type));
+  const Region outputs[] = {{{"out"}, out.data(), plan.shapes.out, plan.config.out_type},
+                            {{"lse"}, lse, plan.shapes.lse}};
   HEED_RETURN_IF_ERROR(check_regions(outputs, {}));
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const StatesName name{"shards", static_cast<std::int64_t>(i)};
@@ -182,8 +186,8 @@ StateShape state_shape(const Plan& plan) noexcept {
   return plan.data() == nullptr ? StateShape() : plan.data()->states;
 }
 
-Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, float* out, float* lse,
-             Executor* executor) noexcept {
+Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
+             float* lse, Executor* executor) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));

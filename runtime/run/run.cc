@@ -8,6 +8,7 @@
 #include "heed/attention.h"
 #include "heed/partial_states.h"
 #include "runtime/base/check_executor.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/base/regions.h"
@@ -55,9 +56,12 @@ class Run {
   }
 
   RunIdentity identity(int nth) const noexcept {
-    RunIdentity run{.plan = plan_.number, .q = tensors_.q, .k = tensors_.k, .v = tensors_.v};
+    RunIdentity run{.plan = plan_.number,
+                    .q = tensors_.q.data(),
+                    .k = tensors_.k.data(),
+                    .v = tensors_.v.data()};
     if (states_ == nullptr) {
-      run.out = tensors_.out, run.lse = tensors_.lse;
+      run.out = tensors_.out.data(), run.lse = tensors_.lse;
     } else {
       run.m = states_->m, run.l = states_->l, run.o = states_->o;
     }
@@ -140,6 +144,7 @@ class Run {
     rows.state_stride = {plan_.shape.group, 1};
     rows.out = outputs.out;
     rows.lse = outputs.lse;
+    rows.out_type = plan_.shape.out_type;
     rows.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
     rows.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
     rows.group = plan_.shape.group;
@@ -151,15 +156,20 @@ class Run {
   }
 
   struct Outputs {
-    float *out, *lse;
+    std::byte* out;
+    float* lse;
   };
+
+  static const std::byte* bytes(const InputData& data) {
+    return static_cast<const std::byte*>(data.data());
+  }
 
   /// Those of the first query head of a KV head's group.
   Outputs outputs_of(std::int32_t sequence, std::int32_t kv_head) const noexcept {
     const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(sequence)];
     const std::ptrdiff_t head = std::ptrdiff_t{kv_head} * plan_.shape.group;
     return {
-        tensors_.out + s.out + head * plan_.out.head_stride,
+        static_cast<std::byte*>(tensors_.out.data()) + s.out + head * plan_.out.head_stride,
         tensors_.lse == nullptr ? nullptr : tensors_.lse + s.lse + head * plan_.lse.head_stride};
   }
 
@@ -168,7 +178,7 @@ class Run {
     const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
     const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
     kernels::AttentionItem item;
-    item.q = tensors_.q + s.q + query_head * plan_.q.head_stride;
+    item.q = bytes(tensors_.q) + s.q + query_head * plan_.q.head_stride;
     item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
     item.row_begin = p.row_begin;
     item.rows = p.rows;
@@ -193,15 +203,15 @@ class Run {
 
   void bind_keys(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
     const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
-    item.k = tensors_.k + s.k + p.kv_head * plan_.k.head_stride;
-    item.v = tensors_.v + s.v + p.kv_head * plan_.v.head_stride;
+    item.k = bytes(tensors_.k) + s.k + p.kv_head * plan_.k.head_stride;
+    item.v = bytes(tensors_.v) + s.v + p.kv_head * plan_.v.head_stride;
     item.k_stride = plan_.k.token_stride;
     item.v_stride = plan_.v.token_stride;
     if (plan_.pages) {
       item.pages = pages_of(tensors_.tables, p.sequence).data();
       item.page_tokens = static_cast<std::int32_t>(plan_.pages->page_tokens);
-      item.k_page = plan_.pages->k.page;
-      item.v_page = plan_.pages->v.page;
+      item.k_page = plan_.k_page;
+      item.v_page = plan_.v_page;
     }
   }
 
@@ -254,14 +264,24 @@ class Run {
 
 /// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
 Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
-  const Region inputs[] = {{{"q"}, t.q, plan.shapes.q},
-                           {{"k"}, t.k, plan.shapes.k},
-                           {{"v"}, t.v, plan.shapes.v},
+  const AttentionConfig& c = plan.config;
+  const Region inputs[] = {{{"q"}, t.q.data(), plan.shapes.q, c.q_type},
+                           {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
+                           {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
                            {{"tables.pages"}, t.tables.pages},
                            {{"tables.indptr"}, t.tables.indptr}};
   if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
-  const Region outputs[] = {{{"out"}, t.out, plan.shapes.out}, {{"lse"}, t.lse, plan.shapes.lse}};
+  const Region outputs[] = {{{"out"}, t.out.data(), plan.shapes.out, c.out_type},
+                            {{"lse"}, t.lse, plan.shapes.lse}};
   return check_regions(outputs, inputs);
+}
+
+/// Whether tensors that are there have the types of the plan.
+Status check_types(const AttentionConfig& config, const AttentionTensors& t) {
+  HEED_RETURN_IF_ERROR(check_given_type("q", t.q, config.q_type));
+  HEED_RETURN_IF_ERROR(check_given_type("k", t.k, config.k_type));
+  HEED_RETURN_IF_ERROR(check_given_type("v", t.v, config.v_type));
+  return check_given_type("out", t.out, config.out_type);
 }
 
 /// Without rows, or states of no partition.
@@ -289,6 +309,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   }
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
+  HEED_RETURN_IF_ERROR(check_types(plan->config, t));
   HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
   return plan->pages ? check_tables(*plan, t.tables) : Status();
 }

@@ -16,8 +16,8 @@ namespace heed::detail {
 /// What all shares of a run have in common, and shares of another run have not.
 struct RunIdentity {
   std::uint64_t plan = 0;  ///< PlanData::number
-  const float *q = nullptr, *k = nullptr, *v = nullptr;
-  const float *out = nullptr, *lse = nullptr;            ///< null for run_partial
+  const void *q = nullptr, *k = nullptr, *v = nullptr;
+  const void *out = nullptr, *lse = nullptr;             ///< null for run_partial
   const float *m = nullptr, *l = nullptr, *o = nullptr;  ///< null for run
   int nth = 0;                                           ///< shares
 

@@ -53,7 +53,7 @@ class BenchCheckAttention : public testing::Test {
 
   bench::Accuracy check() const { return run_.check(); }
   float& first_of(const proof::Row& row) const {
-    return run_.tensors.all.out[run_.c.geometry().out(row)];
+    return run_.tensors.all.out.as<float>()[run_.c.geometry().out(row)];
   }
 
   AttentionRun run_{"x 2 4 2 5 7 8 causal"};

@@ -348,9 +348,11 @@ TEST(BenchInputs, QueriesKeysAndValuesDiffer) {
     const AttentionCase c(workload);
     const Tensors tensors(c);
     const std::size_t n = c.key_floats();
-    EXPECT_FALSE(std::equal(tensors.all.q, tensors.all.q + n, tensors.all.k));
-    EXPECT_FALSE(std::equal(tensors.all.q, tensors.all.q + n, tensors.all.v));
-    EXPECT_FALSE(std::equal(tensors.all.k, tensors.all.k + n, tensors.all.v));
+    const float* const q = tensors.all.q.as<float>();
+    const float* const k = tensors.all.k.as<float>();
+    EXPECT_FALSE(std::equal(q, q + n, k));
+    EXPECT_FALSE(std::equal(q, q + n, tensors.all.v.as<float>()));
+    EXPECT_FALSE(std::equal(k, k + n, tensors.all.v.as<float>()));
   }
 }
 

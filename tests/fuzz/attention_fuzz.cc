@@ -1,7 +1,9 @@
-// Random descriptions of attention. Valid ones are planned and run on every ISA and must agree with
-// the oracle in every bit; one with a number replaced is refused with a sentence that leaves the
+// Random descriptions of attention. Valid ones are planned and run on every ISA, with tensors of all
+// element types, and must agree with the oracle in every bit; one with a number replaced is refused with a sentence that leaves the
 // plan as it was, or planned.
+#include <algorithm>
 #include <array>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <vector>
@@ -9,6 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/proof/case.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/typed_case.h"
 
 namespace heed::tests {
 namespace {
@@ -53,6 +56,22 @@ CaseSpec random_spec(Choices& choices) {
   return spec;
 }
 
+/// Types for a case, whose heads become blocks where they need to be.
+Types random_types(Choices& choices, CaseSpec& spec) {
+  constexpr DType computing[] = {DType::f32, DType::f16, DType::bf16};
+  const auto any = [&] {
+    return kDTypes[static_cast<std::size_t>(choices.below(std::ssize(kDTypes)))].type;
+  };
+  const Types types{choices.pick(computing), any(), any(), choices.pick(computing)};
+  const std::int64_t block =
+      std::max(dtype_info(types.k).block_elements, dtype_info(types.v).block_elements);
+  if (block > 1) {
+    spec.config.head_dim = spec.config.value_head_dim = block;
+    if (spec.storage == proof::Storage::spaced) spec.storage = proof::Storage::bhsd;
+  }
+  return types;
+}
+
 /// Puts a number where another one was.
 void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions& options) {
   constexpr std::int64_t numbers[] = {
@@ -66,7 +85,7 @@ void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions&
   constexpr std::int64_t counts[] = {-1, 0, 1, 2, 5, 4096, kMax};
   const std::int64_t number = choices.pick(numbers);
   Layout layout{choices.pick(numbers), choices.pick(numbers), choices.pick(numbers)};
-  switch (choices.below(18)) {
+  switch (choices.below(19)) {
     case 0:
       config.query_heads = number;
       break;
@@ -116,6 +135,9 @@ void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions&
       batch.shard = KeyShard{number, choices.pick(numbers), {}, {}};
       break;
     case 16:
+      config.k_type = static_cast<DType>(choices.below(20) - 5);
+      break;
+    case 17:
       options.tile_keys = static_cast<int>(number);
       break;
     default:
@@ -163,9 +185,14 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const int workers = static_cast<int>(1 + choices.below(3));
   heed::PlanOptions options = on(isa, workers, choices.pick(tiles));
   options.item_rows = static_cast<int>(choices.below(385));
-  const heed::proof::Case c(random_spec(choices));
+  heed::proof::CaseSpec spec = random_spec(choices);
+  const bool typed = choices.flip();
+  const Types types = typed ? random_types(choices, spec) : Types();
+  const heed::proof::Case c(spec);
   if (spoilt) {
     run_spoilt(choices, c, options);
+  } else if (typed) {
+    expect_oracle(TypedCase(c, types), options);
   } else {
     run_valid(c, options);
   }

@@ -2,7 +2,7 @@
 # includes.sh ROOT [FILE...]: who may include whom, in all sources or in these.
 #
 #   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
-#   kernels/            itself, of its rooms those that rooms() lists; headers of the standard library
+#   kernels/            itself, heed/dtype.h, of its rooms those that rooms() lists; headers of the standard library
 #                       without code; only vector xsimd, only isa intrinsics
 #   runtime/            include/, kernels/interface.h, and of its rooms those that rooms() lists; only
 #                       threads oneTBB, only layer OpenBLAS
@@ -28,9 +28,10 @@ rooms() {
   case $1 in
     kernels/vector) echo 'vector' ;;
     kernels/isa) echo 'vector|isa' ;;
-    kernels/attention) echo 'vector|attention' ;;
+    kernels/elements) echo 'vector|elements' ;;
+    kernels/attention) echo 'vector|elements|attention' ;;
     kernels/softmax) echo 'vector|softmax' ;;
-    kernels/tokens) echo 'vector|tokens' ;;
+    kernels/tokens) echo 'vector|elements|tokens' ;;
     runtime/base) echo 'base' ;;
     runtime/cpu) echo 'base|cpu' ;;
     runtime/threads) echo 'base|threads' ;;
@@ -47,9 +48,10 @@ allowed() {
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
     kernels/isa/*) echo "$plain|<immintrin\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
+    kernels/interface.h) echo "$plain|\"heed/dtype\.h\"" ;;
     kernels/vector/simd.inl.h) echo "$plain|<xsimd/xsimd\.hpp>" ;;
     kernels/*/*)
-      echo "$plain|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
+      echo "$plain|\"heed/dtype\.h\"|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;

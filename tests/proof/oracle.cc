@@ -4,9 +4,11 @@
 #include <cmath>
 #include <limits>
 #include <optional>
+#include <span>
 #include <utility>
 
 #include "kernels/vector/exp2_coefficients.h"
+#include "tests/proof/elements.h"
 
 namespace heed::proof {
 namespace {
@@ -71,16 +73,19 @@ class OracleOf {
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))));
     const double temperature = argmax_ ? 1.0 : config.temperature;
     const auto factor = static_cast<float>(scale * 1.4426950408889634 / temperature);
-    const float* const q = tensors_.q + geometry_.q(row_);
-    std::vector<float> scaled(q, q + config.head_dim);
+    std::vector<float> buffer;
+    const std::span<const float> q =
+        floats_of(tensors_.q + geometry_.q(row_), config.head_dim, buffer);
+    std::vector<float> scaled(q.begin(), q.end());
     for (float& x : scaled) x *= factor;
     return scaled;
   }
 
   float logit(std::int64_t key) const {
-    const float* k = tensors_.k + geometry_.k(row_, key);
+    const std::span<const float> k =
+        floats_of(tensors_.k + geometry_.k(row_, key), geometry_.config().head_dim, buffer_);
     float t = 0;
-    for (const float q : q_) t = Arithmetic::multiply_add(q, *k++, t);
+    for (std::size_t x = 0; x < q_.size(); ++x) t = Arithmetic::multiply_add(q_[x], k[x], t);
     return t;
   }
 
@@ -115,9 +120,12 @@ class OracleOf {
     std::int64_t key = keys.begin;
     for (const float t : logits) {
       const float p = weight(t, state.m);
-      const float* v = tensors_.v + geometry_.v(row_, key++);
+      const std::span<const float> v =
+          floats_of(tensors_.v + geometry_.v(row_, key++), geometry_.value_head_dim(), buffer_);
       state.l += p;
-      for (float& o : state.o) o = Arithmetic::multiply_add(p, *v++, o);
+      for (std::size_t x = 0; x < v.size(); ++x) {
+        state.o[x] = Arithmetic::multiply_add(p, v[x], state.o[x]);
+      }
     }
     return state;
   }
@@ -164,6 +172,7 @@ class OracleOf {
   const Row& row_;
   bool argmax_;
   std::vector<float> q_;
+  mutable std::vector<float> buffer_;  ///< a row of keys or values that is not of floats
 };
 
 }  // namespace

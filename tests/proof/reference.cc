@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <span>
+
+#include "tests/proof/elements.h"
 
 namespace heed::proof {
 namespace {
@@ -22,12 +25,15 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
   const auto dims = static_cast<double>(config.head_dim);
   const double scale = config.scale ? *config.scale : 1.0 / std::sqrt(dims);
   const double temperature = config.temperature == 0 ? 1.0 : config.temperature;
-  const float* const q = tensors.q + geometry.q(row);
+  std::vector<float> q_buffer, k_buffer;
+  const std::span<const float> q =
+      floats_of(tensors.q + geometry.q(row), config.head_dim, q_buffer);
   std::vector<Score> scores;
   for (std::int64_t j = range.begin; j < range.end; ++j) {
-    const float* const k = tensors.k + geometry.k(row, j);
+    const std::span<const float> k =
+        floats_of(tensors.k + geometry.k(row, j), config.head_dim, k_buffer);
     Score score;
-    for (std::int64_t x = 0; x < config.head_dim; ++x) {
+    for (std::size_t x = 0; x < q.size(); ++x) {
       const double product = static_cast<double>(q[x]) * k[x];
       score.logit += product;
       score.terms += std::abs(product);
@@ -65,9 +71,12 @@ ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& ten
     result.largest_terms = std::max(result.largest_terms, score.terms);
   }
   double sum = 0;
+  std::vector<float> buffer;
   for (std::size_t j = 0; j < scores.size(); ++j) {
     const double p = weight(scores[j].logit, largest, argmax);
-    const float* const v = tensors.v + geometry.v(row, range.begin + static_cast<std::int64_t>(j));
+    const std::int64_t key = range.begin + static_cast<std::int64_t>(j);
+    const std::span<const float> v =
+        floats_of(tensors.v + geometry.v(row, key), geometry.value_head_dim(), buffer);
     sum += p;
     result.mean_terms += p * scores[j].terms;
     for (std::size_t x = 0; x < result.out.size(); ++x) {

@@ -25,7 +25,7 @@ CaseSpec mixed() {
   return spec;
 }
 
-/// The same with heads of whole vectors, which the kernel for few rows reads in place.
+/// The same with heads of whole vectors, which decode reads in place.
 CaseSpec mixed_whole_vectors() {
   CaseSpec spec = mixed();
   spec.config.head_dim = spec.config.value_head_dim = 64;

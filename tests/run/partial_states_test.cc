@@ -91,10 +91,10 @@ class Shard {
       for (std::int64_t head = 0; head < pages_.kv_heads; ++head) {
         const Row row{b, 0, head * case_.geometry().group()};
         std::copy_n(
-            whole.k + case_.geometry().k(row, first_ + j), pages_.head_dim,
+            whole.k.as<float>() + case_.geometry().k(row, first_ + j), pages_.head_dim,
             k_.data() + page * pages_.k.page + token * pages_.k.token + head * pages_.k.head);
         std::copy_n(
-            whole.v + case_.geometry().v(row, first_ + j), pages_.value_head_dim,
+            whole.v.as<float>() + case_.geometry().v(row, first_ + j), pages_.value_head_dim,
             v_.data() + page * pages_.v.page + token * pages_.v.token + head * pages_.v.head);
       }
     }

@@ -99,7 +99,7 @@ TEST_F(RunShare, SharesAgreeAboutTensorsAndPlan) {
   expect_refused(share(others, 1, 2), sentence);
   const AttentionTensors tensors = outputs.with(case_.inputs());
   expect_refused(run_share(other, tensors, workspace_, 1, 2), sentence);
-  for (const float* AttentionTensors::*input :
+  for (InputData AttentionTensors::*input :
        {&AttentionTensors::q, &AttentionTensors::k, &AttentionTensors::v}) {
     AttentionTensors moved = tensors;
     moved.*input += 1;

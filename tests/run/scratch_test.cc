@@ -74,6 +74,7 @@ struct Problem {
   std::int32_t tile_keys = 16, page_tokens = 0;
   std::int32_t window_left = 1 << 30;
   bool argmax = false;
+  DType type = DType::f32;  ///< of all tensors, whose strides are those of floats
 };
 
 std::string to_string(const Problem& p) {
@@ -81,7 +82,7 @@ std::string to_string(const Problem& p) {
          std::to_string(p.keys) + " keys, dims " + std::to_string(p.head_dim) + " and " +
          std::to_string(p.value_head_dim) + ", tiles of " + std::to_string(p.tile_keys) +
          ", pages of " + std::to_string(p.page_tokens) + ", window " +
-         std::to_string(p.window_left);
+         std::to_string(p.window_left) + ", " + std::string(dtype_info(p.type).name);
 }
 
 AttentionShape shape_of(const Problem& p) {
@@ -95,6 +96,7 @@ AttentionShape shape_of(const Problem& p) {
   shape.sections = p.keys > kernels::kSectionPartitions * kernels::kPartitionKeys;
   shape.query_factor = 1;
   shape.window_left = p.window_left;
+  shape.q_type = shape.k_type = shape.v_type = shape.out_type = p.type;
   return shape;
 }
 
@@ -121,19 +123,20 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   std::vector<std::int32_t> table_of_pages;
   for (std::int32_t i = 0; i < pages; ++i) table_of_pages.push_back(pages - 1 - i);
   AttentionItem item;
-  item.q = q.data();
-  item.k = k.data();
-  item.v = v.data();
-  item.out = out.data();
-  item.q_stride = {std::ptrdiff_t{p.group} * p.head_dim, p.head_dim};
-  item.out_stride = {std::ptrdiff_t{p.group} * p.value_head_dim, p.value_head_dim};
-  item.k_stride = p.head_dim;
-  item.v_stride = p.value_head_dim;
+  constexpr std::ptrdiff_t size = sizeof(float);
+  item.q = reinterpret_cast<const std::byte*>(q.data());
+  item.k = reinterpret_cast<const std::byte*>(k.data());
+  item.v = reinterpret_cast<const std::byte*>(v.data());
+  item.out = reinterpret_cast<std::byte*>(out.data());
+  item.q_stride = {p.group * p.head_dim * size, p.head_dim * size};
+  item.out_stride = {p.group * p.value_head_dim * size, p.value_head_dim * size};
+  item.k_stride = p.head_dim * size;
+  item.v_stride = p.value_head_dim * size;
   if (pages > 0) {
     item.pages = table_of_pages.data();
     item.page_tokens = p.page_tokens;
-    item.k_page = std::ptrdiff_t{p.page_tokens} * p.head_dim;
-    item.v_page = std::ptrdiff_t{p.page_tokens} * p.value_head_dim;
+    item.k_page = p.page_tokens * p.head_dim * size;
+    item.v_page = p.page_tokens * p.value_head_dim * size;
   }
   item.rows = p.rows;
   item.decode = decode;
@@ -156,6 +159,7 @@ Problem random_problem(proof::Random& random, std::int32_t most_rows) {
   if (random.below(2) == 0) p.page_tokens = static_cast<std::int32_t>(1 + random.below(40));
   if (random.below(3) == 0) p.window_left = static_cast<std::int32_t>(random.below(300));
   p.argmax = random.below(5) == 0;
+  if (random.below(2) == 0) p.type = random.below(2) == 0 ? DType::f16 : DType::bf16;
   return p;
 }
 

@@ -105,10 +105,10 @@ TEST_F(TensorPlaces, OutputsOnInputs) {
 
 TEST_F(TensorPlaces, PointersIntoTheMiddleOfAFloat) {
   using T = AttentionTensors;
-  expect_runs_refused([](T& t) { t.q = misaligned(t.q); }, "q" + kMisaligned);
-  expect_runs_refused([](T& t) { t.k = misaligned(t.k); }, "k" + kMisaligned);
-  expect_runs_refused([](T& t) { t.v = misaligned(t.v); }, "v" + kMisaligned);
-  expect_runs_refused([](T& t) { t.out = misaligned(t.out); }, "out" + kMisaligned);
+  expect_runs_refused([](T& t) { t.q = misaligned(t.q.as<float>()); }, "q" + kMisaligned);
+  expect_runs_refused([](T& t) { t.k = misaligned(t.k.as<float>()); }, "k" + kMisaligned);
+  expect_runs_refused([](T& t) { t.v = misaligned(t.v.as<float>()); }, "v" + kMisaligned);
+  expect_runs_refused([](T& t) { t.out = misaligned(t.out.as<float>()); }, "out" + kMisaligned);
   expect_runs_refused([](T& t) { t.lse = misaligned(t.lse); }, "lse" + kMisaligned);
   PartialStates wrong = states(500);
   wrong.m = misaligned(wrong.m);
@@ -156,7 +156,7 @@ TEST_F(TensorPlaces, PagesAndTheirTables) {
   expect_runs_refused([&](T& t) { t.out = at(100 + 36); }, "out must not overlap v");
   expect_runs_refused(
       [&](T& t) {
-        t.tables.pages = {reinterpret_cast<const std::int32_t*>(t.out) + 2, 1};
+        t.tables.pages = {reinterpret_cast<const std::int32_t*>(t.out.data()) + 2, 1};
       },
       "out must not overlap tables.pages");
   expect_runs_refused(

@@ -23,7 +23,7 @@ thread_local Failures failures;
 
 }  // namespace
 
-#if !HEED_SANITIZED
+#ifndef HEED_SANITIZED
 namespace {
 
 /// Counts one allocation, and tells whether it fails.
@@ -103,7 +103,7 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 namespace heed::tests {
 
-bool counts_allocations() { return !HEED_SANITIZED; }
+bool counts_allocations() { return !kSanitized; }
 
 Count allocations_so_far() { return {allocations, news}; }
 

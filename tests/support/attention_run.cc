@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 
+#include "tests/support/sanitized.h"
+
 namespace heed::tests {
 namespace {
 
@@ -31,16 +33,10 @@ bool within_one_ulp(float a, float b) {
 }  // namespace
 
 bool thorough() {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(NDEBUG)
-  return false;
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-  return false;
+#ifdef NDEBUG
+  return !kSanitized;
 #else
-  return true;
-#endif
-#else
-  return true;
+  return false;
 #endif
 }
 

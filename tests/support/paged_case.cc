@@ -126,9 +126,9 @@ void PagedCase::copy_sequence(std::int64_t b) {
     };
     for (std::int64_t head = 0; head < layout_.kv_heads; ++head) {
       const Row row{b, 0, head * case_.geometry().group()};
-      std::copy_n(dense.k + case_.geometry().k(row, j), layout_.head_dim,
+      std::copy_n(dense.k.as<float>() + case_.geometry().k(row, j), layout_.head_dim,
                   k_ + place(layout_.k, head));
-      std::copy_n(dense.v + case_.geometry().v(row, j), layout_.value_head_dim,
+      std::copy_n(dense.v.as<float>() + case_.geometry().v(row, j), layout_.value_head_dim,
                   v_ + place(layout_.v, head));
     }
   }

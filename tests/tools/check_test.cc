@@ -99,8 +99,10 @@ TEST(Checks, OneUlpOfTheLseIsTheKernelsOwn) {
 TEST(Checks, FindOneWrongBitOfAnOutput) {
   expect_only_generic_fails(tools::attention_checks(),
                             with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
-                              if (has_rows(batch))
-                                *t.out = ulps_up(std::isfinite(*t.out) ? *t.out : 0.0F, 1);
+                              float* const out = t.out.as<float>();
+                              if (has_rows(batch)) {
+                                *out = ulps_up(std::isfinite(*out) ? *out : 0.0F, 1);
+                              }
                               return Status();
                             }));
 }
@@ -117,7 +119,7 @@ TEST(Checks, FindAWrongLse) {
 TEST(Checks, FindRowsThatWereNotWritten) {
   expect_only_generic_fails(tools::attention_checks(),
                             with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
-                              if (has_rows(batch)) *t.lse = *t.out = 12345.0F;
+                              if (has_rows(batch)) *t.lse = *t.out.as<float>() = 12345.0F;
                               return Status();
                             }));
 }

@@ -103,11 +103,11 @@ TEST(PlanCommand, NamesTheKernelsThatCostLess) {
   const auto text = [&](std::size_t i) {
     return shown[i].text.substr(shown[i].text.find("items"));
   };
-  EXPECT_EQ(shown[0].number("items: ", "costs less: "), 0)
+  EXPECT_EQ(shown[0].number("items: ", "decode for "), 0)
       << text(0);  // 32 rows for each of 8 heads
-  EXPECT_EQ(shown[0].number("items: ", "few rows, "), 8) << text(0);
-  EXPECT_EQ(shown[1].number("items: ", "costs less: "), 8) << text(1);  // 4 rows
-  EXPECT_EQ(shown[1].number("items: ", "few rows, "), 0) << text(1);
+  EXPECT_EQ(shown[0].number("items: ", "prefill for "), 8) << text(0);
+  EXPECT_EQ(shown[1].number("items: ", "decode for "), 8) << text(1);  // 4 rows
+  EXPECT_EQ(shown[1].number("items: ", "prefill for "), 0) << text(1);
 }
 
 TEST(PlanCommand, SplitsOfALongContext) {

@@ -1,0 +1,226 @@
+// The element types: how rows of each become rows of floats, and floats become them.
+//
+// A type is a struct here and a line in for_element_type. Prefill turns a row at a time, with the
+// type as a run-time value. Memory traffic: each row is read once and written once, to where it is
+// read from next.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "heed/dtype.h"
+#include "kernels/vector/lanes.inl.h"
+#include "kernels/vector/minifloat.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// How the elements of a type lie in memory, and become floats.
+///
+///     kBlock, kBytes          so many elements are stored together, in so many bytes
+///     Vec<Arch> widen<Arch>(const std::byte* row, std::ptrdiff_t x)
+///                             the vector of elements from x on, a multiple of the lanes
+///     void narrow<Arch>(Vec<Arch> floats, std::byte* to)
+///                             the nearest elements, ties to even; for types of outputs alone
+template <DType Type>
+struct Element;
+
+template <>
+struct Element<DType::f32> {
+  static constexpr int kBlock = 1, kBytes = 4;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return load<Arch>(reinterpret_cast<const float*>(row) + x);
+  }
+  template <class Arch>
+  static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
+    store<Arch>(reinterpret_cast<float*>(to), floats);
+  }
+};
+
+template <>
+struct Element<DType::f16> {
+  static constexpr int kBlock = 1, kBytes = 2;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Ops<Arch>::load_halves(row + 2 * x);
+  }
+  template <class Arch>
+  static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
+    Ops<Arch>::store_halves(to, floats);
+  }
+};
+
+template <>
+struct Element<DType::bf16> {
+  static constexpr int kBlock = 1, kBytes = 2;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Ops<Arch>::as_floats(Ops<Arch>::load_words(row + 2 * x) << 16);
+  }
+  /// A carry beyond the fraction is the next exponent, or infinity; NaN is made quiet.
+  template <class Arch>
+  static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
+    using I = Integers<Arch>;
+    const I bits = Ops<Arch>::as_integers(floats);
+    const I lowest = Ops<Arch>::shift_right(bits, 16) & I(1);
+    const I rounded = Ops<Arch>::shift_right(bits + I(0x7FFF) + lowest, 16);
+    const I quiet = Ops<Arch>::shift_right(bits | I(0x00400000), 16);
+    const Vec<Arch> kept = Ops<Arch>::select(floats == floats, Ops<Arch>::as_floats(rounded),
+                                             Ops<Arch>::as_floats(quiet));
+    Ops<Arch>::store_words(to, Ops<Arch>::as_integers(kept));
+  }
+};
+
+template <>
+struct Element<DType::fp8_e4m3> {
+  static constexpr int kBlock = 1, kBytes = 1;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Binary8E4M3::widen<Arch>(Ops<Arch>::load_bytes(row + x));
+  }
+};
+
+/// The upper bytes of halves.
+template <>
+struct Element<DType::fp8_e5m2> {
+  static constexpr int kBlock = 1, kBytes = 1;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Ops<Arch>::load_upper_halves(row + x);
+  }
+};
+
+/// A scale, then the codes.
+template <>
+struct Element<DType::q8_0> {
+  static constexpr int kBlock = 32, kBytes = 34;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    const std::byte* const block = row + x / kBlock * kBytes;
+    const auto codes = Ops<Arch>::load_signed_bytes(block + 2 + x % kBlock);
+    return Ops<Arch>::to_floats(codes) * Ops<Arch>::splat_half(block);
+  }
+};
+
+/// A scale, then 16 bytes with the codes of the block's first half in their lower bits and those of
+/// its second half above.
+template <>
+struct Element<DType::q4_0> {
+  static constexpr int kBlock = 32, kBytes = 18;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    using I = Integers<Arch>;
+    const std::byte* const block = row + x / kBlock * kBytes;
+    const I pairs = Ops<Arch>::load_bytes(block + 2 + x % (kBlock / 2));
+    const I codes = (Ops<Arch>::shift_right(pairs, x % kBlock < kBlock / 2 ? 0 : 4) & I(15)) - I(8);
+    return Ops<Arch>::to_floats(codes) * Ops<Arch>::splat_half(block);
+  }
+};
+
+/// Calls body(Element<type>()).
+template <class Body>
+HEED_INLINE auto for_element_type(DType type, Body body) {
+  switch (type) {
+    case DType::f16:
+      return body(Element<DType::f16>());
+    case DType::bf16:
+      return body(Element<DType::bf16>());
+    case DType::fp8_e4m3:
+      return body(Element<DType::fp8_e4m3>());
+    case DType::fp8_e5m2:
+      return body(Element<DType::fp8_e5m2>());
+    case DType::q8_0:
+      return body(Element<DType::q8_0>());
+    case DType::q4_0:
+      return body(Element<DType::q4_0>());
+    case DType::f32:
+      break;
+  }
+  return body(Element<DType::f32>());
+}
+
+/// The same for the types that outputs may have.
+template <class Body>
+HEED_INLINE void for_output_type(DType type, Body body) {
+  switch (type) {
+    case DType::f16:
+      return body(Element<DType::f16>());
+    case DType::bf16:
+      return body(Element<DType::bf16>());
+    default:
+      return body(Element<DType::f32>());
+  }
+}
+
+/// Bytes of a row of `dims` elements.
+HEED_INLINE std::ptrdiff_t row_bytes(DType type, std::int32_t dims) {
+  return for_element_type(type, [&](auto element) {
+    return static_cast<std::ptrdiff_t>(dims) / element.kBlock * element.kBytes;
+  });
+}
+
+/// The `count` elements from x on, a vector or fewer, and zeros: nothing past them is read. Blocks
+/// are whole.
+template <class Arch, class E>
+HEED_INLINE Vec<Arch> widen_first(const std::byte* row, std::ptrdiff_t x, std::int32_t count) {
+  if constexpr (E::kBlock > 1) {
+    return E::template widen<Arch>(row, x);
+  } else if constexpr (E::kBytes == sizeof(float)) {
+    return MaskedVector<Arch>(count).load(reinterpret_cast<const float*>(row) + x, 0.0F);
+  } else {
+    alignas(kAlignment) std::byte rest[kLanes<Arch> * E::kBytes] = {};
+    for (std::int32_t i = 0; i < count * E::kBytes; ++i) rest[i] = row[x * E::kBytes + i];
+    return E::template widen<Arch>(rest, 0);
+  }
+}
+
+/// Widens a row of `dims` elements, filled up with zeros to whole vectors.
+template <class Arch>
+__attribute__((noinline)) void widen_row(DType type, const std::byte* row, std::int32_t dims,
+                                         float* to) {
+  for_element_type(
+      type, [=](auto element) __attribute__((always_inline)) {
+        using E = decltype(element);
+        constexpr int lanes = kLanes<Arch>;
+        std::int32_t x = 0;
+        for (; x + lanes <= dims; x += lanes) store<Arch>(to + x, E::template widen<Arch>(row, x));
+        if (x < dims) store<Arch>(to + x, widen_first<Arch, E>(row, x, dims - x));
+      });
+}
+
+/// Rows of elements, a number of bytes apart.
+struct ElementRows {
+  DType type;
+  std::int32_t dims;
+  const std::byte* data;
+  std::ptrdiff_t stride;
+};
+
+/// narrow_row for one type.
+template <class Arch, class E>
+HEED_INLINE void narrow_row_of(const float* row, std::int32_t dims, std::byte* to) {
+  constexpr int lanes = kLanes<Arch>;
+  std::int32_t x = 0;
+  for (; x + lanes <= dims; x += lanes, to += lanes * E::kBytes) {
+    E::template narrow<Arch>(load<Arch>(row + x), to);
+  }
+  if (x == dims) return;
+  alignas(kAlignment) std::byte last[lanes * E::kBytes];
+  E::template narrow<Arch>(load<Arch>(row + x), last);
+  for (std::int32_t i = 0; i < (dims - x) * E::kBytes; ++i) to[i] = last[i];
+}
+
+/// Rounds a row of floats to a type that outputs may have. The floats that fill up the last vector
+/// may be anything.
+template <class Arch>
+__attribute__((noinline)) void narrow_row(DType type, const float* row, std::int32_t dims,
+                                          std::byte* to) {
+  for_output_type(
+      type, [=](auto element) __attribute__((always_inline)) {
+        narrow_row_of<Arch, decltype(element)>(row, dims, to);
+      });
+}
+
+}  // namespace
+}  // namespace heed::kernels

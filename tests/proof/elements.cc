@@ -1,0 +1,196 @@
+#include "tests/proof/elements.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+namespace heed::proof {
+namespace {
+
+/// A binary floating-point format with a sign bit.
+struct Format {
+  int exponent_bits, fraction_bits;
+  bool infinities;  ///< else the last code alone is NaN
+
+  int bias() const { return (1 << (exponent_bits - 1)) - 1; }
+  std::uint32_t largest_code() const { return (1U << (exponent_bits + fraction_bits)) - 1; }
+  std::uint32_t first_special() const {
+    return infinities ? largest_code() - (1U << fraction_bits) + 1 : largest_code();
+  }
+  /// The value of a code without sign.
+  double magnitude(std::uint32_t code) const {
+    const auto fraction = static_cast<double>(code & ((1U << fraction_bits) - 1));
+    const int exponent = static_cast<int>(code >> fraction_bits);
+    const double implicit = exponent == 0 ? 0.0 : std::ldexp(1.0, fraction_bits);
+    return std::ldexp(implicit + fraction, std::max(exponent, 1) - bias() - fraction_bits);
+  }
+};
+
+constexpr Format kBinary16{5, 10, true}, kBFloat16{8, 7, true}, kE4M3{4, 3, false},
+    kE5M2{5, 2, true};
+
+float widen(const Format& format, std::uint32_t bits) {
+  const std::uint32_t code = bits & format.largest_code();
+  const float sign = bits > format.largest_code() ? -1.0F : 1.0F;
+  if (code < format.first_special()) return sign * static_cast<float>(format.magnitude(code));
+  const bool infinite = format.infinities && code == format.first_special();
+  return sign * (infinite ? std::numeric_limits<float>::infinity()
+                          : std::numeric_limits<float>::quiet_NaN());
+}
+
+/// Codes of magnitudes ascend with these: a code is its exponent's first one and the units of the
+/// fraction above it, rounded, whose carry is the next exponent.
+std::uint32_t narrow(const Format& format, float x) {
+  const std::uint32_t sign = std::signbit(x) ? format.largest_code() + 1 : 0;
+  if (std::isnan(x)) return sign | format.largest_code();
+  if (std::isinf(x)) return sign | format.first_special();
+  const double magnitude = std::abs(static_cast<double>(x));
+  const int least = 1 - format.bias();
+  const int exponent = magnitude == 0 ? least : std::max(std::ilogb(magnitude), least);
+  const double units = std::nearbyint(std::ldexp(magnitude, format.fraction_bits - exponent));
+  const double code = std::ldexp(exponent - least, format.fraction_bits) + units;
+  if (code >= format.first_special()) return sign | format.first_special();
+  return sign | static_cast<std::uint32_t>(code);
+}
+
+template <class Bits>
+void widen_all(const Format& format, const void* data, std::span<float> floats) {
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    Bits bits = 0;
+    std::memcpy(&bits, static_cast<const std::byte*>(data) + i * sizeof bits, sizeof bits);
+    floats[i] = widen(format, bits);
+  }
+}
+
+template <class Bits>
+void narrow_all(const Format& format, std::span<const float> floats, void* data) {
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    const auto bits = static_cast<Bits>(narrow(format, floats[i]));
+    std::memcpy(static_cast<std::byte*>(data) + i * sizeof bits, &bits, sizeof bits);
+  }
+}
+
+constexpr std::size_t kBlock = 32;
+
+void widen_block(const BlockQ8_0& block, float* floats) {
+  const float scale = widen(kBinary16, block.scale.bits);
+  for (std::size_t i = 0; i < kBlock; ++i) floats[i] = static_cast<float>(block.codes[i]) * scale;
+}
+
+void widen_block(const BlockQ4_0& block, float* floats) {
+  const float scale = widen(kBinary16, block.scale.bits);
+  for (std::size_t i = 0; i < kBlock; ++i) {
+    const int code = i < kBlock / 2 ? block.codes[i] & 15 : block.codes[i - kBlock / 2] >> 4;
+    floats[i] = static_cast<float>(code - 8) * scale;
+  }
+}
+
+/// The element of the largest magnitude, with its sign.
+float largest(std::span<const float> block) {
+  return *std::ranges::max_element(block, {}, [](float x) { return std::abs(x); });
+}
+
+/// A block with a NaN has a scale that is NaN.
+bool has_nan(std::span<const float> block) {
+  return std::ranges::any_of(block, [](float x) { return std::isnan(x); });
+}
+
+float nearest_code(float x, float scale, float low, float high) {
+  return scale == 0.0F ? 0.0F : std::clamp(std::nearbyint(x / scale), low, high);
+}
+
+void narrow_block(std::span<const float> floats, BlockQ8_0& block) {
+  block = {{0x7FFF}, {}};
+  if (has_nan(floats)) return;
+  const float scale = std::abs(largest(floats)) / 127.0F;
+  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, scale));
+  for (std::size_t i = 0; i < kBlock; ++i) {
+    block.codes[i] = static_cast<std::int8_t>(nearest_code(floats[i], scale, -127, 127));
+  }
+}
+
+void narrow_block(std::span<const float> floats, BlockQ4_0& block) {
+  block = {{0x7FFF}, {}};
+  if (has_nan(floats)) return;
+  const float scale = largest(floats) / -8.0F;
+  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, scale));
+  const auto code = [&](std::size_t i) {
+    return static_cast<unsigned>(nearest_code(floats[i], scale, -8, 7) + 8);
+  };
+  for (std::size_t i = 0; i < kBlock / 2; ++i) {
+    block.codes[i] = static_cast<std::uint8_t>(code(i) | code(i + kBlock / 2) << 4);
+  }
+}
+
+template <class Block>
+void widen_blocks(const void* data, std::span<float> floats) {
+  for (std::size_t x = 0; x + kBlock <= floats.size(); x += kBlock) {
+    Block block;
+    std::memcpy(&block, static_cast<const std::byte*>(data) + x / kBlock * sizeof block,
+                sizeof block);
+    widen_block(block, floats.data() + x);
+  }
+}
+
+template <class Block>
+void narrow_blocks(std::span<const float> floats, void* data) {
+  for (std::size_t x = 0; x + kBlock <= floats.size(); x += kBlock) {
+    Block block;
+    narrow_block(floats.subspan(x, kBlock), block);
+    std::memcpy(static_cast<std::byte*>(data) + x / kBlock * sizeof block, &block, sizeof block);
+  }
+}
+
+void widen(const InputData& data, std::span<float> floats) {
+  switch (data.type()) {
+    case DType::f32:
+      break;
+    case DType::f16:
+      return widen_all<std::uint16_t>(kBinary16, data.data(), floats);
+    case DType::bf16:
+      return widen_all<std::uint16_t>(kBFloat16, data.data(), floats);
+    case DType::fp8_e4m3:
+      return widen_all<std::uint8_t>(kE4M3, data.data(), floats);
+    case DType::fp8_e5m2:
+      return widen_all<std::uint8_t>(kE5M2, data.data(), floats);
+    case DType::q8_0:
+      return widen_blocks<BlockQ8_0>(data.data(), floats);
+    case DType::q4_0:
+      return widen_blocks<BlockQ4_0>(data.data(), floats);
+  }
+}
+
+}  // namespace
+
+std::span<const float> floats_of(const InputData& data, std::int64_t count,
+                                 std::vector<float>& buffer) {
+  const auto size = static_cast<std::size_t>(count);
+  if (data.type() == DType::f32) return {data.as<float>(), size};
+  buffer.resize(size);
+  widen(data, buffer);
+  return buffer;
+}
+
+void narrow(std::span<const float> floats, const OutputData& data) {
+  switch (data.type()) {
+    case DType::f32:
+      std::ranges::copy(floats, data.as<float>());
+      return;
+    case DType::f16:
+      return narrow_all<std::uint16_t>(kBinary16, floats, data.data());
+    case DType::bf16:
+      return narrow_all<std::uint16_t>(kBFloat16, floats, data.data());
+    case DType::fp8_e4m3:
+      return narrow_all<std::uint8_t>(kE4M3, floats, data.data());
+    case DType::fp8_e5m2:
+      return narrow_all<std::uint8_t>(kE5M2, floats, data.data());
+    case DType::q8_0:
+      return narrow_blocks<BlockQ8_0>(floats, data.data());
+    case DType::q4_0:
+      return narrow_blocks<BlockQ4_0>(floats, data.data());
+  }
+}
+
+}  // namespace heed::proof

@@ -1,0 +1,337 @@
+// Every element type against the canonical row of the floats that it widens to, bit for bit: in
+// prefill and decode, in one piece and in pages; every code of every type; and what is refused.
+#include <array>
+#include <bit>
+#include <cmath>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "tests/proof/elements.h"
+#include "tests/support/typed_case.h"
+
+namespace heed::tests {
+namespace {
+
+using proof::Case;
+using proof::CaseSpec;
+using proof::Distribution;
+using proof::Form;
+using proof::Storage;
+
+constexpr std::array<DType, 3> kComputing = {DType::f32, DType::f16, DType::bf16};
+
+/// Heads of two blocks, that both kernels and all forms of masks meet.
+CaseSpec spec_of(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys) {
+  CaseSpec spec;
+  spec.config.query_heads = 4;
+  spec.config.kv_heads = 2;
+  spec.config.head_dim = 64;
+  spec.config.value_head_dim = 96;
+  spec.config.causal = true;
+  spec.form = Form::ragged;
+  spec.queries = std::move(queries);
+  spec.keys = std::move(keys);
+  return spec;
+}
+
+/// One token and a few (decode), and enough for several blocks (prefill), against several
+/// partitions.
+CaseSpec mixed() { return spec_of({1, 2, 50, 0}, {300, 17, 260, 5}); }
+
+std::vector<Types> every_pair() {
+  std::vector<Types> list;
+  for (const DTypeInfo& k : kDTypes) {
+    list.push_back({DType::f32, k.type, DType::f32, DType::f32});
+    list.push_back({DType::f32, DType::f32, k.type, DType::f32});
+    list.push_back({DType::bf16, k.type, k.type, DType::f16});
+  }
+  list.push_back({DType::f16, DType::q8_0, DType::q4_0, DType::bf16});
+  for (const DType q : kComputing) {
+    for (const DType out : kComputing) list.push_back({q, DType::f32, DType::bf16, out});
+  }
+  return list;
+}
+
+void check(const CaseSpec& spec, const Types& types) {
+  SCOPED_TRACE(to_string(spec));
+  const Case c(spec);
+  const TypedCase typed(c, types);
+  for (const std::string_view isa : supported_isas()) {
+    expect_oracle(typed, on(isa, 2, spec.seed % 2 == 0 ? 16 : 0));
+    if (testing::Test::HasFatalFailure()) return;
+  }
+}
+
+TEST(ElementTypes, RowsAreThoseOfTheirFloats) {
+  const std::vector<Types> all = every_pair();
+  for (std::size_t i = 0; i < all.size(); i += thorough() ? 1 : 5) {
+    check(mixed(), all[i]);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(ElementTypes, RowsInPages) {
+  constexpr std::array kPools = {Pool::bshd, Pool::bhsd, Pool::together};
+  std::size_t count = 0;
+  for (const DTypeInfo& info : kDTypes) {
+    for (const std::int64_t page_tokens : {1, 16, 100}) {
+      CaseSpec spec = spec_of({1, 5, 30}, {270, 40, 30});
+      spec.seed = ++count;
+      const Case c(spec);
+      const PagedCase paged(c, page_tokens, kPools[(count + count / 3) % kPools.size()]);
+      const TypedCase typed(c, paged, {DType::f32, info.type, info.type, DType::f32});
+      for (const std::string_view isa : supported_isas()) {
+        SCOPED_TRACE("pages of " + std::to_string(page_tokens));
+        expect_oracle(typed, on(isa));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(ElementTypes, HeadDimensionsAndStorages) {
+  for (const DTypeInfo& info : kDTypes) {
+    const bool blocks = info.block_elements > 1;
+    for (const std::int64_t dims : {1, 3, 16, 40, 63, 128, 511}) {
+      for (const Storage storage :
+           {Storage::bshd, Storage::bhsd, Storage::spaced, Storage::interleaved}) {
+        if (blocks && storage == Storage::spaced) continue;
+        CaseSpec spec = spec_of({3, 20}, {33, 40});
+        spec.config.head_dim = blocks ? (dims + 31) / 32 * 32 : dims;
+        spec.config.value_head_dim = blocks ? 32 : (dims * 7 + 5) % 70 + 1;
+        spec.storage = storage;
+        spec.seed = static_cast<std::uint64_t>(dims);
+        const DType near = info.computes ? info.type : DType::f16;
+        check(spec, {near, info.type, info.type, near});
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST(ElementTypes, TemperaturesMasksAndMagnitudes) {
+  for (const DTypeInfo& info : kDTypes) {
+    for (const float temperature : {0.0F, 0.5F}) {
+      for (const Distribution distribution :
+           {Distribution::sharp, Distribution::tiny, Distribution::huge}) {
+        CaseSpec spec = spec_of({1, 30}, {300, 60});
+        spec.config.temperature = temperature;
+        spec.config.window_left = 40;
+        spec.distribution = distribution;
+        check(spec, {DType::f16, info.type, info.type, DType::bf16});
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+/// Attention to a single key with a logit of 0 gives its value.
+std::vector<float> through_one_key(const InputData& values, std::int64_t count, DType out_type,
+                                   std::string_view isa) {
+  constexpr std::int64_t kDims = 64;
+  const std::int64_t rows = count / kDims;
+  AttentionConfig config;
+  config.head_dim = 1;
+  config.value_head_dim = kDims;
+  config.v_type = values.type();
+  config.out_type = out_type;
+  Batch batch;
+  batch.sequences = rows;
+  batch.query.length = batch.key.length = 1;
+  Plan plan;
+  Workspace workspace;
+  EXPECT_TRUE(plan_attention(config, batch, on(isa), plan).ok());
+  EXPECT_TRUE(workspace.reserve(plan).ok());
+  const std::vector<float> zeros(static_cast<std::size_t>(rows), 0.0F);
+  const TypedBuffer out(out_type, static_cast<std::size_t>(count));
+  AttentionTensors tensors;
+  tensors.q = tensors.k = zeros.data();
+  tensors.v = values;
+  tensors.out = out.data();
+  EXPECT_TRUE(run(plan, tensors, workspace).ok());
+  std::vector<float> buffer;
+  const std::span<const float> floats = proof::floats_of(out.data(), count, buffer);
+  return {floats.begin(), floats.end()};
+}
+
+/// −0 becomes +0 on the way.
+float through(float x) { return x + 0.0F; }
+
+template <class Element, std::size_t Codes>
+void expect_every_code() {
+  using Bits = decltype(Element::bits);
+  std::vector<Element> codes(Codes);
+  for (std::size_t i = 0; i < Codes; ++i) codes[i].bits = static_cast<Bits>(i);
+  const InputData data = codes.data();
+  std::vector<float> buffer;
+  const auto expected = proof::floats_of(data, static_cast<std::int64_t>(Codes), buffer);
+  for (const std::string_view isa : supported_isas()) {
+    const std::vector<float> actual =
+        through_one_key(data, static_cast<std::int64_t>(Codes), DType::f32, isa);
+    for (std::size_t i = 0; i < Codes; ++i) {
+      ASSERT_TRUE(same_bits(actual[i], through(expected[i])))
+          << isa << ", " << dtype_info(data.type()).name << " code " << i << ": " << actual[i]
+          << " and not " << expected[i];
+    }
+  }
+}
+
+TEST(ElementTypes, EveryCode) {
+  expect_every_code<Float16, 65536>();
+  expect_every_code<BFloat16, 65536>();
+  expect_every_code<Float8E4M3, 256>();
+  expect_every_code<Float8E5M2, 256>();
+}
+
+/// Every float that is a 16-bit code of the type, or lies half way to the next one, or beside that.
+std::vector<float> floats_around(DType type) {
+  std::vector<float> floats;
+  for (std::uint32_t code = 0; code < 65536; ++code) {
+    const auto bits = static_cast<std::uint16_t>(code);
+    const Float16 half{bits};
+    const BFloat16 brain{bits};
+    std::vector<float> buffer;
+    const InputData data = type == DType::f16 ? InputData(&half) : InputData(&brain);
+    const float x = proof::floats_of(data, 1, buffer)[0];
+    const float infinity = std::numeric_limits<float>::infinity();
+    const float ulp =
+        std::isfinite(x) ? std::abs(x) * (type == DType::f16 ? 0x1p-11F : 0x1p-8F) : 0;
+    for (const float y : {x, x + ulp, x + ulp / 2}) {
+      for (const float z : {y, std::nextafter(y, infinity), std::nextafter(y, -infinity)}) {
+        floats.push_back(z);
+      }
+    }
+  }
+  floats.resize(floats.size() / 64 * 64);
+  return floats;
+}
+
+TEST(ElementTypes, OutputsAreRoundedToTheNearest) {
+  for (const DType type : {DType::f16, DType::bf16}) {
+    const std::vector<float> floats = floats_around(type);
+    const TypedBuffer rounded(type, floats.size());
+    std::vector<float> zeroed = floats, buffer;
+    for (float& x : zeroed) x = through(x);
+    proof::narrow(zeroed, rounded.data());
+    const auto count = static_cast<std::int64_t>(floats.size());
+    const auto expected = proof::floats_of(rounded.data(), count, buffer);
+    for (const std::string_view isa : supported_isas()) {
+      const std::vector<float> actual = through_one_key(floats.data(), count, type, isa);
+      for (std::size_t i = 0; i < floats.size(); ++i) {
+        ASSERT_TRUE(same_bits(actual[i], expected[i]))
+            << isa << ": " << floats[i] << " became " << actual[i] << " and not " << expected[i];
+      }
+    }
+  }
+}
+
+// Scales of blocks may be anything, NaN and infinite ones too; codes as well, −128 included.
+TEST(ElementTypes, EveryScaleAndCodeOfBlocks) {
+  std::vector<BlockQ8_0> wide(2048);
+  std::vector<BlockQ4_0> narrow(2048);
+  for (std::size_t i = 0; i < wide.size(); ++i) {
+    wide[i].scale.bits = narrow[i].scale.bits = static_cast<std::uint16_t>(i * 32 + i % 32);
+    for (std::size_t j = 0; j < 32; ++j) {
+      wide[i].codes[j] = static_cast<std::int8_t>((i * 32 + j) % 256 - 128);
+      if (j < 16) narrow[i].codes[j] = static_cast<std::uint8_t>(i * 16 + j);
+    }
+  }
+  for (const InputData& data : {InputData(wide.data()), InputData(narrow.data())}) {
+    std::vector<float> buffer;
+    const auto expected = proof::floats_of(data, 65536, buffer);
+    for (const std::string_view isa : supported_isas()) {
+      const std::vector<float> actual = through_one_key(data, 65536, DType::f32, isa);
+      for (std::size_t i = 0; i < 65536; ++i) {
+        ASSERT_TRUE(same_bits(actual[i], through(expected[i])))
+            << isa << ", element " << i << ": " << actual[i] << " and not " << expected[i];
+      }
+    }
+  }
+}
+
+/// A description that is refused with this sentence.
+void expect_refused(const AttentionConfig& config, const Batch& batch, const std::string& message) {
+  Plan plan;
+  const Status status = plan_attention(config, batch, {}, plan);
+  EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+  EXPECT_EQ(status.message(), message);
+}
+
+Batch one_by_one() {
+  Batch batch;
+  batch.query.length = batch.key.length = 2;
+  return batch;
+}
+
+TEST(ElementTypes, DescriptionsThatAreRefused) {
+  AttentionConfig config;
+  config.head_dim = 48;
+  config.q_type = DType::q8_0;
+  expect_refused(config, one_by_one(), "q_type (q8_0) must be one of f32, f16, bf16");
+  config.q_type = DType::f32;
+  config.out_type = DType::fp8_e4m3;
+  expect_refused(config, one_by_one(), "out_type (fp8_e4m3) must be one of f32, f16, bf16");
+  config.out_type = DType::f32;
+  config.k_type = static_cast<DType>(99);
+  expect_refused(config, one_by_one(),
+                 "k_type (99) must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
+  config.k_type = DType::q8_0;
+  expect_refused(config, one_by_one(),
+                 "the head dimension of k (48) must be a multiple of 32, the elements of a block "
+                 "of q8_0");
+  config.head_dim = 64;
+  config.v_type = DType::q4_0;
+  Batch batch = one_by_one();
+  batch.v = Layout{0, 72, 64};
+  expect_refused(config, batch,
+                 "the token_stride stride of v (72) must be a multiple of 32, the elements of a "
+                 "block of q4_0");
+}
+
+TEST(ElementTypes, TensorsOfOtherTypesAreRefused) {
+  const Case c(mixed());
+  const TypedCase typed(c, {DType::f16, DType::bf16, DType::q8_0, DType::bf16});
+  Plan plan;
+  Workspace workspace;
+  ASSERT_TRUE(plan_attention(typed.config(), typed.batch(), {}, plan).ok());
+  ASSERT_TRUE(workspace.reserve(plan).ok());
+  const TypedBuffer out(DType::bf16, typed.out_size());
+  AttentionTensors good = typed.inputs();
+  good.out = out.data();
+  const auto expect = [&](auto change, const std::string& message) {
+    AttentionTensors tensors = good;
+    change(tensors);
+    const Status status = run(plan, tensors, workspace);
+    EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+    EXPECT_EQ(status.message(), message);
+  };
+  using T = AttentionTensors;
+  const InputData floats = c.inputs().k;
+  expect([&](T& t) { t.q = floats; }, "q is of f32; the plan was made for f16");
+  expect([&](T& t) { t.k = {t.k.data(), DType::f16}; }, "k is of f16; the plan was made for bf16");
+  expect(
+      [&](T& t) {
+        t.v = {t.v.data(), static_cast<DType>(77)};
+      },
+      "v is of no type that heed knows; the plan was made for q8_0");
+  expect(
+      [&](T& t) {
+        t.out = {t.out.data(), DType::f32};
+      },
+      "out is of f32; the plan was made for bf16");
+  expect(
+      [&](T& t) {
+        t.k = {static_cast<const std::byte*>(t.k.data()) + 1, DType::bf16};
+      },
+      "k must begin at a multiple of 2 bytes, as its elements do");
+  expect(
+      [&](T& t) {
+        t.out = {const_cast<void*>(t.k.data()), DType::bf16};
+      },
+      "out must not overlap k");
+  EXPECT_TRUE(run(plan, good, workspace).ok());
+}
+
+}  // namespace
+}  // namespace heed::tests

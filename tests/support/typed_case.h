@@ -1,0 +1,64 @@
+// The tensors of a case in other element types.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+
+#include "heed/heed.h"
+#include "tests/proof/case.h"
+#include "tests/support/attention_run.h"
+#include "tests/support/paged_case.h"
+
+namespace heed::tests {
+
+struct Types {
+  DType q = DType::f32, k = DType::f32, v = DType::f32, out = DType::f32;
+};
+
+std::string to_string(const Types& types);
+
+/// Elements of a type with guard pages around them, the end at one. All bits are set, which is NaN
+/// in every type.
+class TypedBuffer {
+ public:
+  TypedBuffer(DType type, std::size_t elements);
+  OutputData data() const { return data_; }
+
+ private:
+  proof::GuardedBuffer memory_;
+  OutputData data_;
+};
+
+/// A case whose tensors have these types, with the nearest elements to those of the case. It lies
+/// as the case does, in one piece or, as a PagedCase does, in pages.
+class TypedCase {
+ public:
+  TypedCase(const proof::Case& c, const Types& types);
+  TypedCase(const proof::Case& c, const PagedCase& paged, const Types& types);
+
+  AttentionConfig config() const;
+  Batch batch() const { return paged_ == nullptr ? case_.batch() : paged_->batch(); }
+  proof::Geometry geometry() const { return {config(), batch(), inputs().tables}; }
+  /// Outputs are null.
+  AttentionTensors inputs() const;
+  const Types& types() const { return types_; }
+  std::size_t out_size() const { return case_.out_size(); }
+  std::size_t lse_size() const { return case_.lse_size(); }
+
+ private:
+  void fill_queries();
+  void fill_dense();
+  void fill_pages();
+
+  const proof::Case& case_;
+  const PagedCase* paged_ = nullptr;
+  Types types_;
+  TypedBuffer q_, k_, v_;
+};
+
+/// Runs the case, and fails the test at the first row that is not its oracle's in every bit,
+/// rounded to the type of the outputs.
+void expect_oracle(const TypedCase& c, const PlanOptions& options);
+
+}  // namespace heed::tests
