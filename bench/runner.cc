@@ -11,7 +11,6 @@
 #include "bench/report.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
-#include "heed/tensor_data.h"
 
 namespace heed::bench {
 namespace {
@@ -103,27 +102,13 @@ Status judge(const std::vector<Result>& results) {
   return {};
 }
 
-Status find_type(std::string_view name, DType& type) {
-  if (name.empty()) return {};
-  std::string names;
-  for (const DTypeInfo& info : kDTypes) {
-    if (info.name == name) {
-      type = info.type;
-      return {};
-    }
-    names.append(names.empty() ? "" : ", ").append(info.name);
-  }
-  return {StatusCode::invalid_argument, fmt::format("--kv-type {} must be one of {}", name, names)};
-}
-
 Status run_checked(const BenchOptions& options, std::string* json) {
   if (Status status = check_options(options); !status) return status;
   std::vector<Workload> workloads;
   if (Status status = select_workloads(options.workload_regex, workloads); !status) return status;
   const StreamSize stream = stream_size();
   Setting setting{options.isa, options.seconds, options.warm,
-                  static_cast<std::size_t>(stream.bytes) / sizeof(float)};
-  if (Status status = find_type(options.kv_type, setting.kv_type); !status) return status;
+                  static_cast<std::size_t>(stream.bytes) / sizeof(float), options.kv_type};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
   std::vector<int> threads;

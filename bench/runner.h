@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "heed/dtype.h"
 #include "heed/status.h"
 
 namespace heed::bench {
@@ -16,7 +17,7 @@ struct BenchOptions {
   std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
-  std::string kv_type;   ///< the element type of keys and values by its name; empty: f32
+  DType kv_type = DType::f32;  ///< of keys and values
 };
 
 /// The numbers of threads of a run that names none: 1, and one per CPU of this process.

@@ -10,7 +10,10 @@ if(HEED_WERROR)
   target_compile_options(heed_options INTERFACE -Werror)
 endif()
 if(HEED_SANITIZE)
-  target_compile_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE}
+  # Options that a target takes from here follow its own, and cannot be taken back by these: a target whose
+  # property HEED_OWN_SANITIZERS is true says itself by what it is instrumented.
+  set(own $<BOOL:$<TARGET_PROPERTY:HEED_OWN_SANITIZERS>>)
+  target_compile_options(heed_options INTERFACE $<$<NOT:${own}>:-fsanitize=${HEED_SANITIZE}>
                          -fno-omit-frame-pointer -fno-sanitize-recover=all)
   target_link_options(heed_options INTERFACE -fsanitize=${HEED_SANITIZE})
   target_compile_definitions(heed_options INTERFACE HEED_SANITIZED)

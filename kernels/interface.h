@@ -20,7 +20,7 @@ inline constexpr int kPartitionKeys = 256;
 inline constexpr std::int32_t kSectionPartitions = 64;
 
 /// Dimensions of a key or a value at most.
-inline constexpr std::int32_t kMaxHeadDim = 512;
+inline constexpr std::int32_t kMaxHeadDim = 1024;
 
 /// Buffers, and all rows within scratch, are aligned to this many bytes: a cache line, and the
 /// widest vector.
@@ -158,9 +158,10 @@ enum class RotaryRule : std::int32_t { none, adjacent, halves };
 /// Vectors of tokens and the places they go to: each may stay where it is (y = x, the same
 /// strides), else no element of y is one of x.
 struct TokenVectors {
-  const float* x = nullptr;
-  float* y = nullptr;
-  Strides x_stride, y_stride;  ///< y's token stride is that within a page
+  const std::byte* x = nullptr;
+  std::byte* y = nullptr;
+  DType x_type = DType::f32, y_type = DType::f32;
+  Strides x_stride, y_stride;  ///< in bytes; y's token stride is that within a page
   std::ptrdiff_t y_page_stride = 0;
   std::int64_t page_tokens = 0;
   /// Token i goes to slots[i] % page_tokens of page slots[i] / page_tokens, or nowhere where that

@@ -48,6 +48,21 @@ Status parse_threads(std::string_view option, std::string_view text, int& thread
   return status;
 }
 
+std::string dtype_names() {
+  std::string names;
+  for (const DTypeInfo& info : kDTypes) names.append(names.empty() ? "" : ", ").append(info.name);
+  return names;
+}
+
+Status parse_dtype(std::string_view option, std::string_view text, DType& type) {
+  for (const DTypeInfo& info : kDTypes) {
+    if (info.name != text) continue;
+    type = info.type;
+    return {};
+  }
+  return bad_value(option, text, fmt::format("one of {}", dtype_names()));
+}
+
 std::string note_of_threads(std::string_view who, int asked, int used) {
   if (asked == used) return {};
   return fmt::format(

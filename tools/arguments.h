@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "heed/status.h"
+#include "heed/tensor_data.h"
 
 namespace heed::tools {
 
@@ -22,6 +23,12 @@ std::string note_of_threads(std::string_view who, int asked, int used);
 
 /// A number of threads, 1 to 1024.
 Status parse_threads(std::string_view option, std::string_view text, int& threads);
+
+/// An element type by its name, such as f16.
+Status parse_dtype(std::string_view option, std::string_view text, DType& type);
+
+/// The names of all element types, with commas between.
+std::string dtype_names();
 
 /// "1,2,4": numbers of threads.
 Status parse_thread_list(std::string_view option, std::string_view text, std::vector<int>& threads);

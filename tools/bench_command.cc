@@ -1,4 +1,6 @@
 // heed bench: the workloads of bench/, measured on this machine.
+#include <fmt/format.h>
+
 #include <CLI/App.hpp>
 #include <memory>
 #include <string>
@@ -14,7 +16,7 @@ namespace {
 /// The command line, as given.
 struct Options {
   bench::BenchOptions bench;
-  std::string threads, seconds, json;
+  std::string threads, kv_type, seconds, json;
 };
 
 Outcome measure(Options& options) {
@@ -24,6 +26,9 @@ Outcome measure(Options& options) {
   }
   if (status.ok() && !options.seconds.empty()) {
     status = parse_seconds("--seconds", options.seconds, options.bench.seconds);
+  }
+  if (status.ok() && !options.kv_type.empty()) {
+    status = parse_dtype("--kv-type", options.kv_type, options.bench.kv_type);
   }
   if (status.ok() && !options.json.empty()) status = check_writable("--json", options.json);
   std::string json;
@@ -46,8 +51,8 @@ void add_bench(CLI::App& app, Action& action) {
          "Only workloads with this in their name (all)");
   option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
-  option("--kv-type", o->bench.kv_type, "TYPE",
-         "Element type of keys and values: f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0 (f32)");
+  option("--kv-type", o->kv_type, "TYPE",
+         fmt::format("Element type of keys and values: {} (f32)", dtype_names()).c_str());
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--warm", o->bench.warm,

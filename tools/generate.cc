@@ -31,7 +31,7 @@ namespace {
 struct GenerateOptions {
   std::string model, tokenizer, prompts;
   std::optional<std::string> prompt;  ///< may be empty
-  std::string steps, temperature, top_p, seed, chunk, page, threads, isa;
+  std::string steps, temperature, top_p, seed, chunk, page, kv, threads, isa;
   bool ids = false;
 };
 
@@ -62,6 +62,9 @@ Status parse_request(const GenerateOptions& o, std::int64_t context, Request& re
   }
   if (status.ok() && !o.top_p.empty()) {
     status = parse_probability("--top-p", o.top_p, generation.sampler.top_p);
+  }
+  if (status.ok() && !o.kv.empty()) {
+    status = parse_dtype("--kv", o.kv, generation.kv_type);
   }
   if (status.ok() && !o.threads.empty()) {
     status = parse_threads("--threads", o.threads, request.threads);
@@ -227,6 +230,8 @@ void add_generate(CLI::App& app, Action& action) {
   option("--seed", o->seed, "N", "Of the random numbers where the temperature is not 0 (0)");
   option("--chunk", o->chunk, "N", "Tokens of prompts that are read in one step (256)");
   option("--page", o->page, "N", "Tokens of a page of the cache (64)");
+  option("--kv", o->kv, "TYPE",
+         fmt::format("Element type of the cache: {} (f32)", dtype_names()).c_str());
   option(
       "--threads", o->threads, "N",
       "Number of threads, matrix products apart, which run on OPENBLAS_NUM_THREADS (one per CPU)");

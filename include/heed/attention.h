@@ -42,7 +42,7 @@
 namespace heed {
 
 /// Largest head dimension of queries, keys and values.
-inline constexpr std::int64_t kMaxHeadDim = 512;
+inline constexpr std::int64_t kMaxHeadDim = 1024;
 
 /// Keys of a partition. Sums over keys start afresh at every multiple of this position, so that
 /// keys can be split there without leaving a trace in the bits.

@@ -118,10 +118,10 @@ class HEED_API PagedSequences {
   std::unique_ptr<std::int32_t[]> tables_;  ///< the pages of each sequence: rows of row_pages_
 };
 
-/// The pages of one layer, as PagedLayout describes them.
+/// The pages of one layer, as PagedLayout describes them, with elements of any type.
 struct KvPages {
-  float* k = nullptr;
-  float* v = nullptr;
+  OutputData k = {};
+  OutputData v = {};
 };
 
 /// What a KvCache holds.
@@ -132,6 +132,7 @@ struct KvCacheConfig {
   std::int64_t layers = 1;           ///< 1 … 2³¹ − 1
   std::int64_t sequences = 0;        ///< as in PageBudget
   std::int64_t sequence_tokens = 0;  ///< as in PageBudget
+  DType k_type = DType::f32, v_type = DType::f32;
 };
 
 /// PagedSequences with memory for the keys and values of `layers` layers: one allocation, in huge
@@ -160,6 +161,8 @@ class HEED_API KvCache : private PagedSequences {
   /// Those of the configuration.
   const PagedLayout& layout() const noexcept { return layout_; }
   std::int64_t layers() const noexcept { return layers_; }
+  DType k_type() const noexcept { return k_type_; }
+  DType v_type() const noexcept { return v_type_; }
   /// The pages of a layer; null for one that does not exist.
   KvPages layer(std::int64_t index) const noexcept;
   /// Of the memory for keys and values.
@@ -167,21 +170,22 @@ class HEED_API KvCache : private PagedSequences {
 
  private:
   struct Free {
-    void operator()(float* memory) const noexcept;
+    void operator()(std::byte* memory) const noexcept;
   };
 
   PagedLayout layout_;
   std::int64_t layers_ = 0;
-  std::int64_t layer_elements_ = 0;
-  std::int64_t first_value_ = 0;  ///< of a layer, in elements from its first key
+  DType k_type_ = DType::f32, v_type_ = DType::f32;
+  std::int64_t layer_bytes_ = 0;
+  std::int64_t first_value_ = 0;  ///< of a layer, in bytes from its first key
   std::size_t bytes_ = 0;
-  std::unique_ptr<float[], Free> memory_;  ///< one layer after the other
+  std::unique_ptr<std::byte[], Free> memory_;  ///< one layer after the other
 };
 
-/// Keys and values of new tokens, [token, head, dim].
+/// Keys and values of new tokens, [token, head, dim], in f32, f16 or bf16.
 struct NewTokens {
-  const float* k = nullptr;
-  const float* v = nullptr;
+  InputData k = {};
+  InputData v = {};
   /// Default: contiguous. The sequence stride is not used.
   std::optional<Layout> k_layout = {}, v_layout = {};
   /// One per token, no slot twice. A token whose slot is negative (padding) is skipped. A slot that
@@ -194,7 +198,12 @@ struct NewTokens {
 };
 
 /// Writes the keys and values of new tokens, all heads of one layer, to their slots in `pages`: one
-/// pass, nothing else is written, nothing allocated. New tokens, slots and positions may not
+/// pass, nothing else is written, nothing allocated. Elements become those of the pages after the
+/// rotation, rounded to the nearest, ties to even: finite numbers beyond the range of f16 and bf16
+/// become infinite, beyond that of fp8 the largest one. The scale of a block of q8_0 is its largest
+/// magnitude / 127, of q4_0 the element of the largest magnitude (of two, the positive one) / −8,
+/// both rounded to f16, within its range; codes are the nearest ones to element / scale. A block
+/// with an infinity or a NaN becomes NaN. New tokens, slots and positions may not
 /// overlap pages, nor keys' pages values', though all may interleave in one buffer. Calls for
 /// different layers, or for different slots of one, may run at once. Fails before anything is
 /// written where they do, or where a slot or position does not exist.

@@ -46,7 +46,8 @@ HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* 
 struct LayerConfig {
   std::int64_t dim = 0;  ///< of hidden states, 1 … 2³¹ − 1
   /// Heads and their sizes, mask, scale. `causal` is false unless it is set here, too. The diagonal
-  /// must be aligned to the end, where the new tokens are.
+  /// must be aligned to the end, where the new tokens are. q_type and out_type must be f32; k_type
+  /// and v_type do not matter: keys and values have the types of the cache of a step.
   AttentionConfig attention = {};
   /// Of queries and keys, must live as long as what is made from this; null: they are not rotated.
   const Rotary* rotary = nullptr;

@@ -57,11 +57,12 @@ class HEED_API Rotary {
   std::vector<float> table_;
 };
 
-/// Vectors to rotate, [token, head, head_dim].
+/// Vectors to rotate, [token, head, head_dim], in f32, f16 or bf16. They are rotated in f32; y may
+/// have another type than x, and elements are rounded to the nearest, ties to even.
 struct RotaryTensors {
-  const float* x = nullptr;
-  /// Exactly x with x's layout (in place), or no element of y may be one of x.
-  float* y = nullptr;
+  InputData x = {};
+  /// Exactly x with x's layout and type (in place), or no element of y may be one of x.
+  OutputData y = {};
   std::int64_t heads = 1;     ///< 1 … 2³¹ − 1
   std::int64_t head_dim = 0;  ///< rotary_dim … kMaxHeadDim
   /// Default: contiguous. The sequence stride is not used.

@@ -103,6 +103,7 @@ class TypedData {
   }
   TypedData& operator+=(std::int64_t elements) noexcept { return *this = *this + elements; }
 
+  friend constexpr bool operator==(const TypedData&, const TypedData&) noexcept = default;
   friend constexpr bool operator==(const TypedData& data, std::nullptr_t) noexcept {
     return data.data_ == nullptr;
   }

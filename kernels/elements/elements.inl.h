@@ -1,6 +1,8 @@
 // The element types: how rows of each become rows of floats, and floats become them.
 //
-// A type is a struct here and a line in for_element_type. Prefill turns a row at a time, with the
+// A type is a struct here and a line in for_element_type. Rounding is to the nearest, ties to even;
+// a finite number beyond the range of a type becomes infinite in f16 and bf16, and the largest one
+// in the types of 8 bits. Prefill turns a row at a time, with the
 // type as a run-time value. Memory traffic: each row is read once and written once, to where it is
 // read from next.
 #pragma once
@@ -21,7 +23,9 @@ namespace {
 ///     Vec<Arch> widen<Arch>(const std::byte* row, std::ptrdiff_t x)
 ///                             the vector of elements from x on, a multiple of the lanes
 ///     void narrow<Arch>(Vec<Arch> floats, std::byte* to)
-///                             the nearest elements, ties to even; for types of outputs alone
+///                             the nearest elements, ties to even
+///     void narrow_block<Arch>(const float* floats, std::byte* block)
+///                             the same, of types that have blocks
 template <DType Type>
 struct Element;
 
@@ -79,6 +83,10 @@ struct Element<DType::fp8_e4m3> {
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     return Binary8E4M3::widen<Arch>(Ops<Arch>::load_bytes(row + x));
   }
+  template <class Arch>
+  static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
+    Ops<Arch>::store_bytes(to, Binary8E4M3::narrow<Arch, Overflow::saturated>(floats));
+  }
 };
 
 /// The upper bytes of halves.
@@ -89,9 +97,59 @@ struct Element<DType::fp8_e5m2> {
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     return Ops<Arch>::load_upper_halves(row + x);
   }
+  template <class Arch>
+  static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
+    Ops<Arch>::store_bytes(to, Binary8E5M2::narrow<Arch, Overflow::saturated>(floats));
+  }
 };
 
-/// A scale, then the codes.
+/// The least and the largest of the floats of a block, and whether all are finite.
+template <class Arch>
+struct BlockRange {
+  float low = 0, high = 0;
+  bool finite = true;
+
+  static constexpr int kFloats = 32;
+
+  HEED_INLINE explicit BlockRange(const float* floats) {
+    Vec<Arch> least = load<Arch>(floats), most = least, trace = splat<Arch>(0.0F);
+#pragma GCC unroll 8
+    for (int i = 0; i < kFloats; i += kLanes<Arch>) {
+      const Vec<Arch> x = load<Arch>(floats + i);
+      least = Ops<Arch>::min(x, least);
+      most = Ops<Arch>::max(x, most);
+      trace = trace + x * splat<Arch>(0.0F);  // 0, or NaN
+    }
+    low = Ops<Arch>::reduce(least, Minimum());
+    high = Ops<Arch>::reduce(most, Maximum());
+    finite = !Ops<Arch>::any(Ops<Arch>::not_less(trace, splat<Arch>(1.0F)));
+  }
+};
+
+/// Writes the scale of a block, within the range of halves, and returns what is there then. Blocks
+/// that are not finite get a scale that is NaN, and codes of 0.
+template <class Arch>
+HEED_INLINE Vec<Arch> write_scale(float scale, bool finite, std::byte* block) {
+  constexpr float largest = 65504.0F;
+  const float bounded = scale > largest ? largest : scale < -largest ? -largest : scale;
+  alignas(kAlignment) std::byte halves[2 * kLanes<Arch>];
+  Ops<Arch>::store_halves(halves, splat<Arch>(finite ? bounded : __builtin_nanf("")));
+  block[0] = halves[0];
+  block[1] = halves[1];
+  return Ops<Arch>::splat_half(block);
+}
+
+/// The nearest codes to floats / scale, within [low, high]; 0 for a scale of 0 or NaN.
+template <class Arch>
+HEED_INLINE Integers<Arch> codes_of(Vec<Arch> floats, Vec<Arch> scale, float low, float high) {
+  const Vec<Arch> zero = splat<Arch>(0.0F);
+  const Mask<Arch> none = (scale == zero) | (scale != scale);
+  const Vec<Arch> codes = Ops<Arch>::select(none, zero, floats / scale);
+  return Ops<Arch>::to_integers(
+      Ops<Arch>::max(Ops<Arch>::min(codes, splat<Arch>(high)), splat<Arch>(low)));
+}
+
+/// A scale, the largest magnitude / 127, then the codes.
 template <>
 struct Element<DType::q8_0> {
   static constexpr int kBlock = 32, kBytes = 34;
@@ -101,10 +159,21 @@ struct Element<DType::q8_0> {
     const auto codes = Ops<Arch>::load_signed_bytes(block + 2 + x % kBlock);
     return Ops<Arch>::to_floats(codes) * Ops<Arch>::splat_half(block);
   }
+  template <class Arch>
+  static HEED_INLINE void narrow_block(const float* floats, std::byte* block) {
+    const BlockRange<Arch> range(floats);
+    const float largest = range.high > -range.low ? range.high : -range.low;
+    const Vec<Arch> scale = write_scale<Arch>(largest / 127.0F, range.finite, block);
+#pragma GCC unroll 8
+    for (int i = 0; i < kBlock; i += kLanes<Arch>) {
+      Ops<Arch>::store_bytes(block + 2 + i,
+                             codes_of<Arch>(load<Arch>(floats + i), scale, -127.0F, 127.0F));
+    }
+  }
 };
 
-/// A scale, then 16 bytes with the codes of the block's first half in their lower bits and those of
-/// its second half above.
+/// A scale, the element of the largest magnitude / −8 (of two, the positive one), then 16 bytes
+/// with the codes of the block's first half in their lower bits and those of its second half above.
 template <>
 struct Element<DType::q4_0> {
   static constexpr int kBlock = 32, kBytes = 18;
@@ -115,6 +184,20 @@ struct Element<DType::q4_0> {
     const I pairs = Ops<Arch>::load_bytes(block + 2 + x % (kBlock / 2));
     const I codes = (Ops<Arch>::shift_right(pairs, x % kBlock < kBlock / 2 ? 0 : 4) & I(15)) - I(8);
     return Ops<Arch>::to_floats(codes) * Ops<Arch>::splat_half(block);
+  }
+  template <class Arch>
+  static HEED_INLINE void narrow_block(const float* floats, std::byte* block) {
+    using I = Integers<Arch>;
+    const BlockRange<Arch> range(floats);
+    const float largest = range.high >= -range.low ? range.high : range.low;
+    const Vec<Arch> scale = write_scale<Arch>(largest / -8.0F, range.finite, block);
+    const auto codes = [&](int i) {
+      return codes_of<Arch>(load<Arch>(floats + i), scale, -8.0F, 7.0F) + I(8);
+    };
+#pragma GCC unroll 4
+    for (int i = 0; i < kBlock / 2; i += kLanes<Arch>) {
+      Ops<Arch>::store_bytes(block + 2 + i, codes(i) | codes(i + kBlock / 2) << 4);
+    }
   }
 };
 
@@ -138,19 +221,6 @@ HEED_INLINE auto for_element_type(DType type, Body body) {
       break;
   }
   return body(Element<DType::f32>());
-}
-
-/// The same for the types that outputs may have.
-template <class Body>
-HEED_INLINE void for_output_type(DType type, Body body) {
-  switch (type) {
-    case DType::f16:
-      return body(Element<DType::f16>());
-    case DType::bf16:
-      return body(Element<DType::bf16>());
-    default:
-      return body(Element<DType::f32>());
-  }
 }
 
 /// Bytes of a row of `dims` elements.
@@ -201,22 +271,27 @@ struct ElementRows {
 template <class Arch, class E>
 HEED_INLINE void narrow_row_of(const float* row, std::int32_t dims, std::byte* to) {
   constexpr int lanes = kLanes<Arch>;
-  std::int32_t x = 0;
-  for (; x + lanes <= dims; x += lanes, to += lanes * E::kBytes) {
-    E::template narrow<Arch>(load<Arch>(row + x), to);
+  if constexpr (E::kBlock > 1) {
+    for (std::int32_t x = 0; x < dims; x += E::kBlock, to += E::kBytes) {
+      E::template narrow_block<Arch>(row + x, to);
+    }
+  } else {
+    std::int32_t x = 0;
+    for (; x + lanes <= dims; x += lanes, to += lanes * E::kBytes) {
+      E::template narrow<Arch>(load<Arch>(row + x), to);
+    }
+    if (x == dims) return;
+    alignas(kAlignment) std::byte last[lanes * E::kBytes];
+    E::template narrow<Arch>(load<Arch>(row + x), last);
+    for (std::int32_t i = 0; i < (dims - x) * E::kBytes; ++i) to[i] = last[i];
   }
-  if (x == dims) return;
-  alignas(kAlignment) std::byte last[lanes * E::kBytes];
-  E::template narrow<Arch>(load<Arch>(row + x), last);
-  for (std::int32_t i = 0; i < (dims - x) * E::kBytes; ++i) to[i] = last[i];
 }
 
-/// Rounds a row of floats to a type that outputs may have. The floats that fill up the last vector
-/// may be anything.
+/// Rounds a row of floats to elements. The floats that fill up the last vector may be anything.
 template <class Arch>
 __attribute__((noinline)) void narrow_row(DType type, const float* row, std::int32_t dims,
                                           std::byte* to) {
-  for_output_type(
+  for_element_type(
       type, [=](auto element) __attribute__((always_inline)) {
         narrow_row_of<Arch, decltype(element)>(row, dims, to);
       });

@@ -75,6 +75,7 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE V as_floats(I x) { return _mm256_castsi256_ps(x); }
   static HEED_INLINE I as_integers(V x) { return _mm256_castps_si256(x); }
   static HEED_INLINE V to_floats(I x) { return _mm256_cvtepi32_ps(x); }
+  static HEED_INLINE I to_integers(V x) { return _mm256_cvtps_epi32(x); }
   static HEED_INLINE I shift_right(I x, int n) { return _mm256_srli_epi32(x, n); }
   static HEED_INLINE M less(I a, I b) { return M(_mm256_castsi256_ps(_mm256_cmpgt_epi32(b, a))); }
   static HEED_INLINE I load_bytes(const std::byte* p) {
@@ -90,6 +91,12 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
     const __m256i low = _mm256_blend_epi16(x, _mm256_setzero_si256(), 0xAA);
     const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(low, low), 0x08);
     _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+  }
+  static HEED_INLINE void store_bytes(std::byte* p, I x) {
+    const __m256i lowest = _mm256_and_si256(x, _mm256_set1_epi32(0xFF));
+    const __m128i words =
+        _mm_packus_epi32(_mm256_castsi256_si128(lowest), _mm256_extracti128_si256(lowest, 1));
+    _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
   }
   static HEED_INLINE V load_halves(const std::byte* p) {
     return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));

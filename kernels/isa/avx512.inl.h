@@ -83,6 +83,7 @@ struct Ops<xsimd::avx512dq> {
   static HEED_INLINE V as_floats(I x) { return _mm512_castsi512_ps(x); }
   static HEED_INLINE I as_integers(V x) { return _mm512_castps_si512(x); }
   static HEED_INLINE V to_floats(I x) { return _mm512_cvtepi32_ps(x); }
+  static HEED_INLINE I to_integers(V x) { return _mm512_cvtps_epi32(x); }
   static HEED_INLINE I shift_right(I x, int n) {
     return _mm512_srli_epi32(x, static_cast<unsigned>(n));
   }
@@ -98,6 +99,9 @@ struct Ops<xsimd::avx512dq> {
   }
   static HEED_INLINE void store_words(std::byte* p, I x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
+  }
+  static HEED_INLINE void store_bytes(std::byte* p, I x) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm512_cvtepi32_epi8(x));
   }
   static HEED_INLINE V load_halves(const std::byte* p) {
     return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));

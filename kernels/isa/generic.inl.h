@@ -74,6 +74,7 @@ struct Ops<xsimd::sse2> {
   static HEED_INLINE V as_floats(I x) { return _mm_castsi128_ps(x); }
   static HEED_INLINE I as_integers(V x) { return _mm_castps_si128(x); }
   static HEED_INLINE V to_floats(I x) { return _mm_cvtepi32_ps(x); }
+  static HEED_INLINE I to_integers(V x) { return _mm_cvtps_epi32(x); }
   static HEED_INLINE I shift_right(I x, int n) { return _mm_srli_epi32(x, n); }
   static HEED_INLINE M less(I a, I b) { return M(_mm_castsi128_ps(_mm_cmplt_epi32(a, b))); }
   static HEED_INLINE I load_bytes(const std::byte* p) {
@@ -93,6 +94,11 @@ struct Ops<xsimd::sse2> {
     const __m128i words = _mm_srai_epi32(_mm_slli_epi32(x, 16), 16);
     _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packs_epi32(words, words));
   }
+  static HEED_INLINE void store_bytes(std::byte* p, I x) {
+    const __m128i bytes = _mm_and_si128(x, _mm_set1_epi32(0xFF));
+    const __m128i words = _mm_packs_epi32(bytes, bytes);
+    _mm_storeu_si32(p, _mm_packus_epi16(words, words));
+  }
   static HEED_INLINE V load_halves(const std::byte* p) {
     return Binary16::widen<xsimd::sse2>(load_words(p));
   }
@@ -105,10 +111,7 @@ struct Ops<xsimd::sse2> {
     return Binary16::widen<xsimd::sse2>(I(bits));
   }
   static HEED_INLINE void store_halves(std::byte* p, V x) {
-    alignas(16) float lane[4];
-    _mm_store_ps(lane, x);
-    store_words(p, _mm_setr_epi32(half_bits(lane[0]), half_bits(lane[1]), half_bits(lane[2]),
-                                  half_bits(lane[3])));
+    store_words(p, Binary16::narrow<xsimd::sse2, Overflow::infinite>(x));
   }
 };
 

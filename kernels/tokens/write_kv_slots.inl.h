@@ -5,6 +5,8 @@
 //
 //   a' = fma(a, cos θ, −(b · sin θ))     b' = fma(b, cos θ, a · sin θ)
 //
+// Elements of other types than f32 become floats first, and are rounded or quantised after that.
+//
 // Memory: each element is read once and written once; the cosines and sines of a token come from L1
 // after its first head. The bits of a result depend on the element, its partner and their angle
 // alone, and are the same on every ISA with FMA.
@@ -14,6 +16,7 @@
 // (|a| + |b|) · (2·ε + δ) · (1 + 2·ε) + 2⁻¹⁴⁸, of which 2⁻¹⁴⁸ is for subnormal results.
 #pragma once
 
+#include "kernels/elements/elements.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -51,14 +54,38 @@ HEED_INLINE void rotate(const float* x, float* y, const float* cosines, std::int
   }
 }
 
+/// Writes one vector of floats from x to y, which may be x.
+template <class Arch, RotaryRule Rule>
+HEED_INLINE void write_floats(const TokenVectors& v, const float* x, float* y,
+                              const float* cosines) {
+  const std::int64_t rotated = Rule == RotaryRule::none ? 0 : v.rotary_dim;
+  if constexpr (Rule != RotaryRule::none) rotate<Arch, Rule>(x, y, cosines, rotated / 2);
+  copy<Arch>(x + rotated, y + rotated, v.dims - rotated);
+}
+
+/// Writes one vector by way of floats in L1.
+template <class Arch, RotaryRule Rule>
+void write_elements(const TokenVectors& v, const std::byte* x, std::byte* y, const float* cosines) {
+  alignas(kAlignment) float floats[padded(kMaxHeadDim, kLanes<Arch>)];  // NOLINT: written first
+  widen_row<Arch>(v.x_type, x, v.dims, floats);
+  if constexpr (Rule != RotaryRule::none) {
+    rotate<Arch, Rule>(floats, floats, cosines, v.rotary_dim / 2);
+  }
+  narrow_row<Arch>(v.y_type, floats, v.dims, y);
+}
+
 /// Writes the heads of one token from x to y.
 template <class Arch, RotaryRule Rule>
-HEED_INLINE void write_heads(const TokenVectors& v, const float* x, float* y,
+HEED_INLINE void write_heads(const TokenVectors& v, const std::byte* x, std::byte* y,
                              const float* cosines) {
-  const std::int64_t rotated = Rule == RotaryRule::none ? 0 : v.rotary_dim;
+  const bool floats = v.x_type == DType::f32 && v.y_type == DType::f32;
   for (std::int32_t h = 0; h < v.heads; ++h, x += v.x_stride.head, y += v.y_stride.head) {
-    if constexpr (Rule != RotaryRule::none) rotate<Arch, Rule>(x, y, cosines, rotated / 2);
-    copy<Arch>(x + rotated, y + rotated, v.dims - rotated);
+    if (floats) {
+      write_floats<Arch, Rule>(v, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y),
+                               cosines);
+    } else {
+      write_elements<Arch, Rule>(v, x, y, cosines);
+    }
   }
 }
 

@@ -58,6 +58,13 @@ struct Maximum {
   }
 };
 
+struct Minimum {
+  template <class Arch>
+  HEED_INLINE Vec<Arch> operator()(Vec<Arch> a, Vec<Arch> b) const {
+    return Ops<Arch>::min(a, b);
+  }
+};
+
 struct Addition {
   template <class Arch>
   HEED_INLINE Vec<Arch> operator()(Vec<Arch> a, Vec<Arch> b) const {

@@ -1,10 +1,11 @@
-// Small floating-point numbers to floats by their bits, for ISAs that have no instruction for it
-// and for types that no ISA has. Every number becomes a float exactly, a NaN a NaN.
+// Small floating-point numbers to floats and back by their bits, for ISAs that have no instruction
+// for it and for types that no ISA has. Every number becomes a float exactly, a NaN a NaN.
 //
 // With E bits of exponent and M of fraction, shifted to where a float has them, a number's exponent
 // lacks the difference of the biases, 127 − (2^(E − 1) − 1). Subnormal numbers are fixed by giving
-// them the least exponent and its implicit bit, which is then subtracted: no step meets a denormal
-// float, which some processors take a hundred cycles for.
+// them the least exponent and its implicit bit, which is then subtracted; the way back adds a power
+// of two whose last bit is the smallest number's unit, and lets the float addition round. No step
+// meets a denormal float, which some processors take a hundred cycles for.
 #pragma once
 
 #include <cstdint>
@@ -13,6 +14,9 @@
 
 namespace heed::kernels {
 namespace {
+
+/// What becomes of finite numbers beyond the range of a format: infinite, or the largest one.
+enum class Overflow { infinite, saturated };
 
 /// A format of 1 + ExponentBits + FractionBits bits.
 template <int ExponentBits, int FractionBits, bool Infinities>
@@ -43,26 +47,37 @@ struct Minifloat {
     return Ops<Arch>::as_floats(Ops<Arch>::as_integers(Ops<Arch>::select(large, special, finite)) |
                                 sign);
   }
+
+  /// The nearest numbers, ties to even, in the low bits of each lane.
+  template <class Arch, Overflow Beyond>
+  static HEED_INLINE Integers<Arch> narrow(Vec<Arch> floats) {
+    using I = Integers<Arch>;
+    using Op = Ops<Arch>;
+    const auto constant = [](std::uint32_t x) { return I(static_cast<std::int32_t>(x)); };
+    const auto select = [](Mask<Arch> m, I a, I b) {
+      return Op::as_integers(Op::select(m, Op::as_floats(a), Op::as_floats(b)));
+    };
+    const I bits = Op::as_integers(floats), magnitude = bits & constant(0x7FFFFFFFU);
+    const I odd = Op::shift_right(magnitude, kShift) & constant(1);
+    const I half = constant((1U << (kShift - 1)) - 1U);
+    const I normal = Op::shift_right(magnitude + half + odd - constant(kBias << 23), kShift);
+    const I unit = constant((kBias + 1U + static_cast<std::uint32_t>(kShift)) << 23);
+    const I subnormal = Op::as_integers(Op::as_floats(magnitude) + Op::as_floats(unit)) - unit;
+    I code = select(Op::less(magnitude, constant((kBias + 1U) << 23)), subnormal, normal);
+    const I most =
+        constant(Beyond == Overflow::saturated || !Infinities ? kSpecial - 1U : kSpecial);
+    code = select(Op::less(most, code), most, code);
+    const I infinity = constant(0x7F800000U);
+    code =
+        select(Op::less(magnitude, infinity), code, constant(Infinities ? kSpecial : kMagnitude));
+    code = select(Op::less(infinity, magnitude), constant(kMagnitude), code);
+    return code | Op::shift_right(bits ^ magnitude, 31 - ExponentBits - FractionBits);
+  }
 };
 
 using Binary16 = Minifloat<5, 10, true>;
 using Binary8E4M3 = Minifloat<4, 3, false>;
-
-/// Half precision from floats: rounded to the nearest, ties to even; NaN stays one.
-HEED_INLINE std::uint16_t half_bits(float x) {
-  const std::uint32_t bits = __builtin_bit_cast(std::uint32_t, x);
-  const std::uint32_t sign = bits >> 16 & 0x8000U;
-  std::uint32_t magnitude = bits & 0x7FFFFFFFU;
-  if (magnitude > 0x7F800000U) return static_cast<std::uint16_t>(sign | 0x7E00U);
-  if (magnitude >= 0x477FF000U) return static_cast<std::uint16_t>(sign | 0x7C00U);
-  if (magnitude < 0x38800000U) {  // the float's own rounding, at the unit of subnormal halves
-    const float shifted = __builtin_bit_cast(float, magnitude) + 0.5F;
-    return static_cast<std::uint16_t>(sign |
-                                      (__builtin_bit_cast(std::uint32_t, shifted) - 0x3F000000U));
-  }
-  magnitude += 0xFFFU + (magnitude >> 13 & 1U);
-  return static_cast<std::uint16_t>(sign | (magnitude - 0x38000000U) >> 13);
-}
+using Binary8E5M2 = Minifloat<5, 2, true>;
 
 }  // namespace
 }  // namespace heed::kernels

@@ -99,6 +99,7 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///     V as_floats(I x)        the same bits; I is Integers<Arch>
 ///     I as_integers(V x)      the same bits
 ///     V to_floats(I x)        the same numbers, where floats have them
+///     I to_integers(V x)      the nearest ones, ties to even, of numbers below 2³¹
 ///     I shift_right(I x, int n)
 ///                             n zeros come in from the left
 ///     M less(I a, I b)        a < b
@@ -110,6 +111,8 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             as many pairs of bytes, each from 0 to 65535
 ///     void store_words(std::byte* p, I x)
 ///                             the lower half of each lane
+///     void store_bytes(std::byte* p, I x)
+///                             the lowest byte of each lane
 ///     V load_halves(const std::byte* p)
 ///                             as many half-precision floats; denormal ones as they are
 ///     V load_upper_halves(const std::byte* p)

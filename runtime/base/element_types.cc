@@ -15,15 +15,29 @@ std::string names(bool computes) {
   return list;
 }
 
-}  // namespace
-
-Status check_type(const char* name, DType type, bool computes) {
+Status check(const char* what, const char* name, DType type, bool computes) {
   if (!is_dtype(type)) {
-    return invalid(name, " (", static_cast<std::int32_t>(type), ") must be one of ",
+    return invalid(what, name, " (", static_cast<std::int32_t>(type), ") must be one of ",
                    names(computes));
   }
   if (!computes || dtype_info(type).computes) return {};
-  return invalid(name, " (", dtype_info(type).name, ") must be one of ", names(true));
+  return invalid(what, name, " (", dtype_info(type).name, ") must be one of ", names(true));
+}
+
+}  // namespace
+
+Status check_type(const char* name, DType type, bool computes) {
+  return check("", name, type, computes);
+}
+
+Status check_type_of(const char* tensor, DType type, bool computes) {
+  return check("the type of ", tensor, type, computes);
+}
+
+StridedShape in_bytes(StridedShape shape, const DTypeInfo& type) {
+  for (Axis& axis : shape.axes) axis.stride = type.bytes(axis.stride);
+  shape.dims = type.bytes(shape.dims);
+  return shape;
 }
 
 Status check_blocks(const char* tensor, DType type, const StridedShape& shape) {

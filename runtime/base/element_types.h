@@ -23,7 +23,13 @@ Status check_given_type(const char* name, const TypedData<Void>& data, DType typ
 }
 
 /// Whether `type` is one of DType; `computes` where it must be one for queries and outputs.
+/// Allocates only on failure.
 Status check_type(const char* name, DType type, bool computes);
+/// The same for the type of a tensor's pointer.
+Status check_type_of(const char* tensor, DType type, bool computes);
+
+/// The same shape in bytes.
+StridedShape in_bytes(StridedShape shape, const DTypeInfo& type);
 
 /// Whether rows and strides of a tensor are whole blocks of its type.
 Status check_blocks(const char* tensor, DType type, const StridedShape& shape);

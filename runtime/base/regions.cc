@@ -7,6 +7,7 @@
 #include <numeric>
 
 #include "heed/tensor_data.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 
 namespace heed::detail {
@@ -116,10 +117,10 @@ std::string RegionName::text() const {
 }
 
 Region::Region(const RegionName& name, const void* data, const StridedShape& shape, DType type)
-    : name_(name), data_(data), shape_(shape), alignment_(dtype_info(type).alignment) {
-  const DTypeInfo& info = dtype_info(type);
-  for (Axis& axis : shape_.axes) axis.stride = info.bytes(axis.stride);
-  shape_.dims = info.bytes(shape.dims);
+    : name_(name),
+      data_(data),
+      shape_(in_bytes(shape, dtype_info(type))),
+      alignment_(dtype_info(type).alignment) {
   const auto none = [](const Axis& axis) { return axis.count == 0; };
   if (data == nullptr || shape.dims == 0 || std::ranges::any_of(shape.axes, none)) return;
   const Reach reach = reach_of(shape_, std::numeric_limits<std::int64_t>::max());

@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 
 #include "heed/kv_cache.h"
 #include "runtime/base/check_executor.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
 #include "runtime/base/regions.h"
@@ -67,18 +69,30 @@ Status check_slots(const PagedLayout& layout, std::span<const std::int64_t> slot
 struct Side {
   detail::TokenTensor tokens;
   const char* pool_name;
-  float* pool;
+  OutputData pool;
   const PageStrides& strides;
 };
+
+/// Whether a pool is of a known type, and of whole blocks of it.
+Status check_pool(const PagedLayout& layout, const Side& side) {
+  const DType type = side.pool.type();
+  HEED_RETURN_IF_ERROR(detail::check_type_of(side.pool_name, type, false));
+  return detail::check_blocks(side.pool_name, type,
+                              detail::pool_shape(layout, side.strides, side.tokens.dims));
+}
 
 Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, const Side& side,
                 TokenVectors& v) {
   HEED_RETURN_IF_ERROR(detail::check_input(side.tokens, v.x_stride));
   if (!slots.empty() && side.pool == nullptr) return invalid(side.pool_name, " must not be null");
-  v.x = side.tokens.data;
-  v.y = side.pool;
-  v.y_stride = {side.strides.token, side.strides.head};
-  v.y_page_stride = side.strides.page;
+  HEED_RETURN_IF_ERROR(check_pool(layout, side));
+  const DTypeInfo& type = dtype_info(side.pool.type());
+  v.x = static_cast<const std::byte*>(side.tokens.data.data());
+  v.y = static_cast<std::byte*>(side.pool.data());
+  v.x_type = side.tokens.data.type();
+  v.y_type = side.pool.type();
+  v.y_stride = {type.bytes(side.strides.token), type.bytes(side.strides.head)};
+  v.y_page_stride = type.bytes(side.strides.page);
   v.page_tokens = layout.page_tokens;
   v.slots = slots.data();
   v.tokens = side.tokens.tokens;
@@ -91,9 +105,14 @@ Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, 
 Status check_places(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
                     const detail::TokenTensor& k, const detail::TokenTensor& v) {
   if (t.slots.empty()) return {};
-  const Region pools[] = {
-      {{"pages.k"}, pages.k, detail::pool_shape(layout, layout.k, layout.head_dim)},
-      {{"pages.v"}, pages.v, detail::pool_shape(layout, layout.v, layout.value_head_dim)}};
+  const Region pools[] = {{{"pages.k"},
+                           pages.k.data(),
+                           detail::pool_shape(layout, layout.k, layout.head_dim),
+                           pages.k.type()},
+                          {{"pages.v"},
+                           pages.v.data(),
+                           detail::pool_shape(layout, layout.v, layout.value_head_dim),
+                           pages.v.type()}};
   const Region inputs[] = {detail::region_of(k),
                            detail::region_of(v),
                            {{"slots"}, t.slots},

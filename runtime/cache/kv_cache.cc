@@ -4,10 +4,12 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <cstring>
 #include <limits>
 #include <utility>
 
 #include "kernels/interface.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
 #include "runtime/base/regions.h"
@@ -25,48 +27,64 @@ std::int64_t round_up(std::int64_t count, std::int64_t step) {
   return (count + step - 1) / step * step;
 }
 
-/// How the keys and the values of a layer lie together.
+/// How the keys and the values of a layer lie together, in bytes.
 struct LayerPlan {
-  std::int64_t first_value;  ///< from the first key, in elements
-  std::int64_t elements;     ///< of both, rounded up so that the next layer is aligned
+  std::int64_t first_value;  ///< from the first key
+  std::int64_t bytes;        ///< of both, rounded up so that the next layer is aligned
 };
 
 /// Values lie after all keys, or, where the strides leave room for them, after the keys of a
 /// token's head, of a token or of a page.
-LayerPlan plan_layer(const PagedLayout& layout) {
-  constexpr std::int64_t line = kernels::kAlignment / sizeof(float);
-  const StridedShape k = detail::pool_shape(layout, layout.k, layout.head_dim);
-  const StridedShape v = detail::pool_shape(layout, layout.v, layout.value_head_dim);
-  const std::int64_t keys = detail::pool_elements(layout, layout.k, layout.head_dim);
-  const std::int64_t values = detail::pool_elements(layout, layout.v, layout.value_head_dim);
+LayerPlan plan_layer(const KvCacheConfig& config) {
+  constexpr auto line = static_cast<std::int64_t>(kernels::kAlignment);
+  const PagedLayout& layout = config.layout;
+  const DTypeInfo &k_type = dtype_info(config.k_type), &v_type = dtype_info(config.v_type);
+  const StridedShape k =
+      detail::in_bytes(detail::pool_shape(layout, layout.k, layout.head_dim), k_type);
+  const StridedShape v =
+      detail::in_bytes(detail::pool_shape(layout, layout.v, layout.value_head_dim), v_type);
+  const std::int64_t keys = k_type.bytes(detail::pool_elements(layout, layout.k, layout.head_dim));
+  const std::int64_t values =
+      v_type.bytes(detail::pool_elements(layout, layout.v, layout.value_head_dim));
   LayerPlan best{round_up(keys, line), round_up(round_up(keys, line) + values, line)};
   for (const detail::Axis& outer : k.axes) {
-    std::int64_t reach = layout.head_dim;  // of the keys within a step of this axis
+    std::int64_t reach = k.dims;  // of the keys within a step of this axis
     for (const detail::Axis& axis : k.axes) {
       if (axis.stride < outer.stride) reach += (axis.count - 1) * axis.stride;
     }
-    const std::int64_t elements = round_up(std::max(keys, reach + values), line);
-    if (elements < best.elements && detail::interleave(k, v, reach)) best = {reach, elements};
+    if (reach % v_type.alignment != 0) continue;
+    const std::int64_t bytes = round_up(std::max(keys, reach + values), line);
+    if (bytes < best.bytes && detail::interleave(k, v, reach)) best = {reach, bytes};
   }
   return best;
 }
 
-Status check_size(std::int64_t layers, std::int64_t layer_elements) {
-  constexpr std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max() / sizeof(float);
-  if (layers <= (most - kHugePage) / layer_elements) return {};
-  return detail::invalid("layers (", layers, ") of ", layer_elements,
-                         " elements reach beyond the address space");
+Status check_size(std::int64_t layers, std::int64_t layer_bytes) {
+  constexpr std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max();
+  if (layers <= (most - kHugePage) / layer_bytes) return {};
+  return detail::invalid("layers (", layers, ") of ", layer_bytes,
+                         " bytes reach beyond the address space");
+}
+
+/// Whether keys and values are of known types, and pages of whole blocks of them.
+Status check_types(const KvCacheConfig& c) {
+  HEED_RETURN_IF_ERROR(detail::check_type("k_type", c.k_type, false));
+  HEED_RETURN_IF_ERROR(detail::check_type("v_type", c.v_type, false));
+  HEED_RETURN_IF_ERROR(detail::check_blocks(
+      "k", c.k_type, detail::pool_shape(c.layout, c.layout.k, c.layout.head_dim)));
+  return detail::check_blocks("v", c.v_type,
+                              detail::pool_shape(c.layout, c.layout.v, c.layout.value_head_dim));
 }
 
 /// Copies the first tokens of one page of a pool to another.
 void copy_tokens(const PagedLayout& layout, const PageStrides& strides, std::int64_t dims,
-                 float* pool, const PageCopy& copy) {
-  const float* const from = pool + copy.from * strides.page;
-  float* const to = pool + copy.to * strides.page;
+                 const OutputData& pool, const PageCopy& copy) {
+  const auto bytes = static_cast<std::size_t>(dtype_info(pool.type()).bytes(dims));
+  const OutputData from = pool + copy.from * strides.page, to = pool + copy.to * strides.page;
   for (std::int64_t token = 0; token < copy.tokens; ++token) {
     for (std::int64_t head = 0; head < layout.kv_heads; ++head) {
       const std::int64_t offset = token * strides.token + head * strides.head;
-      std::copy_n(from + offset, dims, to + offset);
+      std::memcpy((to + offset).data(), (from + offset).data(), bytes);
     }
   }
 }
@@ -78,18 +96,20 @@ Status KvCache::create(const KvCacheConfig& config, KvCache& cache) noexcept {
     const PagedLayout& layout = config.layout;
     HEED_RETURN_IF_ERROR(detail::check_paged_layout(layout));
     HEED_RETURN_IF_ERROR(detail::check_range("layers", config.layers, 1, detail::kMaxCount));
-    const LayerPlan layer = plan_layer(layout);
-    HEED_RETURN_IF_ERROR(check_size(config.layers, layer.elements));
+    HEED_RETURN_IF_ERROR(check_types(config));
+    const LayerPlan layer = plan_layer(config);
+    HEED_RETURN_IF_ERROR(check_size(config.layers, layer.bytes));
     KvCache made;
     HEED_RETURN_IF_ERROR(PagedSequences::create(
         {layout.pages, layout.page_tokens, config.sequences, config.sequence_tokens}, made));
     made.layout_ = layout;
     made.layers_ = config.layers;
-    made.layer_elements_ = layer.elements;
+    made.k_type_ = config.k_type;
+    made.v_type_ = config.v_type;
+    made.layer_bytes_ = layer.bytes;
     made.first_value_ = layer.first_value;
-    made.bytes_ = static_cast<std::size_t>(
-        round_up(config.layers * layer.elements * std::int64_t{sizeof(float)}, kHugePage));
-    made.memory_.reset(static_cast<float*>(std::aligned_alloc(kHugePage, made.bytes_)));
+    made.bytes_ = static_cast<std::size_t>(round_up(config.layers * layer.bytes, kHugePage));
+    made.memory_.reset(static_cast<std::byte*>(std::aligned_alloc(kHugePage, made.bytes_)));
     if (made.memory_ == nullptr) {
       return detail::failure(StatusCode::out_of_memory, "out of memory: the cache takes ",
                              made.bytes_, " bytes");
@@ -115,10 +135,10 @@ Status KvCache::extend(std::int32_t id, std::span<std::int64_t> slots) noexcept 
 
 KvPages KvCache::layer(std::int64_t index) const noexcept {
   if (memory_ == nullptr || index < 0 || index >= layers_) return {};
-  float* const k = memory_.get() + index * layer_elements_;
-  return {k, k + first_value_};
+  std::byte* const k = memory_.get() + index * layer_bytes_;
+  return {{k, k_type_}, {k + first_value_, v_type_}};
 }
 
-void KvCache::Free::operator()(float* memory) const noexcept { std::free(memory); }
+void KvCache::Free::operator()(std::byte* memory) const noexcept { std::free(memory); }
 
 }  // namespace heed

@@ -76,18 +76,21 @@ std::vector<float> rotations(const RotaryConfig& c) {
 }
 
 /// Whether y is x, or shares no element with it; and none with the positions.
-Status check_places(const Region& x, const Region& y, std::span<const std::int64_t> positions) {
+Status check_places(const Region& x, const Region& y, bool same_type,
+                    std::span<const std::int64_t> positions) {
   const Region numbers({"positions"}, positions);
   const Region in_place[] = {numbers}, apart[] = {x, numbers};
-  if (x.same_place(y)) return detail::check_regions({&y, 1}, in_place);
+  if (same_type && x.same_place(y)) return detail::check_regions({&y, 1}, in_place);
   return detail::check_regions({&y, 1}, apart);
 }
 
 Status describe(const Rotary& rotary, const RotaryTensors& t, TokenVectors& v) {
   HEED_RETURN_IF_ERROR(detail::check_range("heads", t.heads, 1, detail::kMaxCount));
   HEED_RETURN_IF_ERROR(detail::check_range("head_dim", t.head_dim, 1, kMaxHeadDim));
-  v.x = t.x;
-  v.y = t.y;
+  v.x = static_cast<const std::byte*>(t.x.data());
+  v.y = static_cast<std::byte*>(t.y.data());
+  v.x_type = t.x.type();
+  v.y_type = t.y.type();
   v.tokens = static_cast<std::int64_t>(t.positions.size());
   v.page_tokens = std::numeric_limits<std::int64_t>::max();  // all in the first page
   v.heads = static_cast<std::int32_t>(t.heads);
@@ -96,7 +99,8 @@ Status describe(const Rotary& rotary, const RotaryTensors& t, TokenVectors& v) {
   const detail::TokenTensor y{"y", t.y, t.y_layout, v.tokens, t.heads, t.head_dim};
   HEED_RETURN_IF_ERROR(detail::check_input(x, v.x_stride));
   HEED_RETURN_IF_ERROR(detail::check_output(y, v.y_stride));
-  HEED_RETURN_IF_ERROR(check_places(detail::region_of(x), detail::region_of(y), t.positions));
+  HEED_RETURN_IF_ERROR(check_places(detail::region_of(x), detail::region_of(y),
+                                    t.x.type() == t.y.type(), t.positions));
   return detail::set_rotation(rotary, t.positions, v);
 }
 

@@ -1,5 +1,6 @@
 #include "runtime/cache/token_vectors.h"
 
+#include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
 
@@ -39,14 +40,16 @@ Status check_positions(std::span<const std::int64_t> positions, std::int64_t end
 }  // namespace
 
 Region region_of(const TokenTensor& t) {
-  return {{t.name}, t.data, StridedShape{axes_of(t, layout_of(t)), t.dims}};
+  return {{t.name}, t.data.data(), StridedShape{axes_of(t, layout_of(t)), t.dims}, t.data.type()};
 }
 
 Status check_input(const TokenTensor& t, Strides& strides) {
   const Layout layout = layout_of(t);
   if (t.tokens > 0 && t.data == nullptr) return invalid(t.name, " must not be null");
+  HEED_RETURN_IF_ERROR(check_type_of(t.name, t.data.type(), true));
   HEED_RETURN_IF_ERROR(check_reach(t.name, axes_of(t, layout), t.dims));
-  strides = {layout.token_stride, layout.head_stride};
+  const DTypeInfo& type = dtype_info(t.data.type());
+  strides = {type.bytes(layout.token_stride), type.bytes(layout.head_stride)};
   return {};
 }
 

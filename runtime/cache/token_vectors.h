@@ -6,6 +6,7 @@
 #include <span>
 
 #include "heed/rotary.h"
+#include "heed/tensor_data.h"
 #include "kernels/interface.h"
 #include "runtime/base/regions.h"
 
@@ -14,7 +15,7 @@ namespace heed::detail {
 /// A tensor [token, head, dims] by the caller's name for it.
 struct TokenTensor {
   const char* name;
-  const float* data;
+  InputData data;
   const std::optional<Layout>& layout;  ///< default: contiguous
   std::int64_t tokens, heads, dims;
 };
@@ -22,7 +23,7 @@ struct TokenTensor {
 /// The places of a tensor's elements, by its layout.
 Region region_of(const TokenTensor& tensor);
 
-/// Checks a tensor that is read, and completes its strides.
+/// Checks a tensor that is read, and completes its strides, in bytes.
 Status check_input(const TokenTensor& tensor, kernels::Strides& strides);
 
 /// The same for one that is written, in which no element may be another.

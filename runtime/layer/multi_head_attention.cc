@@ -18,12 +18,13 @@ bool fits(const LayerConfig& config, const Linear& q, const Linear& k, const Lin
          a.kv_heads * a.head_dim == k.outputs && a.kv_heads * a.value_head_dim == v.outputs;
 }
 
-Status check_tensors(const KvPages& pages, const float* x, const float* y) {
+Status check_tensors(const StepData& step, const KvPages& pages, const float* x, const float* y) {
   if (x == nullptr) return invalid("x must not be null");
   if (y == nullptr) return invalid("y must not be null");
   if (pages.k == nullptr) return invalid("pages.k must not be null");
   if (pages.v == nullptr) return invalid("pages.v must not be null");
-  return {};
+  if (pages.k.type() == step.now.k_type && pages.v.type() == step.now.v_type) return {};
+  return invalid("pages must be of the types of the cache that the step was prepared with");
 }
 
 Status rotate_queries(StepData& step) {
@@ -86,7 +87,7 @@ Status MultiHeadAttention::forward(AttentionStep& step, const KvPages& pages, co
       return invalid("the step must have been created with the configuration of the layer");
     }
     if (tokens == 0) return {};
-    HEED_RETURN_IF_ERROR(check_tensors(pages, x, y));
+    HEED_RETURN_IF_ERROR(check_tensors(s, pages, x, y));
     multiply(q_, tokens, x, s.scratch.q.data());
     multiply(k_, tokens, x, s.scratch.k.data());
     multiply(v_, tokens, x, s.scratch.v.data());

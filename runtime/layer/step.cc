@@ -15,6 +15,9 @@ Status complete_config(LayerConfig& config) {
   if (attention.alignment != Alignment::end) {
     return invalid("alignment must be end: a step's tokens are the last ones of their sequences");
   }
+  if (attention.q_type != DType::f32 || attention.out_type != DType::f32) {
+    return invalid("q_type and out_type must be f32: a layer's products are computed in it");
+  }
   // An empty batch: what is wrong with the configuration itself.
   Plan plan;
   HEED_RETURN_IF_ERROR(plan_attention(attention, {.sequences = 0}, {}, plan));
@@ -101,6 +104,8 @@ Status list_pages(const KvCache& cache, StepBatch& batch) {
 Status list_sequences(const KvCache& cache, std::span<const StepTokens> sequences,
                       StepBatch& batch) {
   batch.layout = cache.layout();
+  batch.k_type = cache.k_type();
+  batch.v_type = cache.v_type();
   batch.ids.clear();
   for (const StepTokens& sequence : sequences) batch.ids.push_back(sequence.sequence);
   HEED_RETURN_IF_ERROR(check_distinct(batch.ids, batch.key_lengths));
@@ -120,7 +125,10 @@ Status plan_batch(const StepData& step, StepBatch& batch) {
   described.pages = batch.layout;
   described.shared_prefixes = batch.shared_prefixes;
   const PlanOptions options{.isa = step.isa, .workers = step.options.workers};
-  return plan_attention(step.config.attention, described, options, batch.plan);
+  AttentionConfig attention = step.config.attention;
+  attention.k_type = batch.k_type;
+  attention.v_type = batch.v_type;
+  return plan_attention(attention, described, options, batch.plan);
 }
 
 void grow(std::vector<float>& buffer, std::int64_t rows, std::int64_t row_elements) {

@@ -18,6 +18,7 @@ struct StepBatch {
   std::vector<std::int32_t> shared_prefixes;
   std::vector<std::int64_t> slots, positions;  ///< of each row
   PagedLayout layout;
+  DType k_type = DType::f32, v_type = DType::f32;  ///< of the cache
   Plan plan;
 
   std::int64_t rows() const { return static_cast<std::int64_t>(slots.size()); }

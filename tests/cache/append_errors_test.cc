@@ -185,8 +185,8 @@ TEST_F(AppendErrors, ShapesOfPages) {
     expect_refused("layout.kv_heads" + number + counts);
     layout_ = valid;
   }
-  for (const std::int64_t wrong : {0, -1, 513}) {
-    const std::string text = " (" + std::to_string(wrong) + ") must be from 1 to 512";
+  for (const std::int64_t wrong : {0, -1, 1025}) {
+    const std::string text = " (" + std::to_string(wrong) + ") must be from 1 to 1024";
     layout_.head_dim = wrong;
     expect_refused("layout.head_dim" + text);
     layout_ = valid;

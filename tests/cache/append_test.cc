@@ -296,8 +296,10 @@ TEST_F(AppendTest, LayersMayBeWrittenAtOnce) {
   for (std::int64_t i = 0; i < layers; ++i) {
     EXPECT_TRUE(fine[static_cast<std::size_t>(i)]);
     const KvPages pages = cache.layer(i);
-    EXPECT_TRUE(std::all_of(pages.k, pages.k + k.size(), [](float x) { return x == 1.5F; }));
-    EXPECT_TRUE(std::all_of(pages.v, pages.v + v.size(), [](float x) { return x == 2.5F; }));
+    const float* const k_pages = pages.k.as<float>();
+    const float* const v_pages = pages.v.as<float>();
+    EXPECT_TRUE(std::all_of(k_pages, k_pages + k.size(), [](float x) { return x == 1.5F; }));
+    EXPECT_TRUE(std::all_of(v_pages, v_pages + v.size(), [](float x) { return x == 2.5F; }));
   }
 }
 

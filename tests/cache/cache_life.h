@@ -223,8 +223,8 @@ class CacheLife {
         return page * s.page + slot * s.token + head * s.head;
       };
       for (std::int64_t head = 0; head < kHeads; ++head) {
-        const float* const k = pool.k + at(layout_.k, head);
-        const float* const v = pool.v + at(layout_.v, head);
+        const float* const k = pool.k.as<float>() + at(layout_.k, head);
+        const float* const v = pool.v.as<float>() + at(layout_.v, head);
         for (std::int64_t x = 0; x < kDims; ++x) {
           ASSERT_EQ(k[x], element(tokens[t], layer, head, x)) << "token " << t;
         }

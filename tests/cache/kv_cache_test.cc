@@ -354,8 +354,8 @@ TEST(KvCacheTest, HasAlignedMemoryForEachLayer) {
   EXPECT_EQ(cache.free_pages(), 5);
   std::vector<std::pair<float*, std::size_t>> pools;
   for (std::int64_t i = 0; i < layers; ++i) {
-    pools.emplace_back(cache.layer(i).k, 5 * 3 * 2 * 7);
-    pools.emplace_back(cache.layer(i).v, 5 * 3 * 2 * 9);
+    pools.emplace_back(cache.layer(i).k.as<float>(), 5 * 3 * 2 * 7);
+    pools.emplace_back(cache.layer(i).v.as<float>(), 5 * 3 * 2 * 9);
   }
   for (std::size_t i = 0; i < pools.size(); ++i) {
     EXPECT_EQ(reinterpret_cast<std::uintptr_t>(pools[i].first) % 64, 0U);
@@ -397,11 +397,11 @@ TEST(KvCacheTest, KeysAndValuesTogetherTakeNoMoreThanApart) {
       }
     };
     for (std::int64_t i = 0; i < 2; ++i) {
-      fill(cache.layer(i).k, layout.k, 7, static_cast<float>(2 * i + 1));
-      fill(cache.layer(i).v, layout.v, 9, static_cast<float>(2 * i + 2));
+      fill(cache.layer(i).k.as<float>(), layout.k, 7, static_cast<float>(2 * i + 1));
+      fill(cache.layer(i).v.as<float>(), layout.v, 9, static_cast<float>(2 * i + 2));
     }
     for (std::int64_t i = 0; i < 2; ++i) {
-      const std::span<const float> layer(cache.layer(i).k, elements);
+      const std::span<const float> layer(cache.layer(i).k.as<float>(), elements);
       EXPECT_EQ(std::ranges::count(layer, static_cast<float>(2 * i + 1)), 5 * 3 * 2 * 7);
       EXPECT_EQ(std::ranges::count(layer, static_cast<float>(2 * i + 2)), 5 * 3 * 2 * 9);
     }
@@ -462,7 +462,7 @@ TEST(KvCacheTest, Refuses) {
   PagedLayout huge = layout;
   huge.k.page = std::int64_t{1} << 58;
   expect_refused({.layout = huge, .layers = 4, .sequences = 1},
-                 "layers (4) of 1152921504606847024 elements reach beyond the address space");
+                 "layers (4) of 4611686018427388096 bytes reach beyond the address space");
 }
 
 }  // namespace

@@ -253,8 +253,8 @@ class RotaryErrors : public testing::Test {
 };
 
 TEST_F(RotaryErrors, Configurations) {
-  expect_refused({.rotary_dim = 0, .positions = 1}, "rotary_dim (0) must be from 2 to 512");
-  expect_refused({.rotary_dim = 514, .positions = 1}, "rotary_dim (514) must be from 2 to 512");
+  expect_refused({.rotary_dim = 0, .positions = 1}, "rotary_dim (0) must be from 2 to 1024");
+  expect_refused({.rotary_dim = 1026, .positions = 1}, "rotary_dim (1026) must be from 2 to 1024");
   expect_refused({.rotary_dim = 7, .positions = 1}, "rotary_dim (7) must be even");
   expect_refused({.rotary_dim = 4, .pairs = static_cast<RotaryPairs>(7), .positions = 1},
                  "pairs (7) must be adjacent or halves");
@@ -276,8 +276,8 @@ TEST_F(RotaryErrors, Tensors) {
   t.heads = 0;
   expect_refused(t, "heads (0) must be from 1 to 2147483647");
   t = tensors();
-  t.head_dim = 513;
-  expect_refused(t, "head_dim (513) must be from 1 to 512");
+  t.head_dim = 1025;
+  expect_refused(t, "head_dim (1025) must be from 1 to 1024");
   t.head_dim = 3;
   expect_refused(t, "head_dim (3) must be at least rotary_dim (4)");
   t = tensors();

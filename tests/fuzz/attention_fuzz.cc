@@ -75,7 +75,7 @@ Types random_types(Choices& choices, CaseSpec& spec) {
 /// Puts a number where another one was.
 void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions& options) {
   constexpr std::int64_t numbers[] = {
-      -1, 0, 1, 2, 3, 7, 384, 512, 513, 1 << 20, 1L << 31, kMax, kMax - 1, kMax / 2, -kMax - 1};
+      -1, 0, 1, 2, 3, 7, 384, 1024, 1025, 1 << 20, 1L << 31, kMax, kMax - 1, kMax / 2, -kMax - 1};
   constexpr float floats[] = {-1,
                               std::numeric_limits<float>::quiet_NaN(),
                               std::numeric_limits<float>::infinity(),

@@ -156,6 +156,8 @@ TEST_F(PreparedStep, RefusesTensors) {
   };
   expect_refused(on({nullptr, pages.v}), "pages.k must not be null");
   expect_refused(on({pages.k, nullptr}), "pages.v must not be null");
+  expect_refused(on({pages.k, {pages.v.data(), DType::bf16}}),
+                 "pages must be of the types of the cache that the step was prepared with");
   EXPECT_EQ(y, std::vector<float>(x_.size(), -5));
 }
 

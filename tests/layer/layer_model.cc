@@ -61,7 +61,9 @@ LayerModel::LayerModel(const LayerSpec& spec, const RunOptions& options)
   }
   const KvCacheConfig cache{.layout = PagedLayout::bhsd(spec.pages, spec.page_tokens, a.kv_heads,
                                                         a.head_dim, a.value_head_dim),
-                            .sequences = spec.sequences};
+                            .sequences = spec.sequences,
+                            .k_type = spec.k_type,
+                            .v_type = spec.v_type};
   if (status.ok()) status = KvCache::create(cache, cache_);
   if (status.ok()) status = AttentionStep::create(config_, options, step_);
   if (status.ok()) status = MultiHeadAttention::create(config_, weights(), layer_);

@@ -22,6 +22,7 @@ struct LayerSpec {
   /// their sums, so that they do not hide the bits of attention.
   bool exact_products = false;
   std::int64_t page_tokens = 4, pages = 100, sequences = 8;
+  DType k_type = DType::f32, v_type = DType::f32;  ///< of the cache
 };
 
 /// The weights of a layer.

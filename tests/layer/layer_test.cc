@@ -1,6 +1,8 @@
 // The layer: against a float64 reference, and bit for bit over batches, chunks and pages.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -103,6 +105,28 @@ TEST(Layer, BoundsAreTight) {
     for (const Bounded& y : layer_reference(model.config(), model.weights(),
                                             random_tokens(random, 20, spec.config.dim))) {
       EXPECT_LT(y.bound, 6e-3) << name;
+    }
+  }
+}
+
+// The step takes the types of its cache, whatever those of the layer's configuration.
+TEST(Layer, KeepsKeysAndValuesInTheTypesOfItsCache) {
+  LayerSpec spec = spec_of(4, 2, 32);
+  spec.rotary = {.rotary_dim = 32, .positions = 64};
+  const auto outputs = [&](DType k_type, DType v_type) {
+    spec.k_type = k_type, spec.v_type = v_type;
+    LayerModel model(spec);
+    proof::Random random(4);
+    return model.forward({{model.add(), random_tokens(random, 20, spec.config.dim)}});
+  };
+  const std::vector<float> exact = outputs(DType::f32, DType::f32);
+  const float largest = *std::ranges::max_element(exact, {}, [](float x) { return std::abs(x); });
+  for (const DTypeInfo& info : kDTypes) {
+    if (info.type == DType::f32) continue;
+    const std::vector<float> near = outputs(info.type, DType::f16);
+    EXPECT_NE(near, exact) << info.name;
+    for (std::size_t i = 0; i < exact.size(); ++i) {
+      ASSERT_NEAR(near[i], exact[i], std::abs(largest) / 4) << info.name;  // q4_0: a code in 16
     }
   }
 }

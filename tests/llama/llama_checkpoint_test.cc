@@ -126,10 +126,10 @@ TEST_F(CheckpointFile, NotAModel) {
   }
   expect_refused(with(3, 3), no + "n_heads (3) must divide dim (2)");
   expect_refused(with(4, 2), no + "n_kv_heads (2) must divide n_heads (1)");
-  expect_refused(with(3, 2), no + "dim / n_heads (1) must be even and at most 512");
-  expect_refused(with(0, 514), no + "dim / n_heads (514) must be even and at most 512");
+  expect_refused(with(3, 2), no + "dim / n_heads (1) must be even and at most 1024");
+  expect_refused(with(0, 1026), no + "dim / n_heads (1026) must be even and at most 1024");
   expect_refused(tiny().bytes() + "x", no + "it has 165 bytes, a model with its header 164");
-  expect_refused(std::string(1000, 'x'), no + "dim / n_heads (1) must be even and at most 512");
+  expect_refused(std::string(1000, 'x'), no + "dim / n_heads (1) must be even and at most 1024");
 }
 
 TEST_F(CheckpointFile, Enormous) {

@@ -25,7 +25,7 @@ constexpr RowShape kTables[] = {{16, 3, 0, 0}, {8, 3, 0, 0}, {4, 2, 0, 0}};
 constexpr CacheSizes kMachines[] = {kibibytes(32, 256),  kibibytes(32, 512),  kibibytes(32, 1024),
                                     kibibytes(48, 1024), kibibytes(48, 2048), kibibytes(64, 1024),
                                     kibibytes(128, 4096)};
-constexpr std::int32_t kHeadDims[] = {1, 16, 40, 64, 80, 96, 128, 192, 256, 320, 512};
+constexpr std::int32_t kHeadDims[] = {1, 16, 40, 64, 80, 96, 128, 192, 256, 320, 512, 1024};
 
 /// Calls visit(caches, shape, sizes) for machines, kernel tables and head sizes of all kinds.
 template <class Visit>
@@ -34,7 +34,7 @@ void for_each_machine(const Visit& visit) {
     for (RowShape shape : kTables) {
       for (const std::int32_t head_dim : kHeadDims) {
         shape.head_dim = head_dim;
-        shape.value_head_dim = 513 - head_dim;
+        shape.value_head_dim = 1025 - head_dim;
         SCOPED_TRACE("L1d " + std::to_string(caches.l1d) + " L2 " + std::to_string(caches.l2) +
                      " lanes " + std::to_string(shape.lanes) + " head_dim " +
                      std::to_string(head_dim));

@@ -13,6 +13,7 @@ namespace {
 struct Format {
   int exponent_bits, fraction_bits;
   bool infinities;  ///< else the last code alone is NaN
+  bool saturates;   ///< finite numbers beyond the range become the largest one
 
   int bias() const { return (1 << (exponent_bits - 1)) - 1; }
   std::uint32_t largest_code() const { return (1U << (exponent_bits + fraction_bits)) - 1; }
@@ -28,8 +29,8 @@ struct Format {
   }
 };
 
-constexpr Format kBinary16{5, 10, true}, kBFloat16{8, 7, true}, kE4M3{4, 3, false},
-    kE5M2{5, 2, true};
+constexpr Format kBinary16{5, 10, true, false}, kBFloat16{8, 7, true, false},
+    kE4M3{4, 3, false, true}, kE5M2{5, 2, true, true};
 
 float widen(const Format& format, std::uint32_t bits) {
   const std::uint32_t code = bits & format.largest_code();
@@ -51,7 +52,9 @@ std::uint32_t narrow(const Format& format, float x) {
   const int exponent = magnitude == 0 ? least : std::max(std::ilogb(magnitude), least);
   const double units = std::nearbyint(std::ldexp(magnitude, format.fraction_bits - exponent));
   const double code = std::ldexp(exponent - least, format.fraction_bits) + units;
-  if (code >= format.first_special()) return sign | format.first_special();
+  if (code >= format.first_special()) {
+    return sign | (format.first_special() - (format.saturates ? 1 : 0));
+  }
   return sign | static_cast<std::uint32_t>(code);
 }
 
@@ -87,35 +90,45 @@ void widen_block(const BlockQ4_0& block, float* floats) {
   }
 }
 
-/// The element of the largest magnitude, with its sign.
+/// The element of the largest magnitude, with its sign: of two, the positive one.
 float largest(std::span<const float> block) {
-  return *std::ranges::max_element(block, {}, [](float x) { return std::abs(x); });
+  const auto [low, high] = std::ranges::minmax(block);
+  return high >= -low ? high : low;
 }
 
-/// A block with a NaN has a scale that is NaN.
-bool has_nan(std::span<const float> block) {
-  return std::ranges::any_of(block, [](float x) { return std::isnan(x); });
+/// Sets a block's scale, within the range of f16, and returns it as it is stored.
+template <class Block>
+float set_scale(float scale, Block& block) {
+  const float bounded = std::clamp(scale, -65504.0F, 65504.0F);
+  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, bounded));
+  return widen(kBinary16, block.scale.bits);
+}
+
+/// A block with a number that is not finite has a scale that is NaN.
+template <class Block>
+bool spoilt(std::span<const float> floats, Block& block) {
+  block = {{0x7FFF}, {}};
+  return std::ranges::any_of(floats, [](float x) { return !std::isfinite(x); });
 }
 
 float nearest_code(float x, float scale, float low, float high) {
-  return scale == 0.0F ? 0.0F : std::clamp(std::nearbyint(x / scale), low, high);
+  return scale == 0.0F ? 0.0F : std::nearbyint(std::clamp(x / scale, low, high));
 }
 
 void narrow_block(std::span<const float> floats, BlockQ8_0& block) {
-  block = {{0x7FFF}, {}};
-  if (has_nan(floats)) return;
-  const float scale = std::abs(largest(floats)) / 127.0F;
-  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, scale));
+  if (spoilt(floats, block)) return;
+  const float scale = set_scale(std::abs(largest(floats)) / 127.0F, block);
   for (std::size_t i = 0; i < kBlock; ++i) {
     block.codes[i] = static_cast<std::int8_t>(nearest_code(floats[i], scale, -127, 127));
   }
 }
 
 void narrow_block(std::span<const float> floats, BlockQ4_0& block) {
-  block = {{0x7FFF}, {}};
-  if (has_nan(floats)) return;
-  const float scale = largest(floats) / -8.0F;
-  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, scale));
+  if (spoilt(floats, block)) {
+    std::ranges::fill(block.codes, static_cast<std::uint8_t>(0x88));
+    return;
+  }
+  const float scale = set_scale(largest(floats) / -8.0F, block);
   const auto code = [&](std::size_t i) {
     return static_cast<unsigned>(nearest_code(floats[i], scale, -8, 7) + 8);
   };

@@ -15,9 +15,8 @@ namespace heed::proof {
 std::span<const float> floats_of(const InputData& data, std::int64_t count,
                                  std::vector<float>& buffer);
 
-/// Writes the nearest elements to `floats`, whole blocks of them, ties to the even code. A number
-/// beyond the range of a type becomes infinite, or NaN where the type has no infinities. The scale
-/// of a block is that which ggml gives it.
+/// Writes the nearest elements to `floats`, whole blocks of them, ties to the even code, as
+/// heed::append does (include/heed/kv_cache.h).
 void narrow(std::span<const float> floats, const OutputData& data);
 
 }  // namespace heed::proof

@@ -93,7 +93,7 @@ TEST(ElementTypes, RowsInPages) {
 TEST(ElementTypes, HeadDimensionsAndStorages) {
   for (const DTypeInfo& info : kDTypes) {
     const bool blocks = info.block_elements > 1;
-    for (const std::int64_t dims : {1, 3, 16, 40, 63, 128, 511}) {
+    for (const std::int64_t dims : {1, 3, 16, 40, 63, 128, 1024}) {
       for (const Storage storage :
            {Storage::bshd, Storage::bhsd, Storage::spaced, Storage::interleaved}) {
         if (blocks && storage == Storage::spaced) continue;
@@ -120,6 +120,26 @@ TEST(ElementTypes, TemperaturesMasksAndMagnitudes) {
         spec.config.window_left = 40;
         spec.distribution = distribution;
         check(spec, {DType::f16, info.type, info.type, DType::bf16});
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Latent attention of DeepSeek's models (MLA): many heads on one KV head of 576 dimensions, of which
+// the first 512 are its values, too.
+TEST(ElementTypes, ValuesThatAreThePartOfKeys) {
+  for (const DType type : {DType::f32, DType::bf16, DType::fp8_e4m3, DType::q8_0}) {
+    for (const std::int32_t queries : {1, 2}) {
+      CaseSpec spec = spec_of({queries}, {70});
+      spec.config.query_heads = 16;
+      spec.config.kv_heads = 1;
+      spec.config.head_dim = 576;
+      spec.config.value_head_dim = 512;
+      const Case c(spec);
+      const TypedCase typed(c, {DType::f32, type, type, DType::f32}, TypedCase::Values::of_keys);
+      for (const std::string_view isa : supported_isas()) {
+        expect_oracle(typed, on(isa, 2));
         if (HasFailure()) return;
       }
     }

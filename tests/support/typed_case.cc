@@ -62,9 +62,10 @@ TypedBuffer::TypedBuffer(DType type, std::size_t elements) : memory_(floats_for(
   data_ = {memory + (room - bytes), type};
 }
 
-TypedCase::TypedCase(const proof::Case& c, const Types& types)
+TypedCase::TypedCase(const proof::Case& c, const Types& types, Values values)
     : case_(c),
       types_(types),
+      values_(values),
       q_(types.q, query_elements(c)),
       k_(types.k, key_elements(c, nullptr, false)),
       v_(types.v, key_elements(c, nullptr, true)) {
@@ -90,12 +91,18 @@ AttentionConfig TypedCase::config() const {
   return config;
 }
 
+Batch TypedCase::batch() const {
+  Batch batch = paged_ == nullptr ? case_.batch() : paged_->batch();
+  if (values_ == Values::of_keys) batch.k = batch.v = case_.geometry().k_layout();
+  return batch;
+}
+
 AttentionTensors TypedCase::inputs() const {
   AttentionTensors tensors;
   if (paged_ != nullptr) tensors.tables = paged_->tensors(false).tables;
   tensors.q = q_.data();
   tensors.k = k_.data();
-  tensors.v = v_.data();
+  tensors.v = values_ == Values::of_keys ? k_.data() : v_.data();
   return tensors;
 }
 

@@ -34,11 +34,14 @@ class TypedBuffer {
 /// as the case does, in one piece or, as a PagedCase does, in pages.
 class TypedCase {
  public:
-  TypedCase(const proof::Case& c, const Types& types);
+  enum class Values { apart, of_keys };
+
+  /// Values of keys are the first elements of these.
+  TypedCase(const proof::Case& c, const Types& types, Values values = Values::apart);
   TypedCase(const proof::Case& c, const PagedCase& paged, const Types& types);
 
   AttentionConfig config() const;
-  Batch batch() const { return paged_ == nullptr ? case_.batch() : paged_->batch(); }
+  Batch batch() const;
   proof::Geometry geometry() const { return {config(), batch(), inputs().tables}; }
   /// Outputs are null.
   AttentionTensors inputs() const;
@@ -54,6 +57,7 @@ class TypedCase {
   const proof::Case& case_;
   const PagedCase* paged_ = nullptr;
   Types types_;
+  Values values_ = Values::apart;
   TypedBuffer q_, k_, v_;
 };
 

@@ -19,7 +19,7 @@ std::int64_t texts_at_once(const ModelShape& shape, const GenerationOptions& opt
   const std::int64_t text_tokens =
       pages_of(options.steps, options.page_tokens) * options.page_tokens;
   const std::int64_t text_bytes =
-      shape.layers * text_tokens * shape.kv_dim() * std::int64_t{2 * sizeof(float)};
+      dtype_info(options.kv_type).bytes(2 * shape.layers * text_tokens * shape.kv_dim());
   const std::int64_t most = std::min(options.running, options.cache_bytes / text_bytes);
   return std::clamp(static_cast<std::int64_t>(texts), std::int64_t{1},
                     std::max<std::int64_t>(1, most));
@@ -33,6 +33,7 @@ KvCacheConfig cache_config(const ModelShape& shape, const GenerationOptions& opt
   config.layers = shape.layers;
   config.sequences = at_once;
   config.sequence_tokens = options.steps;
+  config.k_type = config.v_type = options.kv_type;
   return config;
 }
 

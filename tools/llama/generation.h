@@ -20,6 +20,7 @@ struct GenerationOptions {
   std::int64_t running = 64;      ///< texts at once, ≥ 1
   /// Bytes of keys and values; the cache of one text is always made.
   std::int64_t cache_bytes = std::int64_t{1} << 30;
+  DType kv_type = DType::f32;  ///< of the cache
   SamplerOptions sampler = {};
 };
 
