@@ -16,8 +16,10 @@
 
 #include "tests/proof/bounds.h"
 #include "tests/proof/case.h"
+#include "tests/proof/elements.h"
 #include "tests/proof/oracle.h"
 #include "tests/proof/reference.h"
+#include "tests/proof/typed_tensors.h"
 #include "tools/verdict.h"
 
 namespace heed::tools {
@@ -73,7 +75,9 @@ class Proof {
     options.isa = isa;
     options.workers = static_cast<int>(1 + random_.below(4));
     options.tile_keys = random_.pick(std::span<const int>(kTiles));
-    proof::GuardedBuffer out(case_.out_size()), lse(case_.lse_size());
+    const proof::TypedBuffer out(case_.config().out_type,
+                                 static_cast<std::int64_t>(case_.out_size()));
+    proof::GuardedBuffer lse(case_.lse_size());
     AttentionTensors tensors = case_.inputs();
     tensors.out = out.data();
     tensors.lse = lse.data();
@@ -92,7 +96,7 @@ class Proof {
   /// logits within the range of float.
   bool bounded() const {
     return spoiler_ == 0 && case_.config().temperature > 0 &&
-           case_.spec().distribution != Distribution::huge;
+           case_.config().out_type == DType::f32 && case_.spec().distribution != Distribution::huge;
   }
 
   void spoil() {
@@ -101,6 +105,7 @@ class Proof {
     const std::int64_t key = geometry.keys().length(0) / 2;
     case_.k()[geometry.k(row, key)] = spoiler_;
     case_.v()[geometry.v(row, key / 2)] = spoiler_;
+    case_.narrow();
   }
 
   const std::vector<proof::OracleRow>& oracle_rows(Arithmetic arithmetic) {
@@ -114,9 +119,15 @@ class Proof {
 
   void compare_bits(std::size_t i, const proof::OracleRow& expected, const AttentionTensors& actual,
                     const PlanOptions& options, Verdict& verdict) const {
-    const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);
-    for (std::size_t x = 0; x < expected.out.size(); ++x) {
-      verdict.expect_bits(out[x], expected.out[x],
+    std::vector<float> buffer, rounded_buffer;
+    const std::int64_t dims = case_.geometry().value_head_dim();
+    const std::span<const float> out =
+        proof::floats_of(actual.out + case_.geometry().out(rows_[i]), dims, buffer);
+    const proof::TypedBuffer rounded(case_.config().out_type, dims);
+    proof::narrow(expected.out, rounded.data());
+    const std::span<const float> wanted = proof::floats_of(rounded.data(), dims, rounded_buffer);
+    for (std::size_t x = 0; x < wanted.size(); ++x) {
+      verdict.expect_bits(out[x], wanted[x],
                           [&] { return describe(options, i, fmt::format("out[{}]", x)); });
     }
     // The logarithm at the end is the kernel's own.
@@ -127,7 +138,7 @@ class Proof {
   void compare_exact(std::size_t i, const AttentionTensors& actual, const PlanOptions& options,
                      Verdict& verdict) const {
     const proof::Bounds bounds = proof::error_bounds(exact_[i], case_.config().head_dim);
-    const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);
+    const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);  // f32
     for (std::size_t x = 0; x < exact_[i].out.size(); ++x) {
       verdict.expect_within(out[x], exact_[i].out[x], bounds.out, [&] {
         return describe(options, i, fmt::format("out[{}] against float64", x));
@@ -308,6 +319,28 @@ Check not_finite() {
   return make_check("NaN and infinity", std::move(cases));
 }
 
+/// Every type of keys and values, by decode and by prefill, with queries and outputs of others.
+Check element_types() {
+  constexpr std::array kComputing = {DType::f32, DType::f16, DType::bf16};
+  std::vector<AttentionCase> cases;
+  std::size_t count = 0;
+  for (const DTypeInfo& k : kDTypes) {
+    for (const DTypeInfo& v : kDTypes) {
+      for (const std::int32_t queries : {2, 40}) {
+        CaseSpec spec = single(queries, 300, 64);
+        spec.config.query_heads = 4;
+        spec.config.kv_heads = 2;
+        spec.config.k_type = k.type;
+        spec.config.v_type = v.type;
+        spec.config.q_type = kComputing[++count % 3];
+        spec.config.out_type = kComputing[count / 3 % 3];
+        cases.push_back({spec});
+      }
+    }
+  }
+  return make_check("element types", std::move(cases));
+}
+
 Check real_sizes() {
   struct Size {
     std::int64_t query_heads, kv_heads, head_dim;
@@ -364,9 +397,9 @@ Check mixtures() {
 }  // namespace
 
 std::vector<Check> attention_checks() {
-  return {head_dims(),       lengths(),  groups(),       masks(),
-          nothing_visible(), storages(), temperatures(), sizes_of_numbers(),
-          not_finite(),      mixtures(), real_sizes()};
+  return {head_dims(),       lengths(),       groups(),       masks(),
+          nothing_visible(), storages(),      temperatures(), sizes_of_numbers(),
+          not_finite(),      element_types(), mixtures(),     real_sizes()};
 }
 
 }  // namespace heed::tools

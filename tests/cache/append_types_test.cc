@@ -60,7 +60,7 @@ struct Appended {
   TypedBuffer k, v;
 
   Appended(DType k_type, DType v_type)
-      : k(k_type, size(4 * kLayout.k.page)), v(v_type, size(4 * kLayout.v.page)) {}
+      : k(k_type, 4 * kLayout.k.page), v(v_type, 4 * kLayout.v.page) {}
 
   void append(const InputData& new_k, const InputData& new_v, const Rotation* rotation,
               std::string_view isa) {
@@ -79,7 +79,7 @@ struct Appended {
 
 /// The elements nearest to floats, as memory.
 TypedBuffer narrowed(std::span<const float> floats, DType type) {
-  TypedBuffer buffer(type, floats.size());
+  TypedBuffer buffer(type, std::ssize(floats));
   proof::narrow(floats, buffer.data());
   return buffer;
 }
@@ -148,8 +148,8 @@ TEST(AppendTypes, RotateWritesEveryTypeOfQueries) {
   for (const DType from : kComputing) {
     for (const DType to : kComputing) {
       const TypedBuffer x = narrowed(mixed_floats(kTokens * kHeads * kDims, 5), from);
-      const TypedBuffer floats(DType::f32, size(kTokens * kHeads * kDims));
-      const TypedBuffer y(to, size(kTokens * kHeads * kDims));
+      const TypedBuffer floats(DType::f32, kTokens * kHeads * kDims);
+      const TypedBuffer y(to, kTokens * kHeads * kDims);
       RotaryTensors tensors{.x = x.data(),
                             .y = floats.data(),
                             .heads = kHeads,
@@ -191,7 +191,7 @@ TEST(AppendTypes, WhatIsRefused) {
   EXPECT_EQ(refused(PagedLayout::bhsd(1, 4, 1, 40, 32), pages, k.data()),
             "the head dimension of pages.k (40) must be a multiple of 32, the elements of a block "
             "of q8_0");
-  const TypedBuffer x(DType::f16, size(kTokens * kHeads * kDims));
+  const TypedBuffer x(DType::f16, kTokens * kHeads * kDims);
   const OutputData brain{x.data().data(), DType::bf16};
   const RotaryTensors tensors{.x = x.data(),
                               .y = brain,

@@ -48,6 +48,17 @@ std::string list(const std::vector<std::int32_t>& lengths) {
   return text + "}";
 }
 
+/// "f16 q8_0 q8_0 f32 ", or nothing where all are f32.
+std::string types_of(const AttentionConfig& c) {
+  std::string text;
+  bool floats = true;
+  for (const DType type : {c.q_type, c.k_type, c.v_type, c.out_type}) {
+    text.append(dtype_info(type).name).append(" ");
+    floats &= type == DType::f32;
+  }
+  return floats ? "" : text;
+}
+
 std::string side(std::int64_t window) {
   return window == kUnlimited ? "inf" : std::to_string(window);
 }
@@ -63,9 +74,9 @@ std::string to_string(const CaseSpec& spec) {
          (c.causal ? " causal" : "") + (c.alignment == Alignment::end ? " end" : " start") +
          " window " + side(c.window_left) + "," + side(c.window_right) +
          (c.scale ? " scale " + std::to_string(*c.scale) : "") + " T " +
-         std::to_string(c.temperature) + " " + forms[static_cast<int>(spec.form)] + " " +
-         storages[static_cast<int>(spec.storage)] + " queries " + list(spec.queries) + " keys " +
-         list(spec.keys) + " " + std::string(to_string(spec.distribution)) + " seed " +
+         std::to_string(c.temperature) + " " + types_of(c) + forms[static_cast<int>(spec.form)] +
+         " " + storages[static_cast<int>(spec.storage)] + " queries " + list(spec.queries) +
+         " keys " + list(spec.keys) + " " + std::string(to_string(spec.distribution)) + " seed " +
          std::to_string(spec.seed);
 }
 
@@ -76,6 +87,7 @@ Case::Case(const CaseSpec& spec, GuardedBuffer::Touching touching)
       geometry_(spec_.config, batch()) {
   place_tensors(touching);
   fill();
+  narrow();
 }
 
 Batch Case::batch() const {
@@ -106,10 +118,25 @@ Batch Case::batch() const {
 
 AttentionTensors Case::inputs() const {
   AttentionTensors tensors;
+  if (!typed_.empty()) {
+    tensors.q = typed_[0].data();
+    tensors.k = typed_[1].data();
+    tensors.v = typed_[2].data();
+    return tensors;
+  }
   tensors.q = at(q_);
   tensors.k = at(k_);
   tensors.v = at(v_);
   return tensors;
+}
+
+void Case::narrow() {
+  const AttentionConfig& c = config();
+  typed_.clear();
+  if (c.q_type == DType::f32 && c.k_type == DType::f32 && c.v_type == DType::f32) return;
+  typed_.push_back(narrow_queries(geometry_, q(), c.q_type));
+  typed_.push_back(narrow_keys(geometry_, k(), c.k_type));
+  typed_.push_back(narrow_values(geometry_, v(), c.v_type));
 }
 
 std::size_t Case::out_size() const {

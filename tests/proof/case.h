@@ -9,6 +9,7 @@
 #include "tests/proof/geometry.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/typed_tensors.h"
 
 namespace heed::proof {
 
@@ -47,11 +48,16 @@ class Case {
   Batch batch() const;
   const Geometry& geometry() const { return geometry_; }
 
-  /// The inputs; outputs are null.
+  /// The inputs, of the types of the configuration; outputs are null.
   AttentionTensors inputs() const;
+  /// The floats that the inputs are the nearest elements to, whatever their types; who changes them
+  /// calls narrow().
   float* q() { return buffer(q_).data() + q_.start; }
   float* k() { return buffer(k_).data() + k_.start; }
   float* v() { return buffer(v_).data() + v_.start; }
+
+  /// Makes inputs of other types than f32 of the floats.
+  void narrow();
 
   /// Elements that outputs need.
   std::size_t out_size() const;
@@ -72,6 +78,7 @@ class Case {
   std::vector<std::int32_t> query_offsets_, key_offsets_;
   Geometry geometry_;
   std::vector<GuardedBuffer> buffers_;
+  std::vector<TypedBuffer> typed_;  ///< q, k and v, where one of them is not of f32
   Place q_, k_, v_;
 };
 

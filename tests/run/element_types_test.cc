@@ -126,8 +126,8 @@ TEST(ElementTypes, TemperaturesMasksAndMagnitudes) {
   }
 }
 
-// Latent attention of DeepSeek's models (MLA): many heads on one KV head of 576 dimensions, of which
-// the first 512 are its values, too.
+// Latent attention of DeepSeek's models (MLA): many heads on one KV head of 576 dimensions, of
+// which the first 512 are its values, too.
 TEST(ElementTypes, ValuesThatAreThePartOfKeys) {
   for (const DType type : {DType::f32, DType::bf16, DType::fp8_e4m3, DType::q8_0}) {
     for (const std::int32_t queries : {1, 2}) {
@@ -164,7 +164,7 @@ std::vector<float> through_one_key(const InputData& values, std::int64_t count, 
   EXPECT_TRUE(plan_attention(config, batch, on(isa), plan).ok());
   EXPECT_TRUE(workspace.reserve(plan).ok());
   const std::vector<float> zeros(static_cast<std::size_t>(rows), 0.0F);
-  const TypedBuffer out(out_type, static_cast<std::size_t>(count));
+  const TypedBuffer out(out_type, count);
   AttentionTensors tensors;
   tensors.q = tensors.k = zeros.data();
   tensors.v = values;
@@ -230,7 +230,7 @@ std::vector<float> floats_around(DType type) {
 TEST(ElementTypes, OutputsAreRoundedToTheNearest) {
   for (const DType type : {DType::f16, DType::bf16}) {
     const std::vector<float> floats = floats_around(type);
-    const TypedBuffer rounded(type, floats.size());
+    const TypedBuffer rounded(type, std::ssize(floats));
     std::vector<float> zeroed = floats, buffer;
     for (float& x : zeroed) x = through(x);
     proof::narrow(zeroed, rounded.data());
@@ -316,7 +316,7 @@ TEST(ElementTypes, TensorsOfOtherTypesAreRefused) {
   Workspace workspace;
   ASSERT_TRUE(plan_attention(typed.config(), typed.batch(), {}, plan).ok());
   ASSERT_TRUE(workspace.reserve(plan).ok());
-  const TypedBuffer out(DType::bf16, typed.out_size());
+  const TypedBuffer out(DType::bf16, static_cast<std::int64_t>(typed.out_size()));
   AttentionTensors good = typed.inputs();
   good.out = out.data();
   const auto expect = [&](auto change, const std::string& message) {

@@ -1,6 +1,5 @@
 #include "tests/support/typed_case.h"
 
-#include <cstring>
 #include <span>
 #include <vector>
 
@@ -13,33 +12,13 @@ namespace {
 using proof::Geometry;
 using proof::Row;
 
-std::size_t floats_for(DType type, std::size_t elements) {
-  const auto bytes = dtype_info(type).bytes(static_cast<std::int64_t>(elements));
-  return (static_cast<std::size_t>(bytes) + sizeof(float) - 1) / sizeof(float);
-}
-
 std::size_t size(std::int64_t elements) { return static_cast<std::size_t>(elements); }
 
-std::size_t pool_elements(const PagedLayout& layout, const PageStrides& s, std::int64_t dims) {
-  return size((layout.pages - 1) * s.page + (layout.page_tokens - 1) * s.token +
-              (layout.kv_heads - 1) * s.head + dims);
-}
-
-std::size_t key_elements(const proof::Case& c, const PagedCase* paged, bool values) {
-  const Geometry& g = c.geometry();
-  const std::int64_t dims = values ? g.value_head_dim() : c.config().head_dim;
-  if (paged != nullptr) {
-    const PagedLayout& layout = paged->layout();
-    return pool_elements(layout, values ? layout.v : layout.k, dims);
-  }
-  return size(proof::extent(g.keys(), values ? g.v_layout() : g.k_layout(), g.sequences(),
-                            c.config().kv_heads, dims));
-}
-
-std::size_t query_elements(const proof::Case& c) {
-  const Geometry& g = c.geometry();
-  return size(proof::extent(g.queries(), g.q_layout(), g.sequences(), c.config().query_heads,
-                            c.config().head_dim));
+/// The pool of keys or of values, all NaN.
+TypedBuffer pool_of(const PagedLayout& layout, const PageStrides& s, std::int64_t dims,
+                    DType type) {
+  return {type, (layout.pages - 1) * s.page + (layout.page_tokens - 1) * s.token +
+                    (layout.kv_heads - 1) * s.head + dims};
 }
 
 void narrow(const InputData& from, std::int64_t offset, std::int64_t dims, const OutputData& to) {
@@ -54,33 +33,21 @@ std::string to_string(const Types& types) {
          name(types.out);
 }
 
-TypedBuffer::TypedBuffer(DType type, std::size_t elements) : memory_(floats_for(type, elements)) {
-  const auto bytes = size(dtype_info(type).bytes(static_cast<std::int64_t>(elements)));
-  auto* const memory = reinterpret_cast<std::byte*>(memory_.data());
-  const std::size_t room = memory_.size() * sizeof(float);
-  if (room > 0) std::memset(memory, 0xFF, room);
-  data_ = {memory + (room - bytes), type};
-}
-
 TypedCase::TypedCase(const proof::Case& c, const Types& types, Values values)
     : case_(c),
       types_(types),
       values_(values),
-      q_(types.q, query_elements(c)),
-      k_(types.k, key_elements(c, nullptr, false)),
-      v_(types.v, key_elements(c, nullptr, true)) {
-  fill_queries();
-  fill_dense();
-}
+      q_(proof::narrow_queries(c.geometry(), c.inputs().q, types.q)),
+      k_(proof::narrow_keys(c.geometry(), c.inputs().k, types.k)),
+      v_(proof::narrow_values(c.geometry(), c.inputs().v, types.v)) {}
 
 TypedCase::TypedCase(const proof::Case& c, const PagedCase& paged, const Types& types)
     : case_(c),
       paged_(&paged),
       types_(types),
-      q_(types.q, query_elements(c)),
-      k_(types.k, key_elements(c, &paged, false)),
-      v_(types.v, key_elements(c, &paged, true)) {
-  fill_queries();
+      q_(proof::narrow_queries(c.geometry(), c.inputs().q, types.q)),
+      k_(pool_of(paged.layout(), paged.layout().k, paged.layout().head_dim, types.k)),
+      v_(pool_of(paged.layout(), paged.layout().v, paged.layout().value_head_dim, types.v)) {
   fill_pages();
 }
 
@@ -106,27 +73,6 @@ AttentionTensors TypedCase::inputs() const {
   return tensors;
 }
 
-void TypedCase::fill_queries() {
-  const Geometry& g = case_.geometry();
-  for (const Row& row : g.rows()) {
-    narrow(case_.inputs().q, g.q(row), case_.config().head_dim, q_.data());
-  }
-}
-
-void TypedCase::fill_dense() {
-  const Geometry& g = case_.geometry();
-  const AttentionTensors dense = case_.inputs();
-  for (std::int64_t b = 0; b < g.sequences(); ++b) {
-    for (std::int64_t j = 0; j < g.keys().length(b); ++j) {
-      for (std::int64_t head = 0; head < case_.config().query_heads; head += g.group()) {
-        const Row row{b, 0, head};
-        narrow(dense.k, g.k(row, j), case_.config().head_dim, k_.data());
-        narrow(dense.v, g.v(row, j), g.value_head_dim(), v_.data());
-      }
-    }
-  }
-}
-
 void TypedCase::fill_pages() {
   const PagedLayout& layout = paged_->layout();
   const AttentionTensors floats = paged_->tensors(false);
@@ -149,7 +95,7 @@ void expect_oracle(const TypedCase& c, const PlanOptions& options) {
   ASSERT_TRUE(status.ok()) << status.message();
   Workspace workspace;
   ASSERT_TRUE(workspace.reserve(plan).ok());
-  const TypedBuffer out(c.types().out, c.out_size());
+  const TypedBuffer out(c.types().out, static_cast<std::int64_t>(c.out_size()));
   proof::GuardedBuffer lse(c.lse_size());
   AttentionTensors tensors = c.inputs();
   tensors.out = out.data();
@@ -163,7 +109,7 @@ void expect_oracle(const TypedCase& c, const PlanOptions& options) {
   for (const Row& row : geometry.rows()) {
     const proof::OracleRow oracle =
         proof::oracle_row(geometry, tensors, row, proof::arithmetic_of(plan.isa()));
-    const TypedBuffer rounded(c.types().out, size(dims));
+    const TypedBuffer rounded(c.types().out, dims);
     proof::narrow(oracle.out, rounded.data());
     const std::span<const float> want = proof::floats_of(rounded.data(), dims, expected);
     const std::span<const float> have =

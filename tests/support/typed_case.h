@@ -7,28 +7,19 @@
 
 #include "heed/heed.h"
 #include "tests/proof/case.h"
+#include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
 
 namespace heed::tests {
+
+using proof::TypedBuffer;
 
 struct Types {
   DType q = DType::f32, k = DType::f32, v = DType::f32, out = DType::f32;
 };
 
 std::string to_string(const Types& types);
-
-/// Elements of a type with guard pages around them, the end at one. All bits are set, which is NaN
-/// in every type.
-class TypedBuffer {
- public:
-  TypedBuffer(DType type, std::size_t elements);
-  OutputData data() const { return data_; }
-
- private:
-  proof::GuardedBuffer memory_;
-  OutputData data_;
-};
 
 /// A case whose tensors have these types, with the nearest elements to those of the case. It lies
 /// as the case does, in one piece or, as a PagedCase does, in pages.
@@ -50,8 +41,6 @@ class TypedCase {
   std::size_t lse_size() const { return case_.lse_size(); }
 
  private:
-  void fill_queries();
-  void fill_dense();
   void fill_pages();
 
   const proof::Case& case_;

@@ -43,6 +43,24 @@ float ulps_up(float x, int steps) {
   return x;
 }
 
+/// Changes the first number of an output by its last bit; one that is not finite becomes 1.
+void nudge(const OutputData& out) {
+  if (float* const x = out.as<float>()) {
+    *x = ulps_up(std::isfinite(*x) ? *x : 0.0F, 1);
+  } else {
+    *static_cast<std::uint16_t*>(out.data()) ^= 1;  // of finite numbers
+  }
+}
+
+/// Writes another number to the first of an output.
+void overwrite(const OutputData& out) {
+  if (float* const x = out.as<float>()) {
+    *x = 12345.0F;
+  } else {
+    *static_cast<std::uint16_t*>(out.data()) = 0x7012;
+  }
+}
+
 /// heed, but for a fault of attention on the generic ISA.
 Subject with_attention_fault(
     const std::function<Status(const Batch&, const AttentionTensors&)>& fault) {
@@ -99,10 +117,7 @@ TEST(Checks, OneUlpOfTheLseIsTheKernelsOwn) {
 TEST(Checks, FindOneWrongBitOfAnOutput) {
   expect_only_generic_fails(tools::attention_checks(),
                             with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
-                              float* const out = t.out.as<float>();
-                              if (has_rows(batch)) {
-                                *out = ulps_up(std::isfinite(*out) ? *out : 0.0F, 1);
-                              }
+                              if (has_rows(batch)) nudge(t.out);
                               return Status();
                             }));
 }
@@ -119,7 +134,10 @@ TEST(Checks, FindAWrongLse) {
 TEST(Checks, FindRowsThatWereNotWritten) {
   expect_only_generic_fails(tools::attention_checks(),
                             with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
-                              if (has_rows(batch)) *t.lse = *t.out.as<float>() = 12345.0F;
+                              if (has_rows(batch)) {
+                                *t.lse = 12345.0F;
+                                overwrite(t.out);
+                              }
                               return Status();
                             }));
 }

@@ -1,0 +1,30 @@
+// Tensors of a case in other element types.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "heed/tensor_data.h"
+#include "tests/proof/geometry.h"
+#include "tests/proof/guarded_buffer.h"
+
+namespace heed::proof {
+
+/// Elements of a type with guard pages around them, the end at one. All bits are set, which is NaN
+/// in every type.
+class TypedBuffer {
+ public:
+  TypedBuffer(DType type, std::int64_t elements);
+  OutputData data() const { return data_; }
+
+ private:
+  GuardedBuffer memory_;
+  OutputData data_;
+};
+
+/// The nearest elements to a description's queries, keys or values, which are floats; as they lie.
+TypedBuffer narrow_queries(const Geometry& geometry, const InputData& floats, DType type);
+TypedBuffer narrow_keys(const Geometry& geometry, const InputData& floats, DType type);
+TypedBuffer narrow_values(const Geometry& geometry, const InputData& floats, DType type);
+
+}  // namespace heed::proof
