@@ -174,8 +174,8 @@ Status Unfused::attend(const Block& block, float* scores, int workers) {
   const float scale = 1 / std::sqrt(static_cast<float>(head_dim));
 
   cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, rows_int, keys_int, head_dim, scale,
-              tensors_.q.as<float>() + geometry_.q(first), q_stride, tensors_.k.as<float>() + geometry_.k(first, 0),
-              k_stride, 0, scores, keys_int);
+              tensors_.q.as<float>() + geometry_.q(first), q_stride,
+              tensors_.k.as<float>() + geometry_.k(first, 0), k_stride, 0, scores, keys_int);
   hide(block, keys, scores);
   Status status = softmax({scores, block.rows, keys, keys}, {scores, block.rows, keys, keys},
                           {.workers = workers});

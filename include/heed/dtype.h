@@ -19,8 +19,8 @@ enum class DType : std::int32_t {
   bf16,      ///< the upper half of a float: BFloat16
   fp8_e4m3,  ///< 4 bits of exponent, 3 of fraction, up to 448, no infinities: Float8E4M3
   fp8_e5m2,  ///< 5 bits of exponent, 2 of fraction, the upper half of f16: Float8E5M2
-  q8_0,      ///< ggml's blocks of 32 bytes with one scale: BlockQ8_0
-  q4_0,      ///< ggml's blocks of 32 half bytes with one scale: BlockQ4_0
+  q8_0,      ///< ggml's blocks of 32 bytes with one scale: BlockQ8
+  q4_0,      ///< ggml's blocks of 32 half bytes with one scale: BlockQ4
 };
 
 /// An element of DType::f16, by its bits.
@@ -44,14 +44,14 @@ struct Float8E5M2 {
 };
 
 /// 32 elements of DType::q8_0 as ggml and llama.cpp store them: element i is codes[i] · scale.
-struct BlockQ8_0 {
+struct BlockQ8 {
   Float16 scale;
   std::int8_t codes[32];
 };
 
 /// 32 elements of DType::q4_0 as ggml and llama.cpp store them: the lower half c of codes[i] is
 /// element i, the upper half element i + 16, and their values are (c − 8) · scale.
-struct BlockQ4_0 {
+struct BlockQ4 {
   Float16 scale;
   std::uint8_t codes[16];
 };

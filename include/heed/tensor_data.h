@@ -13,12 +13,12 @@ namespace heed {
 
 /// A type's name, and how its elements lie in memory.
 struct DTypeInfo {
-  DType type;
   std::string_view name;
   std::int64_t block_elements;  ///< elements that are stored together; else 1
   std::int64_t block_bytes;     ///< of these
   std::int64_t alignment;       ///< of a tensor's first byte
-  bool computes;                ///< queries and outputs may have it
+  DType type;
+  bool computes;  ///< queries and outputs may have it
 
   /// Bytes of so many elements, of whole blocks.
   constexpr std::int64_t bytes(std::int64_t elements) const {
@@ -28,13 +28,13 @@ struct DTypeInfo {
 
 /// All types, in the order of DType.
 inline constexpr DTypeInfo kDTypes[] = {
-    {DType::f32, "f32", 1, 4, 4, true},
-    {DType::f16, "f16", 1, 2, 2, true},
-    {DType::bf16, "bf16", 1, 2, 2, true},
-    {DType::fp8_e4m3, "fp8_e4m3", 1, 1, 1, false},
-    {DType::fp8_e5m2, "fp8_e5m2", 1, 1, 1, false},
-    {DType::q8_0, "q8_0", 32, 34, 2, false},
-    {DType::q4_0, "q4_0", 32, 18, 2, false},
+    {"f32", 1, 4, 4, DType::f32, true},
+    {"f16", 1, 2, 2, DType::f16, true},
+    {"bf16", 1, 2, 2, DType::bf16, true},
+    {"fp8_e4m3", 1, 1, 1, DType::fp8_e4m3, false},
+    {"fp8_e5m2", 1, 1, 1, DType::fp8_e5m2, false},
+    {"q8_0", 32, 34, 2, DType::q8_0, false},
+    {"q4_0", 32, 18, 2, DType::q4_0, false},
 };
 
 /// Whether `type` is one of DType.
@@ -62,9 +62,9 @@ struct DTypeOf<Float8E4M3> : std::integral_constant<DType, DType::fp8_e4m3> {};
 template <>
 struct DTypeOf<Float8E5M2> : std::integral_constant<DType, DType::fp8_e5m2> {};
 template <>
-struct DTypeOf<BlockQ8_0> : std::integral_constant<DType, DType::q8_0> {};
+struct DTypeOf<BlockQ8> : std::integral_constant<DType, DType::q8_0> {};
 template <>
-struct DTypeOf<BlockQ4_0> : std::integral_constant<DType, DType::q4_0> {};
+struct DTypeOf<BlockQ4> : std::integral_constant<DType, DType::q4_0> {};
 
 }  // namespace detail
 

@@ -70,8 +70,9 @@ struct Element<DType::bf16> {
     const I lowest = Ops<Arch>::shift_right(bits, 16) & I(1);
     const I rounded = Ops<Arch>::shift_right(bits + I(0x7FFF) + lowest, 16);
     const I quiet = Ops<Arch>::shift_right(bits | I(0x00400000), 16);
-    const Vec<Arch> kept = Ops<Arch>::select(floats == floats, Ops<Arch>::as_floats(rounded),
-                                             Ops<Arch>::as_floats(quiet));
+    const Mask<Arch> nan = Ops<Arch>::less(I(0x7F800000), bits & I(0x7FFFFFFF));
+    const Vec<Arch> kept =
+        Ops<Arch>::select(nan, Ops<Arch>::as_floats(quiet), Ops<Arch>::as_floats(rounded));
     Ops<Arch>::store_words(to, Ops<Arch>::as_integers(kept));
   }
 };
@@ -127,7 +128,7 @@ struct BlockRange {
 };
 
 /// Writes the scale of a block, within the range of halves, and returns what is there then. Blocks
-/// that are not finite get a scale that is NaN, and codes of 0.
+/// that are not finite get a scale that is NaN, for which 0 is returned.
 template <class Arch>
 HEED_INLINE Vec<Arch> write_scale(float scale, bool finite, std::byte* block) {
   constexpr float largest = 65504.0F;
@@ -136,15 +137,14 @@ HEED_INLINE Vec<Arch> write_scale(float scale, bool finite, std::byte* block) {
   Ops<Arch>::store_halves(halves, splat<Arch>(finite ? bounded : __builtin_nanf("")));
   block[0] = halves[0];
   block[1] = halves[1];
-  return Ops<Arch>::splat_half(block);
+  return finite ? Ops<Arch>::splat_half(block) : splat<Arch>(0.0F);
 }
 
-/// The nearest codes to floats / scale, within [low, high]; 0 for a scale of 0 or NaN.
+/// The nearest codes to floats / scale, within [low, high]; 0 for a scale of 0.
 template <class Arch>
 HEED_INLINE Integers<Arch> codes_of(Vec<Arch> floats, Vec<Arch> scale, float low, float high) {
   const Vec<Arch> zero = splat<Arch>(0.0F);
-  const Mask<Arch> none = (scale == zero) | (scale != scale);
-  const Vec<Arch> codes = Ops<Arch>::select(none, zero, floats / scale);
+  const Vec<Arch> codes = Ops<Arch>::select(scale == zero, zero, floats / scale);
   return Ops<Arch>::to_integers(
       Ops<Arch>::max(Ops<Arch>::min(codes, splat<Arch>(high)), splat<Arch>(low)));
 }

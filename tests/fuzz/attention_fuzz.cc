@@ -1,6 +1,6 @@
-// Random descriptions of attention. Valid ones are planned and run on every ISA, with tensors of all
-// element types, and must agree with the oracle in every bit; one with a number replaced is refused with a sentence that leaves the
-// plan as it was, or planned.
+// Random descriptions of attention. Valid ones are planned and run on every ISA, with tensors of
+// all element types, and must agree with the oracle in every bit; one with a number replaced is
+// refused with a sentence that leaves the plan as it was, or planned.
 #include <algorithm>
 #include <array>
 #include <iterator>
@@ -174,6 +174,7 @@ void run_valid(const proof::Case& c, const PlanOptions& options) {
 }  // namespace
 }  // namespace heed::tests
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace heed::tests;
   constexpr int tiles[] = {0, 16, 32, 64, 128, 256};

@@ -3,6 +3,7 @@
 #include "tests/cache/cache_life.h"
 #include "tests/fuzz/fuzz.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace heed::tests;
   constexpr std::int64_t page_tokens[] = {1, 2, 7, 16};

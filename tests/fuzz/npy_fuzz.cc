@@ -2,6 +2,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tools/npy.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using heed::tests::require;
   heed::tools::Array array;

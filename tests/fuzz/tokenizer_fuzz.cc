@@ -6,6 +6,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tools/llama/tokenizer.h"
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using heed::tests::require;
   if (size == 0) return 0;

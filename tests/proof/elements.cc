@@ -77,12 +77,12 @@ void narrow_all(const Format& format, std::span<const float> floats, void* data)
 
 constexpr std::size_t kBlock = 32;
 
-void widen_block(const BlockQ8_0& block, float* floats) {
+void widen_block(const BlockQ8& block, float* floats) {
   const float scale = widen(kBinary16, block.scale.bits);
   for (std::size_t i = 0; i < kBlock; ++i) floats[i] = static_cast<float>(block.codes[i]) * scale;
 }
 
-void widen_block(const BlockQ4_0& block, float* floats) {
+void widen_block(const BlockQ4& block, float* floats) {
   const float scale = widen(kBinary16, block.scale.bits);
   for (std::size_t i = 0; i < kBlock; ++i) {
     const int code = i < kBlock / 2 ? block.codes[i] & 15 : block.codes[i - kBlock / 2] >> 4;
@@ -115,7 +115,7 @@ float nearest_code(float x, float scale, float low, float high) {
   return scale == 0.0F ? 0.0F : std::nearbyint(std::clamp(x / scale, low, high));
 }
 
-void narrow_block(std::span<const float> floats, BlockQ8_0& block) {
+void narrow_block(std::span<const float> floats, BlockQ8& block) {
   if (spoilt(floats, block)) return;
   const float scale = set_scale(std::abs(largest(floats)) / 127.0F, block);
   for (std::size_t i = 0; i < kBlock; ++i) {
@@ -123,7 +123,7 @@ void narrow_block(std::span<const float> floats, BlockQ8_0& block) {
   }
 }
 
-void narrow_block(std::span<const float> floats, BlockQ4_0& block) {
+void narrow_block(std::span<const float> floats, BlockQ4& block) {
   if (spoilt(floats, block)) {
     std::ranges::fill(block.codes, static_cast<std::uint8_t>(0x88));
     return;
@@ -169,9 +169,9 @@ void widen(const InputData& data, std::span<float> floats) {
     case DType::fp8_e5m2:
       return widen_all<std::uint8_t>(kE5M2, data.data(), floats);
     case DType::q8_0:
-      return widen_blocks<BlockQ8_0>(data.data(), floats);
+      return widen_blocks<BlockQ8>(data.data(), floats);
     case DType::q4_0:
-      return widen_blocks<BlockQ4_0>(data.data(), floats);
+      return widen_blocks<BlockQ4>(data.data(), floats);
   }
 }
 
@@ -200,9 +200,9 @@ void narrow(std::span<const float> floats, const OutputData& data) {
     case DType::fp8_e5m2:
       return narrow_all<std::uint8_t>(kE5M2, floats, data.data());
     case DType::q8_0:
-      return narrow_blocks<BlockQ8_0>(floats, data.data());
+      return narrow_blocks<BlockQ8>(floats, data.data());
     case DType::q4_0:
-      return narrow_blocks<BlockQ4_0>(floats, data.data());
+      return narrow_blocks<BlockQ4>(floats, data.data());
   }
 }
 

@@ -248,8 +248,8 @@ TEST(ElementTypes, OutputsAreRoundedToTheNearest) {
 
 // Scales of blocks may be anything, NaN and infinite ones too; codes as well, −128 included.
 TEST(ElementTypes, EveryScaleAndCodeOfBlocks) {
-  std::vector<BlockQ8_0> wide(2048);
-  std::vector<BlockQ4_0> narrow(2048);
+  std::vector<BlockQ8> wide(2048);
+  std::vector<BlockQ4> narrow(2048);
   for (std::size_t i = 0; i < wide.size(); ++i) {
     wide[i].scale.bits = narrow[i].scale.bits = static_cast<std::uint16_t>(i * 32 + i % 32);
     for (std::size_t j = 0; j < 32; ++j) {

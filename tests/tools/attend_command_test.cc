@@ -243,7 +243,9 @@ TEST_F(Attend, BadValues) {
   };
   for (const auto& [option, texts] : values) {
     for (const std::string& text : texts) {
-      expect_attend_fault(all() + Arguments{option, text}, option + " (\"" + text + "\") must be ");
+      std::string fault = option;
+      fault.append(" (\"").append(text).append("\") must be ");
+      expect_attend_fault(all() + Arguments{option, text}, fault);
     }
   }
   expect_attend_fault(all() + Arguments{"--isa", "sse9"}, "--isa (\"sse9\") must be one of");
@@ -275,7 +277,8 @@ TEST_F(Attend, BadShapes) {
   expect(v_, {1, 3, 2, 1}, v + ": heads (2) must be that of " + k + " (1)");
   expect(q_, {1, 2, 0, 2}, q + ": heads (0) of shape (1, 2, 0, 2) must be from 1 to");
   expect(q_, {1, 2, 2, 0}, q + ": head_dim (0) of shape (1, 2, 2, 0) must be from 1 to 1024");
-  expect(v_, {1, 3, 1, 1025}, v + ": head_dim (1025) of shape (1, 3, 1, 1025) must be from 1 to 1024");
+  expect(v_, {1, 3, 1, 1025},
+         v + ": head_dim (1025) of shape (1, 3, 1, 1025) must be from 1 to 1024");
   expect(q_, {0, 3'000'000'000, 2, 2}, q + ": seq (3000000000) of shape ");
   write_npy(v_, {{1, 3, 3, 1}, std::vector<float>(9)});
   expect(k_, {1, 3, 3, 2}, k + ": heads (3) must divide those of " + q + " (2)");
