@@ -40,8 +40,8 @@ class AttentionCase {
   Inputs kv_inputs() const { return inputs(2); }
   std::size_t query_floats() const { return query_floats_; }  ///< of q, and of out
   std::size_t key_floats() const { return key_floats_; }      ///< elements of k, and of v
-  /// From the keys of a copy to its values, in elements: at a cache line, a block of elements, and
-  /// where its inputs are others.
+  /// From the keys of a copy to its values, in elements: a multiple of 128, which is at a cache
+  /// line but for q8_0 and q4_0, and where its inputs are others.
   std::size_t value_offset() const;
   /// From one copy of keys and values to the next, in elements.
   std::size_t kv_copy_floats() const { return 2 * value_offset(); }

@@ -37,22 +37,23 @@ Json host_json(const Setting& setting, const StreamSize& stream) {
 }
 
 Json result_json(const Result& result, const Setting& setting) {
-  Json json = {{"name", result.name},
-               {"kind", result.kind},
-               {"isa", std::string(setting.isa)},
-               {"dtype", "f32"},
-               {"kv", std::string(dtype_info(setting.kv_type).name)},
-               {"layout", result.layout},
-               {"threads", result.threads},
-               {"min_ms", result.timing.min_ms},
-               {"median_ms", result.timing.median_ms},
-               {"gflops", optional_json(result.gflops)},
-               {"peak_gflops", result.peak_gflops},
-               {"percent_of_peak", optional_json(result.percent_of_peak())},
-               {"gbps", result.gbps},
-               {"read_gbps", result.read_gbps},
-               {"percent_of_bandwidth", result.percent_of_bandwidth()},
-               {"max_error", result.accuracy.max_error}};
+  Json json = {
+      {"name", result.name},
+      {"kind", result.kind},
+      {"isa", std::string(setting.isa)},
+      {"dtype", "f32"},
+      {"kv", result.kind == "softmax" ? "f32" : std::string(dtype_info(setting.kv_type).name)},
+      {"layout", result.layout},
+      {"threads", result.threads},
+      {"min_ms", result.timing.min_ms},
+      {"median_ms", result.timing.median_ms},
+      {"gflops", optional_json(result.gflops)},
+      {"peak_gflops", result.peak_gflops},
+      {"percent_of_peak", optional_json(result.percent_of_peak())},
+      {"gbps", result.gbps},
+      {"read_gbps", result.read_gbps},
+      {"percent_of_bandwidth", result.percent_of_bandwidth()},
+      {"max_error", result.accuracy.max_error}};
   if (result.copy_gbps) json["copy_gbps"] = *result.copy_gbps;
   return json;
 }

@@ -200,13 +200,14 @@ struct NewTokens {
 /// Writes the keys and values of new tokens, all heads of one layer, to their slots in `pages`: one
 /// pass, nothing else is written, nothing allocated. Elements become those of the pages after the
 /// rotation, rounded to the nearest, ties to even: finite numbers beyond the range of f16 and bf16
-/// become infinite, beyond that of fp8 the largest one. The scale of a block of q8_0 is its largest
-/// magnitude / 127, of q4_0 the element of the largest magnitude (of two, the positive one) / −8,
-/// both rounded to f16, within its range; codes are the nearest ones to element / scale. A block
-/// with an infinity or a NaN becomes NaN. New tokens, slots and positions may not
-/// overlap pages, nor keys' pages values', though all may interleave in one buffer. Calls for
-/// different layers, or for different slots of one, may run at once. Fails before anything is
-/// written where they do, or where a slot or position does not exist.
+/// become infinite, beyond that of fp8 the largest one; infinities stay, but for fp8_e4m3, which
+/// has none and makes them NaN. The scale of a block of q8_0 is its largest magnitude / 127, of
+/// q4_0 the element of the largest magnitude (of two, the positive one) / −8, both rounded to f16,
+/// within its range; codes are the nearest ones to element / scale. A block with an infinity or a
+/// NaN becomes NaN. New tokens, slots and positions may not overlap pages, nor keys' pages values',
+/// though all may interleave in one buffer. Calls for different layers, or for different slots of
+/// one, may run at once. Fails before anything is written where they do, or where a slot or
+/// position does not exist.
 HEED_API Status append(const PagedLayout& layout, const KvPages& pages, const NewTokens& tokens,
                        const RunOptions& options = {}) noexcept;
 

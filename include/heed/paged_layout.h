@@ -64,7 +64,8 @@ struct PagedLayout {
             PageStrides::bhsd(page_tokens, kv_heads, head_dim),
             PageStrides::bhsd(page_tokens, kv_heads, value_head_dim)};
   }
-  /// As `apart`, which has keys and values in two buffers, but in one, each page's keys before its
+  /// For keys and values whose elements take as many bytes. As `apart`, which has them in two
+  /// buffers, but in one, each page's keys before its
   /// values: [page, key or value, …]. The values' base is the keys' + apart.k.page.
   static constexpr PagedLayout together(const PagedLayout& apart) {
     PagedLayout one = apart;

@@ -13,7 +13,7 @@ struct KeyInterval {
   bool operator==(const KeyInterval&) const = default;
 };
 
-/// The keys among `keys` that a token of the item sees: where masks are applied, by both kernels.
+/// The keys among `keys` that a token of the item sees, for both kernels.
 HEED_INLINE KeyInterval visible_keys(const AttentionShape& shape, const AttentionItem& item,
                                      std::int32_t token, KeyInterval keys) {
   const auto clamp = [&](std::int64_t key) {

@@ -234,6 +234,7 @@ HEED_INLINE std::ptrdiff_t row_bytes(DType type, std::int32_t dims) {
 /// are whole.
 template <class Arch, class E>
 HEED_INLINE Vec<Arch> widen_first(const std::byte* row, std::ptrdiff_t x, std::int32_t count) {
+  if (count == kLanes<Arch>) return E::template widen<Arch>(row, x);
   if constexpr (E::kBlock > 1) {
     return E::template widen<Arch>(row, x);
   } else if constexpr (E::kBytes == sizeof(float)) {

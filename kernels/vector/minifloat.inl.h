@@ -4,8 +4,8 @@
 // With E bits of exponent and M of fraction, shifted to where a float has them, a number's exponent
 // lacks the difference of the biases, 127 − (2^(E − 1) − 1). Subnormal numbers are fixed by giving
 // them the least exponent and its implicit bit, which is then subtracted; the way back adds a power
-// of two whose last bit is the smallest number's unit, and lets the float addition round. No step
-// meets a denormal float, which some processors take a hundred cycles for.
+// of two whose last bit is the smallest number's unit, and lets the float addition round. Widening
+// meets no denormal float, which some processors take a hundred cycles for.
 #pragma once
 
 #include <cstdint>

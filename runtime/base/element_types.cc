@@ -35,7 +35,7 @@ Status check_type_of(const char* tensor, DType type, bool computes) {
 }
 
 StridedShape in_bytes(StridedShape shape, const DTypeInfo& type) {
-  for (Axis& axis : shape.axes) axis.stride = type.bytes(axis.stride);
+  for (Axis& axis : shape.axes) axis.stride = stride_bytes(axis.stride, type);
   shape.dims = type.bytes(shape.dims);
   return shape;
 }

@@ -28,6 +28,12 @@ Status check_type(const char* name, DType type, bool computes);
 /// The same for the type of a tensor's pointer.
 Status check_type_of(const char* tensor, DType type, bool computes);
 
+/// A stride in bytes. One that is not used may be anything, so that it may wrap around.
+inline std::int64_t stride_bytes(std::int64_t elements, const DTypeInfo& type) {
+  const auto blocks = static_cast<std::uint64_t>(elements / type.block_elements);
+  return static_cast<std::int64_t>(blocks * static_cast<std::uint64_t>(type.block_bytes));
+}
+
 /// The same shape in bytes.
 StridedShape in_bytes(StridedShape shape, const DTypeInfo& type);
 

@@ -91,8 +91,9 @@ Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, 
   v.y = static_cast<std::byte*>(side.pool.data());
   v.x_type = side.tokens.data.type();
   v.y_type = side.pool.type();
-  v.y_stride = {type.bytes(side.strides.token), type.bytes(side.strides.head)};
-  v.y_page_stride = type.bytes(side.strides.page);
+  v.y_stride = {detail::stride_bytes(side.strides.token, type),
+                detail::stride_bytes(side.strides.head, type)};
+  v.y_page_stride = detail::stride_bytes(side.strides.page, type);
   v.page_tokens = layout.page_tokens;
   v.slots = slots.data();
   v.tokens = side.tokens.tokens;

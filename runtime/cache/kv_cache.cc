@@ -59,6 +59,18 @@ LayerPlan plan_layer(const KvCacheConfig& config) {
   return best;
 }
 
+/// Whether keys and values of a layer take so few bytes that sums of both, rounded up, fit int64.
+Status check_layer(const KvCacheConfig& c) {
+  constexpr std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max() / 2 - kHugePage;
+  const PagedLayout& l = c.layout;
+  const std::int64_t keys = dtype_info(c.k_type).bytes(detail::pool_elements(l, l.k, l.head_dim));
+  const std::int64_t values =
+      dtype_info(c.v_type).bytes(detail::pool_elements(l, l.v, l.value_head_dim));
+  if (keys <= most && values <= most) return {};
+  return detail::invalid("layout: a layer of ", keys, " bytes of keys and ", values,
+                         " of values reaches beyond the address space");
+}
+
 Status check_size(std::int64_t layers, std::int64_t layer_bytes) {
   constexpr std::int64_t most = std::numeric_limits<std::ptrdiff_t>::max();
   if (layers <= (most - kHugePage) / layer_bytes) return {};
@@ -97,6 +109,7 @@ Status KvCache::create(const KvCacheConfig& config, KvCache& cache) noexcept {
     HEED_RETURN_IF_ERROR(detail::check_paged_layout(layout));
     HEED_RETURN_IF_ERROR(detail::check_range("layers", config.layers, 1, detail::kMaxCount));
     HEED_RETURN_IF_ERROR(check_types(config));
+    HEED_RETURN_IF_ERROR(check_layer(config));
     const LayerPlan layer = plan_layer(config);
     HEED_RETURN_IF_ERROR(check_size(config.layers, layer.bytes));
     KvCache made;

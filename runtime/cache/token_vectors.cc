@@ -49,7 +49,7 @@ Status check_input(const TokenTensor& t, Strides& strides) {
   HEED_RETURN_IF_ERROR(check_type_of(t.name, t.data.type(), true));
   HEED_RETURN_IF_ERROR(check_reach(t.name, axes_of(t, layout), t.dims));
   const DTypeInfo& type = dtype_info(t.data.type());
-  strides = {type.bytes(layout.token_stride), type.bytes(layout.head_stride)};
+  strides = {stride_bytes(layout.token_stride, type), stride_bytes(layout.head_stride, type)};
   return {};
 }
 

@@ -19,6 +19,7 @@ Status complete_config(LayerConfig& config) {
     return invalid("q_type and out_type must be f32: a layer's products are computed in it");
   }
   // An empty batch: what is wrong with the configuration itself.
+  attention.k_type = attention.v_type = DType::f32;  // those of caches take their place
   Plan plan;
   HEED_RETURN_IF_ERROR(plan_attention(attention, {.sequences = 0}, {}, plan));
   HEED_RETURN_IF_ERROR(check_range("query_heads * head_dim",

@@ -10,6 +10,7 @@
 #include "heed/cpu.h"
 #include "heed/tensor_data.h"
 #include "kernels/scratch.h"
+#include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/cpu/dispatch.h"
@@ -31,8 +32,8 @@ std::uint64_t next_number() {
 
 Layout in_bytes(const Layout& elements, DType type) {
   const DTypeInfo& info = dtype_info(type);
-  return {info.bytes(elements.sequence_stride), info.bytes(elements.token_stride),
-          info.bytes(elements.head_stride)};
+  return {stride_bytes(elements.sequence_stride, info), stride_bytes(elements.token_stride, info),
+          stride_bytes(elements.head_stride, info)};
 }
 
 std::int64_t clamp_side(std::int64_t keys) {
@@ -54,8 +55,8 @@ class Planner {
     plan_.shapes = d_.shapes;
     plan_.pages = d_.pages;
     if (d_.pages) {
-      plan_.k_page = dtype_info(d_.config.k_type).bytes(d_.pages->k.page);
-      plan_.v_page = dtype_info(d_.config.v_type).bytes(d_.pages->v.page);
+      plan_.k_page = stride_bytes(d_.pages->k.page, dtype_info(d_.config.k_type));
+      plan_.v_page = stride_bytes(d_.pages->v.page, dtype_info(d_.config.v_type));
     }
     plan_.shard = d_.shard.has_value();
     plan_.workers = d_.workers;

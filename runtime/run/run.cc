@@ -276,12 +276,11 @@ Status check_places(const PlanData& plan, const AttentionTensors& t, const Parti
   return check_regions(outputs, inputs);
 }
 
-/// Whether tensors that are there have the types of the plan.
+/// Whether inputs that are there have the types of the plan.
 Status check_types(const AttentionConfig& config, const AttentionTensors& t) {
   HEED_RETURN_IF_ERROR(check_given_type("q", t.q, config.q_type));
   HEED_RETURN_IF_ERROR(check_given_type("k", t.k, config.k_type));
-  HEED_RETURN_IF_ERROR(check_given_type("v", t.v, config.v_type));
-  return check_given_type("out", t.out, config.out_type);
+  return check_given_type("v", t.v, config.v_type);
 }
 
 /// Without rows, or states of no partition.
@@ -310,6 +309,9 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
   HEED_RETURN_IF_ERROR(check_types(plan->config, t));
+  if (states == nullptr) {
+    HEED_RETURN_IF_ERROR(check_given_type("out", t.out, plan->config.out_type));
+  }
   HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
   return plan->pages ? check_tables(*plan, t.tables) : Status();
 }

@@ -208,6 +208,29 @@ TEST(AppendTypes, WhatIsRefused) {
       "the head dimension of k (40) must be a multiple of 32, the elements of a block of q4_0");
 }
 
+// Sums of both in bytes would be beyond int64.
+TEST(AppendTypes, CachesBeyondTheAddressSpaceAreRefused) {
+  PagedLayout layout = PagedLayout::bshd(2, 1, 1, 64);
+  layout.k = {.page = (std::int64_t{1} << 61) - 65, .token = 64, .head = 64};
+  layout.v = {.page = (std::int64_t{1} << 61) - 66, .token = 64, .head = 64};
+  KvCache cache;
+  const Status status = KvCache::create({.layout = layout, .sequences = 1}, cache);
+  EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+  EXPECT_TRUE(status.message().find("reaches beyond the address space") != std::string::npos)
+      << status.message();
+}
+
+// Strides that are not used may be anything.
+TEST(AppendTypes, UnusedStridesMayBeAnything) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max();
+  const std::vector<float> k(kHeads * kDims, 1.0F), v(kHeads * kValueDims, 2.0F);
+  const std::vector<std::int64_t> slots = {0};
+  Appended appended(DType::f16, DType::q8_0);
+  NewTokens tokens{.k = k.data(), .v = v.data(), .slots = slots};
+  tokens.k_layout = Layout{kMost, kMost, kDims};
+  EXPECT_TRUE(append(kLayout, {appended.k.data(), appended.v.data()}, tokens).ok());
+}
+
 // Keys and values of other types in one cache: both layers keep theirs, also where a page that is
 // shared is copied.
 TEST(AppendTypes, CachesOfEveryType) {

@@ -461,8 +461,12 @@ TEST(KvCacheTest, Refuses) {
   expect_refused({.layout = layout, .layers = 1}, "sequences (0)" + counts);
   PagedLayout huge = layout;
   huge.k.page = std::int64_t{1} << 58;
-  expect_refused({.layout = huge, .layers = 4, .sequences = 1},
-                 "layers (4) of 4611686018427388096 bytes reach beyond the address space");
+  expect_refused({.layout = huge, .sequences = 1},
+                 "layout: a layer of 4611686018427388072 bytes of keys and 840 of values reaches "
+                 "beyond the address space");
+  huge.k.page = std::int64_t{1} << 57;
+  expect_refused({.layout = huge, .layers = 8, .sequences = 1},
+                 "layers (8) of 2305843009213694144 bytes reach beyond the address space");
 }
 
 }  // namespace

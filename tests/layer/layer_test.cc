@@ -112,6 +112,7 @@ TEST(Layer, BoundsAreTight) {
 // The step takes the types of its cache, whatever those of the layer's configuration.
 TEST(Layer, KeepsKeysAndValuesInTheTypesOfItsCache) {
   LayerSpec spec = spec_of(4, 2, 32);
+  spec.config.attention.k_type = DType::fp8_e4m3;
   spec.rotary = {.rotary_dim = 32, .positions = 64};
   const auto outputs = [&](DType k_type, DType v_type) {
     spec.k_type = k_type, spec.v_type = v_type;

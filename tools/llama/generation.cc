@@ -18,8 +18,8 @@ std::int64_t texts_at_once(const ModelShape& shape, const GenerationOptions& opt
                            std::size_t texts) {
   const std::int64_t text_tokens =
       pages_of(options.steps, options.page_tokens) * options.page_tokens;
-  const std::int64_t text_bytes =
-      dtype_info(options.kv_type).bytes(2 * shape.layers * text_tokens * shape.kv_dim());
+  const std::int64_t text_bytes = std::max<std::int64_t>(
+      1, dtype_info(options.kv_type).bytes(2 * shape.layers * text_tokens * shape.kv_dim()));
   const std::int64_t most = std::min(options.running, options.cache_bytes / text_bytes);
   return std::clamp(static_cast<std::int64_t>(texts), std::int64_t{1},
                     std::max<std::int64_t>(1, most));
