@@ -10,7 +10,8 @@
 
 namespace heed::detail {
 
-/// Elements of the largest tensor, of up to 4 bytes each: an offset in bytes must fit a pointer difference.
+/// Elements of the largest tensor, of up to 4 bytes each: an offset in bytes must fit a pointer
+/// difference.
 inline constexpr std::int64_t kMaxElements = std::numeric_limits<std::ptrdiff_t>::max() / 4;
 
 /// One dimension of a strided tensor: its indices 0 … count − 1 are multiplied by the stride.
