@@ -131,9 +131,9 @@ Inputs AttentionCase::inputs(std::uint64_t seed) const {
 }
 
 std::size_t AttentionCase::value_offset() const {
-  constexpr std::size_t kLine = 128;  // elements of a byte
-  const std::size_t lines = (key_floats_ + kLine - 1) / kLine * kLine;
-  return lines % repetition(kv_inputs().vector_length) == 0 ? lines + kLine : lines;
+  constexpr std::size_t kStep = 128;  // whole lines of elements of any whole number of bytes
+  const std::size_t steps = (key_floats_ + kStep - 1) / kStep * kStep;
+  return steps % repetition(kv_inputs().vector_length) == 0 ? steps + kStep : steps;
 }
 
 std::size_t AttentionCase::kv_copy_bytes() const {

@@ -50,6 +50,19 @@ std::int64_t container_memory_bytes() {
   return std::max<std::int64_t>(0, limit - used);
 }
 
+/// Elements of the largest block of any type.
+constexpr std::size_t kMostBlock = 32;
+
+/// Fills a span with inputs, vector by vector.
+void fill(const Inputs& inputs, std::span<float> all) {
+  const auto length = static_cast<std::size_t>(inputs.vector_length);
+  proof::Random random(inputs.seed);
+  for (std::size_t i = 0; i < all.size(); i += length) {
+    proof::fill_vector(random, inputs.distribution,
+                       all.subspan(i, std::min(length, all.size() - i)));
+  }
+}
+
 }  // namespace
 
 StreamSize stream_size() {
@@ -82,23 +95,6 @@ Status Pool::create(std::size_t floats, Pages kind, Pool& pool) {
   pool.filled_ = false;
   return {};
 }
-
-namespace {
-
-/// Elements of the largest block of any type.
-constexpr std::size_t kMostBlock = 32;
-
-/// Fills a span with inputs, vector by vector.
-void fill(const Inputs& inputs, std::span<float> all) {
-  const auto length = static_cast<std::size_t>(inputs.vector_length);
-  proof::Random random(inputs.seed);
-  for (std::size_t i = 0; i < all.size(); i += length) {
-    proof::fill_vector(random, inputs.distribution,
-                       all.subspan(i, std::min(length, all.size() - i)));
-  }
-}
-
-}  // namespace
 
 std::span<const float> Pool::inputs(const Inputs& inputs) {
   const std::span<float> all(data_.get(), size_);

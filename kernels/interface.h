@@ -156,7 +156,7 @@ struct SoftmaxGradientRows {
 enum class RotaryRule : std::int32_t { none, adjacent, halves };
 
 /// Vectors of tokens and the places they go to: each may stay where it is (y = x, the same
-/// strides), else no element of y is one of x.
+/// strides and types), else no element of y is one of x.
 struct TokenVectors {
   const std::byte* x = nullptr;
   std::byte* y = nullptr;

@@ -64,9 +64,9 @@ struct PagedLayout {
             PageStrides::bhsd(page_tokens, kv_heads, head_dim),
             PageStrides::bhsd(page_tokens, kv_heads, value_head_dim)};
   }
-  /// For keys and values whose elements take as many bytes. As `apart`, which has them in two
-  /// buffers, but in one, each page's keys before its
-  /// values: [page, key or value, …]. The values' base is the keys' + apart.k.page.
+  /// As `apart`, which has keys and values in two buffers, but in one, each page's keys before its
+  /// values: [page, key or value, …]. The values' base is the keys' + apart.k.page. For keys and
+  /// values whose elements take as many bytes.
   static constexpr PagedLayout together(const PagedLayout& apart) {
     PagedLayout one = apart;
     one.k.page = one.v.page = apart.k.page + apart.v.page;

@@ -49,7 +49,7 @@ Status check_blocks(const char* tensor, DType type, const StridedShape& shape) {
   }
   for (const Axis& axis : shape.axes) {
     if (axis.count > 1 && axis.stride % block != 0) {
-      return invalid("the ", axis.name, " stride of ", tensor, " (", axis.stride,
+      return invalid("the ", axis.name, " of ", tensor, " (", axis.stride,
                      ") must be a multiple of ", block, ", the elements of a block of ", info.name);
     }
   }

@@ -11,11 +11,13 @@
 #include "heed/kv_cache.h"
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
-#include "tests/support/typed_case.h"
 
 namespace heed::tests {
 namespace {
+
+using proof::TypedBuffer;
 
 constexpr std::array<DType, 3> kComputing = {DType::f32, DType::f16, DType::bf16};
 constexpr std::int64_t kTokens = 9, kHeads = 2, kDims = 96, kValueDims = 32;

@@ -11,7 +11,7 @@
 #include "tests/fuzz/fuzz.h"
 #include "tests/proof/case.h"
 #include "tests/support/attention_run.h"
-#include "tests/support/typed_case.h"
+#include "tests/support/typed_run.h"
 
 namespace heed::tests {
 namespace {
@@ -56,23 +56,26 @@ CaseSpec random_spec(Choices& choices) {
   return spec;
 }
 
-/// Types for a case, whose heads become blocks where they need to be.
-Types random_types(Choices& choices, CaseSpec& spec) {
+/// Gives a case types; its heads become blocks where they need to be.
+void choose_types(Choices& choices, CaseSpec& spec) {
   constexpr DType computing[] = {DType::f32, DType::f16, DType::bf16};
   const auto any = [&] {
     return kDTypes[static_cast<std::size_t>(choices.below(std::ssize(kDTypes)))].type;
   };
-  const Types types{choices.pick(computing), any(), any(), choices.pick(computing)};
+  AttentionConfig& config = spec.config;
+  config.q_type = choices.pick(computing);
+  config.k_type = any();
+  config.v_type = any();
+  config.out_type = choices.pick(computing);
   // Every row is compared with the oracle: few enough that an input takes well below a second.
   for (std::int32_t& queries : spec.queries) queries %= 8;
   for (std::int32_t& keys : spec.keys) keys %= 300;
   const std::int64_t block =
-      std::max(dtype_info(types.k).block_elements, dtype_info(types.v).block_elements);
+      std::max(dtype_info(config.k_type).block_elements, dtype_info(config.v_type).block_elements);
   if (block > 1) {
-    spec.config.head_dim = spec.config.value_head_dim = block;
+    config.head_dim = config.value_head_dim = block;
     if (spec.storage == proof::Storage::spaced) spec.storage = proof::Storage::bhsd;
   }
-  return types;
 }
 
 /// Puts a number where another one was.
@@ -191,12 +194,12 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   options.item_rows = static_cast<int>(choices.below(385));
   heed::proof::CaseSpec spec = random_spec(choices);
   const bool typed = choices.flip();
-  const Types types = typed ? random_types(choices, spec) : Types();
+  if (typed) choose_types(choices, spec);
   const heed::proof::Case c(spec);
   if (spoilt) {
     run_spoilt(choices, c, options);
   } else if (typed) {
-    expect_oracle(TypedCase(c, types), options);
+    expect_oracle(typed_run(c), options);
   } else {
     run_valid(c, options);
   }

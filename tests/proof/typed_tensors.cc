@@ -31,11 +31,16 @@ TypedBuffer narrow_side(const Geometry& geometry, const Tokens& tokens, const La
 }  // namespace
 
 TypedBuffer::TypedBuffer(DType type, std::int64_t elements)
-    : memory_((bytes_of(type, elements) + sizeof(float) - 1) / sizeof(float)) {
+    : memory_((bytes_of(type, elements) + sizeof(float) - 1) / sizeof(float)),
+      size_(bytes_of(type, elements)) {
   auto* const memory = reinterpret_cast<std::byte*>(memory_.data());
   const std::size_t room = memory_.size() * sizeof(float);
   if (room > 0) std::memset(memory, 0xFF, room);
-  data_ = {memory + (room - bytes_of(type, elements)), type};
+  data_ = {memory + (room - size_), type};
+}
+
+std::span<std::byte> TypedBuffer::bytes() const {
+  return {static_cast<std::byte*>(data_.data()), size_};
 }
 
 TypedBuffer narrow_queries(const Geometry& g, const InputData& floats, DType type) {

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "heed/tensor_data.h"
 #include "tests/proof/geometry.h"
@@ -16,10 +17,13 @@ class TypedBuffer {
  public:
   TypedBuffer(DType type, std::int64_t elements);
   OutputData data() const { return data_; }
+  /// All of its memory.
+  std::span<std::byte> bytes() const;
 
  private:
   GuardedBuffer memory_;
   OutputData data_;
+  std::size_t size_ = 0;
 };
 
 /// The nearest elements to a description's queries, keys or values, which are floats; as they lie.

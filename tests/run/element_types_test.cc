@@ -8,7 +8,10 @@
 #include <vector>
 
 #include "tests/proof/elements.h"
-#include "tests/support/typed_case.h"
+#include "tests/proof/typed_tensors.h"
+#include "tests/support/attention_run.h"
+#include "tests/support/paged_case.h"
+#include "tests/support/typed_run.h"
 
 namespace heed::tests {
 namespace {
@@ -18,6 +21,7 @@ using proof::CaseSpec;
 using proof::Distribution;
 using proof::Form;
 using proof::Storage;
+using proof::TypedBuffer;
 
 constexpr std::array<DType, 3> kComputing = {DType::f32, DType::f16, DType::bf16};
 
@@ -39,6 +43,16 @@ CaseSpec spec_of(std::vector<std::int32_t> queries, std::vector<std::int32_t> ke
 /// partitions.
 CaseSpec mixed() { return spec_of({1, 2, 50, 0}, {300, 17, 260, 5}); }
 
+struct Types {
+  DType q = DType::f32, k = DType::f32, v = DType::f32, out = DType::f32;
+};
+
+CaseSpec with_types(CaseSpec spec, const Types& types) {
+  spec.config.q_type = types.q, spec.config.k_type = types.k;
+  spec.config.v_type = types.v, spec.config.out_type = types.out;
+  return spec;
+}
+
 std::vector<Types> every_pair() {
   std::vector<Types> list;
   for (const DTypeInfo& k : kDTypes) {
@@ -53,12 +67,12 @@ std::vector<Types> every_pair() {
   return list;
 }
 
-void check(const CaseSpec& spec, const Types& types) {
+void check(const CaseSpec& floats, const Types& types) {
+  const CaseSpec spec = with_types(floats, types);
   SCOPED_TRACE(to_string(spec));
   const Case c(spec);
-  const TypedCase typed(c, types);
   for (const std::string_view isa : supported_isas()) {
-    expect_oracle(typed, on(isa, 2, spec.seed % 2 == 0 ? 16 : 0));
+    expect_oracle(typed_run(c), on(isa, 2, spec.seed % 2 == 0 ? 16 : 0));
     if (testing::Test::HasFatalFailure()) return;
   }
 }
@@ -78,12 +92,11 @@ TEST(ElementTypes, RowsInPages) {
     for (const std::int64_t page_tokens : {1, 16, 100}) {
       CaseSpec spec = spec_of({1, 5, 30}, {270, 40, 30});
       spec.seed = ++count;
-      const Case c(spec);
+      const Case c(with_types(spec, {DType::f32, info.type, info.type, DType::f32}));
       const PagedCase paged(c, page_tokens, kPools[(count + count / 3) % kPools.size()]);
-      const TypedCase typed(c, paged, {DType::f32, info.type, info.type, DType::f32});
       for (const std::string_view isa : supported_isas()) {
         SCOPED_TRACE("pages of " + std::to_string(page_tokens));
-        expect_oracle(typed, on(isa));
+        expect_oracle({c.config(), paged.batch(), paged.tensors(count % 2 == 0)}, on(isa));
         if (HasFailure()) return;
       }
     }
@@ -136,10 +149,12 @@ TEST(ElementTypes, ValuesThatAreThePartOfKeys) {
       spec.config.kv_heads = 1;
       spec.config.head_dim = 576;
       spec.config.value_head_dim = 512;
-      const Case c(spec);
-      const TypedCase typed(c, {DType::f32, type, type, DType::f32}, TypedCase::Values::of_keys);
+      const Case c(with_types(spec, {DType::f32, type, type, DType::f32}));
+      TypedRun latent = typed_run(c);
+      latent.batch.k = latent.batch.v = c.geometry().k_layout();
+      latent.inputs.v = latent.inputs.k;
       for (const std::string_view isa : supported_isas()) {
-        expect_oracle(typed, on(isa, 2));
+        expect_oracle(latent, on(isa, 2));
         if (HasFailure()) return;
       }
     }
@@ -305,19 +320,18 @@ TEST(ElementTypes, DescriptionsThatAreRefused) {
   Batch batch = one_by_one();
   batch.v = Layout{0, 72, 64};
   expect_refused(config, batch,
-                 "the token_stride stride of v (72) must be a multiple of 32, the elements of a "
+                 "the token_stride of v (72) must be a multiple of 32, the elements of a "
                  "block of q4_0");
 }
 
 TEST(ElementTypes, TensorsOfOtherTypesAreRefused) {
-  const Case c(mixed());
-  const TypedCase typed(c, {DType::f16, DType::bf16, DType::q8_0, DType::bf16});
+  Case c(with_types(mixed(), {DType::f16, DType::bf16, DType::q8_0, DType::bf16}));
   Plan plan;
   Workspace workspace;
-  ASSERT_TRUE(plan_attention(typed.config(), typed.batch(), {}, plan).ok());
+  ASSERT_TRUE(plan_attention(c.config(), c.batch(), {}, plan).ok());
   ASSERT_TRUE(workspace.reserve(plan).ok());
-  const TypedBuffer out(DType::bf16, static_cast<std::int64_t>(typed.out_size()));
-  AttentionTensors good = typed.inputs();
+  const TypedBuffer out(DType::bf16, static_cast<std::int64_t>(c.out_size()));
+  AttentionTensors good = c.inputs();
   good.out = out.data();
   const auto expect = [&](auto change, const std::string& message) {
     AttentionTensors tensors = good;
@@ -327,7 +341,7 @@ TEST(ElementTypes, TensorsOfOtherTypesAreRefused) {
     EXPECT_EQ(status.message(), message);
   };
   using T = AttentionTensors;
-  const InputData floats = c.inputs().k;
+  const InputData floats = c.k();
   expect([&](T& t) { t.q = floats; }, "q is of f32; the plan was made for f16");
   expect([&](T& t) { t.k = {t.k.data(), DType::f16}; }, "k is of f16; the plan was made for bf16");
   expect(

@@ -24,12 +24,6 @@ void take_written(std::vector<float>& buffer, std::int64_t offset, std::int64_t 
   }
 }
 
-bool within_one_ulp(float a, float b) {
-  if (same_bits(a, b)) return true;
-  const float infinity = std::numeric_limits<float>::infinity();
-  return std::nextafter(a, infinity) == b || std::nextafter(a, -infinity) == b;
-}
-
 }  // namespace
 
 bool thorough() {
@@ -125,6 +119,12 @@ std::span<const float> out_of(const proof::Geometry& geometry, const Outputs& ou
 bool same_bits(float a, float b) {
   return std::bit_cast<std::uint32_t>(a) == std::bit_cast<std::uint32_t>(b) ||
          (std::isnan(a) && std::isnan(b));
+}
+
+bool within_one_ulp(float a, float b) {
+  if (same_bits(a, b)) return true;
+  const float infinity = std::numeric_limits<float>::infinity();
+  return std::nextafter(a, infinity) == b || std::nextafter(a, -infinity) == b;
 }
 
 void expect_same_row(const proof::Geometry& geometry_a, const Outputs& a, const proof::Row& row_a,

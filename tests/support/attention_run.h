@@ -55,6 +55,9 @@ std::span<const float> out_of(const proof::Geometry& geometry, const Outputs& ou
 /// The same bits; any NaN equals any other.
 bool same_bits(float a, float b);
 
+/// The same bits, or those of a neighbour.
+bool within_one_ulp(float a, float b);
+
 /// Fails the test at the first row whose output or LSE differ. Layouts may differ, lengths may not.
 void expect_same_rows(const proof::Geometry& geometry_a, const Outputs& a,
                       const proof::Geometry& geometry_b, const Outputs& b);

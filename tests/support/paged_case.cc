@@ -1,6 +1,7 @@
 #include "tests/support/paged_case.h"
 
 #include <algorithm>
+#include <cstring>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -8,8 +9,17 @@
 namespace heed::tests {
 
 using proof::Case;
-using proof::GuardedBuffer;
 using proof::Row;
+
+namespace {
+
+/// Copies elements of one type.
+void copy_vector(const InputData& from, std::int64_t dims, const OutputData& to) {
+  std::memcpy(to.data(), from.data(),
+              static_cast<std::size_t>(dtype_info(from.type()).bytes(dims)));
+}
+
+}  // namespace
 
 void share_prefixes(Case& c, const Prefixes& prefixes) {
   const proof::Geometry& geometry = c.geometry();
@@ -24,6 +34,7 @@ void share_prefixes(Case& c, const Prefixes& prefixes) {
       }
     }
   }
+  c.narrow();
 }
 
 PagedCase::PagedCase(const Case& c, std::int64_t page_tokens, Pool pool, Prefixes prefixes)
@@ -99,22 +110,22 @@ void PagedCase::fill_block_table() {
 
 void PagedCase::make_buffers(Pool pool) {
   const auto elements = [&](const PageStrides& s, std::int64_t dims) {
-    return static_cast<std::size_t>((layout_.pages - 1) * s.page +
-                                    (layout_.page_tokens - 1) * s.token +
-                                    (layout_.kv_heads - 1) * s.head + dims);
+    return (layout_.pages - 1) * s.page + (layout_.page_tokens - 1) * s.token +
+           (layout_.kv_heads - 1) * s.head + dims;
   };
-  const std::size_t k = elements(layout_.k, layout_.head_dim);
-  const std::size_t v = elements(layout_.v, layout_.value_head_dim);
+  const std::int64_t k = elements(layout_.k, layout_.head_dim);
+  const std::int64_t v = elements(layout_.v, layout_.value_head_dim);
   const bool one = pool == Pool::together;
   const std::int64_t v_offset =
       one ? layout_.k.page -
                 PageStrides::bshd(layout_.page_tokens, layout_.kv_heads, layout_.value_head_dim)
                     .page
           : 0;
-  keys_ = GuardedBuffer(one ? static_cast<std::size_t>(v_offset) + v : k);
-  values_ = GuardedBuffer(one ? 0 : v);
-  k_ = keys_.data();
-  v_ = one ? k_ + v_offset : values_.data();
+  const AttentionConfig& config = case_.config();
+  buffers_.emplace_back(config.k_type, one ? v_offset + v : k);
+  if (!one) buffers_.emplace_back(config.v_type, v);
+  k_ = buffers_.front().data();
+  v_ = one ? OutputData((k_ + v_offset).data(), config.v_type) : buffers_.back().data();
 }
 
 void PagedCase::copy_sequence(std::int64_t b) {
@@ -126,9 +137,9 @@ void PagedCase::copy_sequence(std::int64_t b) {
     };
     for (std::int64_t head = 0; head < layout_.kv_heads; ++head) {
       const Row row{b, 0, head * case_.geometry().group()};
-      std::copy_n(dense.k.as<float>() + case_.geometry().k(row, j), layout_.head_dim,
+      copy_vector(dense.k + case_.geometry().k(row, j), layout_.head_dim,
                   k_ + place(layout_.k, head));
-      std::copy_n(dense.v.as<float>() + case_.geometry().v(row, j), layout_.value_head_dim,
+      copy_vector(dense.v + case_.geometry().v(row, j), layout_.value_head_dim,
                   v_ + place(layout_.v, head));
     }
   }

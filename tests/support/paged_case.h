@@ -20,6 +20,7 @@ using Prefixes = std::vector<std::int32_t>;
 void share_prefixes(proof::Case& c, const Prefixes& prefixes);
 
 /// The keys and values of a case, moved to pages of a pool in no order. What no key lies in is NaN.
+/// `together` needs elements of one size.
 /// Whole pages of common prefixes are there once, and as far as they go so is the prefix.
 class PagedCase {
  public:
@@ -48,9 +49,8 @@ class PagedCase {
   Prefixes prefixes_;
   std::int64_t row_pages_ = 0;
   std::vector<std::int32_t> indptr_, pages_, block_table_;
-  proof::GuardedBuffer keys_, values_;
-  float* k_ = nullptr;
-  float* v_ = nullptr;
+  std::vector<proof::TypedBuffer> buffers_;
+  OutputData k_, v_;
 };
 
 /// The outputs of a case in pages.

@@ -1,0 +1,78 @@
+#include "tests/support/typed_run.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "tests/proof/elements.h"
+#include "tests/proof/oracle.h"
+#include "tests/proof/typed_tensors.h"
+#include "tests/support/attention_run.h"
+
+namespace heed::tests {
+namespace {
+
+using proof::Geometry;
+using proof::Row;
+using proof::TypedBuffer;
+
+std::int64_t output_extent(const Geometry& g, const Layout& layout, std::int64_t dims) {
+  return proof::extent(g.queries(), layout, g.sequences(), g.config().query_heads, dims);
+}
+
+void expect_row(const Geometry& geometry, const AttentionTensors& tensors, const Row& row,
+                proof::Arithmetic arithmetic) {
+  const std::int64_t dims = geometry.value_head_dim();
+  const proof::OracleRow oracle = proof::oracle_row(geometry, tensors, row, arithmetic);
+  const TypedBuffer rounded(tensors.out.type(), dims);
+  proof::narrow(oracle.out, rounded.data());
+  std::vector<float> expected, actual;
+  const std::span<const float> want = proof::floats_of(rounded.data(), dims, expected);
+  const std::span<const float> have =
+      proof::floats_of(tensors.out + geometry.out(row), dims, actual);
+  for (std::size_t x = 0; x < want.size(); ++x) {
+    ASSERT_TRUE(same_bits(have[x], want[x])) << to_string(row) << ", element " << x << ": "
+                                             << have[x] << " where the oracle has " << want[x];
+  }
+  const float lse = tensors.lse[geometry.lse(row)];
+  ASSERT_TRUE(within_one_ulp(lse, oracle.lse))
+      << "lse of " << to_string(row) << ": " << lse << " where the oracle has " << oracle.lse;
+}
+
+}  // namespace
+
+TypedRun typed_run(const proof::Case& c) { return {c.config(), c.batch(), c.inputs()}; }
+
+void expect_oracle(const TypedRun& typed, const PlanOptions& options) {
+  SCOPED_TRACE(std::string(options.isa));
+  Plan plan;
+  Status status = plan_attention(typed.config, typed.batch, options, plan);
+  ASSERT_TRUE(status.ok()) << status.message();
+  Workspace workspace;
+  ASSERT_TRUE(workspace.reserve(plan).ok());
+  const Geometry geometry(typed.config, typed.batch, typed.inputs.tables);
+  const std::int64_t dims = geometry.value_head_dim();
+  const TypedBuffer out(typed.config.out_type,
+                        output_extent(geometry, geometry.out_layout(), dims));
+  const TypedBuffer lse(DType::f32, output_extent(geometry, geometry.lse_layout(), 1));
+  AttentionTensors tensors = typed.inputs;
+  tensors.out = out.data();
+  tensors.lse = lse.data().as<float>();
+  status = run(plan, tensors, workspace);
+  ASSERT_TRUE(status.ok()) << status.message();
+
+  const auto row_bytes = static_cast<std::size_t>(dtype_info(out.data().type()).bytes(dims));
+  for (const Row& row : geometry.rows()) {
+    expect_row(geometry, tensors, row, proof::arithmetic_of(plan.isa()));
+    if (testing::Test::HasFatalFailure()) return;
+    std::memset((out.data() + geometry.out(row)).data(), 0xFF, row_bytes);
+  }
+  EXPECT_TRUE(std::ranges::all_of(out.bytes(), [](std::byte b) { return b == std::byte{0xFF}; }))
+      << "out was written outside its rows";
+}
+
+}  // namespace heed::tests
