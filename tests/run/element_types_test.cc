@@ -1,5 +1,6 @@
 // Every element type against the canonical row of the floats that it widens to, bit for bit: in
 // prefill and decode, in one piece and in pages; every code of every type; and what is refused.
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cmath>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "tests/proof/elements.h"
+#include "tests/proof/oracle.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
@@ -135,6 +137,58 @@ TEST(ElementTypes, TemperaturesMasksAndMagnitudes) {
         check(spec, {DType::f16, info.type, info.type, DType::bf16});
         if (HasFailure()) return;
       }
+    }
+  }
+}
+
+/// One token against so many keys that workers share them.
+CaseSpec long_row(DType kv_type, DType out_type) {
+  CaseSpec spec = spec_of({1}, {3000});
+  spec.config.value_head_dim = 64;
+  return with_types(spec, {DType::f16, kv_type, kv_type, out_type});
+}
+
+TEST(ElementTypes, RowsThatWorkersShareAreRoundedOnce) {
+  for (const DType out : kComputing) {
+    const Case c(long_row(DType::fp8_e5m2, out));
+    for (const std::string_view isa : supported_isas()) {
+      Plan plan;
+      ASSERT_TRUE(plan_attention(c.config(), c.batch(), on(isa, 8), plan).ok());
+      ASSERT_EQ(plan.describe().find("splits: 0"), std::string::npos) << plan.describe();
+      expect_oracle(typed_run(c), on(isa, 8));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ElementTypes, MergedStatesAreRoundedOnce) {
+  for (const DType out_type : kComputing) {
+    const Case c(long_row(DType::q8_0, out_type));
+    const std::int64_t dims = c.config().value_head_dim;
+    for (const std::string_view isa : supported_isas()) {
+      Plan plan;
+      Workspace workspace;
+      ASSERT_TRUE(plan_attention(c.config(), c.batch(), on(isa), plan).ok());
+      ASSERT_TRUE(workspace.reserve(plan).ok());
+      std::vector<float> memory(state_shape(plan).floats());
+      const PartialStates states = PartialStates::in(memory.data(), state_shape(plan));
+      ASSERT_TRUE(run_partial(plan, c.inputs(), states, workspace).ok());
+      const TypedBuffer out(out_type, static_cast<std::int64_t>(c.out_size()));
+      const std::array<ConstPartialStates, 1> shards = {states};
+      ASSERT_TRUE(merge(plan, shards, out.data()).ok());
+      for (const proof::Row& row : c.geometry().rows()) {
+        const auto oracle =
+            proof::oracle_row(c.geometry(), c.inputs(), row, proof::arithmetic_of(isa));
+        const TypedBuffer rounded(out_type, dims);
+        proof::narrow(oracle.out, rounded.data());
+        std::vector<float> a, b;
+        ASSERT_TRUE(
+            std::ranges::equal(proof::floats_of(out.data() + c.geometry().out(row), dims, a),
+                               proof::floats_of(rounded.data(), dims, b), same_bits))
+            << isa << ", " << to_string(row);
+      }
+      const OutputData other{out.data().data(), out_type == DType::f32 ? DType::f16 : DType::f32};
+      EXPECT_EQ(merge(plan, shards, other).code(), StatusCode::invalid_argument);
     }
   }
 }
