@@ -36,9 +36,12 @@ function(heed_isa_objects target isa)
   target_link_libraries(${target} PRIVATE $<BUILD_INTERFACE:heed_options> xsimd)
   # Optimised in Debug builds too, and no link-time optimisation: an inline function that is left
   # out of line would be a weak symbol compiled for this ISA. No contraction: the order of roundings
-  # is written in the source. No more features than the ISA's, whatever CMAKE_CXX_FLAGS say. These flags follow those of the build type, so they win.
-  target_compile_options(${target} PRIVATE -march=x86-64 ${flags} -fno-fast-math -O3 -fno-lto -ffp-contract=off
-                         -fno-math-errno -fno-trapping-math -fno-exceptions -fno-rtti)
+  # is written in the source. No more features than the ISA's, whatever CMAKE_CXX_FLAGS say. No counting
+  # of lines, which takes an object minutes to compile. These flags follow those of the build type, so
+  # they win.
+  target_compile_options(
+    ${target} PRIVATE -march=x86-64 ${flags} -fno-fast-math -O3 -fno-lto -ffp-contract=off -fno-math-errno
+                      -fno-trapping-math -fno-exceptions -fno-rtti -fno-profile-arcs -fno-test-coverage)
   # The intrinsics of gcc 12 name a register that they leave undefined by initialising it with itself
   # (GCC bug 105593).
   target_compile_options(${target} PRIVATE

@@ -216,6 +216,13 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
 }
 
+/// Floats of a query row in the decode kernel: a multiple of a vector and of the 16 dimensions that
+/// packed keys are transposed by.
+[[maybe_unused]] static constexpr std::size_t decode_query_floats(std::int32_t head_dim,
+                                                                  std::int32_t lanes) {
+  return padded(head_dim, lanes < 16 ? 16 : lanes);
+}
+
 /// Rows that the decode kernel takes at most: their sums for a block of keys, and a vector of
 /// keys that is being transposed, fit the registers (AVX-512: 8 + 16 of 32; AVX2: 10 + 8, two of
 /// which wait in L1).
@@ -228,9 +235,12 @@ inline constexpr std::int32_t kMaxItemRows = 384;
 /// of every ISA.
 inline constexpr std::int32_t kBlockKeys = 16;
 
+/// Keys that it takes at a time at most: two of the largest vectors, of narrow elements.
+inline constexpr std::int32_t kMaxBlockKeys = 32;
+
 /// Floats between the rows of the decode kernel's logits: a partition, and a block after it, since
 /// whole blocks are written.
-inline constexpr std::size_t kDecodeWeightsStride = kPartitionKeys + kBlockKeys;
+inline constexpr std::size_t kDecodeWeightsStride = kPartitionKeys + kMaxBlockKeys;
 
 /// Floats of one partition's states of `rows` rows: m, l and O.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,
@@ -242,6 +252,10 @@ inline constexpr std::size_t kDecodeWeightsStride = kPartitionKeys + kBlockKeys;
 /// of consecutive rows fall into different cache sets.
 [[maybe_unused]] static constexpr std::int32_t tile_copy_stride(std::int32_t dims) {
   return (dims + 15) / 16 * 16 + 16;
+}
+
+[[maybe_unused]] static constexpr std::ptrdiff_t tile_copy_bytes(std::int32_t dims) {
+  return tile_copy_stride(dims) * static_cast<std::ptrdiff_t>(sizeof(float));
 }
 
 /// Floats of a copy of a tile of keys and values.

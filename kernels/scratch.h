@@ -82,7 +82,7 @@ struct ScratchLayout {
   const auto count = static_cast<std::size_t>(rows);
   const std::size_t state = 2 * padded(rows, lanes) + count * padded(shape.value_head_dim, lanes);
   ScratchLayout layout;
-  layout.queries = layout.place(count * padded(shape.head_dim, lanes));
+  layout.queries = layout.place(count * decode_query_floats(shape.head_dim, lanes));
   layout.partition = layout.place(state);
   layout.total = layout.place(state);
   layout.sections = layout.place(shape.sections ? state : 0);

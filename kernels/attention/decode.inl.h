@@ -38,7 +38,7 @@ class DecodeKernel {
 
   DecodeKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
-    head_dim_ = static_cast<std::int32_t>(padded(shape.head_dim, kWidth));
+    head_dim_ = static_cast<std::int32_t>(decode_query_floats(shape.head_dim, kWidth));
     dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
     const ScratchLayout layout = decode_scratch(shape, item.rows, kWidth);
     const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
@@ -49,6 +49,9 @@ class DecodeKernel {
     weights_ = at(layout.weights);
     k_copy_ = at(layout.copies[0]);
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
+    const std::ptrdiff_t stride = copies() ? tile_copy_bytes(shape.head_dim) : item.k_stride;
+    const DType type = copies() ? DType::f32 : shape.k_type;
+    chunks_ = ChunkOffsets(stride, row_bytes(type, shape.head_dim), block_keys(type));
   }
 
   void attend() {
@@ -75,14 +78,15 @@ class DecodeKernel {
     return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
   }
 
-  /// Packs the query rows: widens them, pads them with zeros to whole vectors and scales them.
+  /// Packs the query rows: widens them, pads them with zeros and scales them.
   void pack() const {
     const RowMap map{shape_.group, item_.q_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       float* const to = q_ + r * head_dim_;
       widen_row<Arch>(shape_.q_type, item_.q + map.offset(item_.row_begin + r), shape_.head_dim,
                       to);
-      for (std::int32_t x = 0; x < head_dim_; ++x) to[x] *= shape_.query_factor;
+      for (std::int32_t x = 0; x < shape_.head_dim; ++x) to[x] *= shape_.query_factor;
+      for (std::int32_t x = shape_.head_dim; x < head_dim_; ++x) to[x] = 0.0F;
     }
   }
 
@@ -192,7 +196,7 @@ class DecodeKernel {
       const Rows rows = loader.finish();
       return {{.dims = rows.dims,
                .data = reinterpret_cast<const std::byte*>(rows.data),
-               .stride = rows.stride * static_cast<std::ptrdiff_t>(sizeof(float))},
+               .stride = tile_copy_bytes(rows.dims)},
               begin};
     };
     return {load(keys_of(shape_, item_), k_copy_), load(values_of(shape_, item_), v_copy_), begin,
@@ -222,38 +226,43 @@ class DecodeKernel {
   /// Computes the logits of all rows: weights_[row][key].
   void score_tile(const Tile& tile) const {
     for (std::int32_t j = tile.begin; j < tile.end;) {
-      const KeyBlock keys = block(tile.k, keys_of(shape_, item_), j, tile.end);
+      const KeyBlock keys = block(tile.k, j, tile.end);
       score_rows<kMaxRows>({q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride}, keys);
       j += keys.count;
     }
   }
 
   /// The block of rows from j on, at most to `end`.
-  KeyBlock block(const Source& from, const Storage& all, std::int32_t j, std::int32_t end) const {
+  KeyBlock block(const Source& from, std::int32_t j, std::int32_t end) const {
     const std::int32_t count = run(from, j, end);
-    const ComingRows next = coming(from, all, j + count, end);
+    const ComingRows next = coming(from, j + count, end);
     const Storage& rows = from.rows;
     return {{rows.type, rows.dims, rows.row(j - from.first), rows.stride},
             count,
             next,
-            coming(from, all, j + count + next.count, end)};
+            coming(from, j + count + next.count, end),
+            &chunks_};
+  }
+
+  /// How many keys of a type a block has at most.
+  static std::int32_t block_keys(DType type) {
+    return for_element_type(type,
+                            [](auto element) { return kBlockKeysOf<Arch, decltype(element)>; });
   }
 
   /// How many rows a block from j on has.
   static std::int32_t run(const Source& from, std::int32_t j, std::int32_t end) {
-    const std::int32_t left = end - j;
-    return from.rows.run(j - from.first, left < kBlockKeys ? left : kBlockKeys);
+    const std::int32_t left = end - j, most = block_keys(from.rows.type);
+    return from.rows.run(j - from.first, left < most ? left : most);
   }
 
-  /// The rows of the block from j on, to be prefetched. Those past the end of a copy come from
-  /// `all`.
-  ComingRows coming(const Source& from, const Storage& all, std::int32_t j,
-                    std::int32_t end) const {
-    const Source& source = j < end ? from : Source{all, 0};
-    const std::int32_t last = j < end ? end : item_.key_end;
+  /// The rows of the block from j on, to be prefetched: those of a copy to its end, others to the
+  /// end of the item.
+  ComingRows coming(const Source& from, std::int32_t j, std::int32_t end) const {
+    const std::int32_t last = copies() || j < end ? end : item_.key_end;
     if (j >= last) return {};
-    const Storage& rows = source.rows;
-    return {rows.row(j - source.first), run(source, j, last), rows.stride,
+    const Storage& rows = from.rows;
+    return {rows.row(j - from.first), run(from, j, last), rows.stride,
             row_bytes(rows.type, rows.dims)};
   }
 
@@ -276,14 +285,14 @@ class DecodeKernel {
       exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
     }
     const std::int32_t second = keys.begin + run(keys.v, keys.begin, keys.end);
-    Chunks<Cache::l2> ahead(coming(keys.v, values_of(shape_, item_), second, keys.end));
+    Chunks<Cache::l2> ahead(coming(keys.v, second, keys.end));
     std::int32_t r = row;
     for (; r + 4 <= end; r += 4) {
       sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, ahead);
     }
     for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, ahead);
     for (std::int32_t j = keys.begin; j < keys.end;) {
-      const KeyBlock values = block(keys.v, values_of(shape_, item_), j, keys.end);
+      const KeyBlock values = block(keys.v, j, keys.end);
       add_rows<kMaxRows>(
           end - row,
           {weights + (j - keys.begin), kWeightsStride, partition_.o + row * dims_, dims_}, values);
@@ -359,7 +368,7 @@ class DecodeKernel {
 
   const AttentionShape& shape_;
   const AttentionItem& item_;
-  std::int32_t head_dim_, dims_;  ///< padded to whole vectors
+  std::int32_t head_dim_, dims_;  ///< padded
   float* q_;                      ///< rows × head_dim_
   State partition_, total_;       ///< of the partition and of the section being summed: m and l per
                                   ///< row; O is rows × dims_
@@ -369,6 +378,7 @@ class DecodeKernel {
   float* weights_;                ///< logits, then weights: rows × kWeightsStride
   float* k_copy_;                 ///< of a tile, as floats
   float* v_copy_;
+  ChunkOffsets chunks_;  ///< of blocks of keys
 };
 
 }  // namespace

@@ -14,6 +14,7 @@
 
 #include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/tile_loader.inl.h"
+#include "kernels/elements/columns.inl.h"
 #include "kernels/elements/elements.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
@@ -21,22 +22,58 @@
 namespace heed::kernels {
 namespace {
 
-/// Up to kBlockKeys rows of keys or of values, to be prefetched.
+/// Rows of a block of keys or of values, to be prefetched.
 struct ComingRows {
   const std::byte* data = nullptr;
   std::int32_t count = 0;
   std::ptrdiff_t stride = 0, bytes = 0;  ///< from row to row, and of a row
 };
 
-/// A block of 1 … kBlockKeys rows, and the two blocks after it, as far as there are any.
+/// Bytes that are prefetched together: two lines.
+inline constexpr std::int32_t kChunk = 2 * kAlignment;
+
+/// Where the chunks of a block's rows lie, in the order in which they lie.
+class ChunkOffsets {
+ public:
+  ChunkOffsets() = default;
+  HEED_INLINE ChunkOffsets(std::ptrdiff_t stride, std::ptrdiff_t bytes, std::int32_t rows) {
+    // Rows without gaps are one long row.
+    row_bytes_ = stride == bytes ? bytes * rows : bytes;
+    const std::int32_t all = stride == bytes ? 1 : rows;
+    for (std::int32_t r = 0; r < all; ++r) {
+      for (std::ptrdiff_t x = 0; x < row_bytes_; x += kChunk) offset_[count_++] = r * stride + x;
+    }
+    for (std::int32_t i = 0; i < kMargin; ++i) offset_[count_ + i] = offset_[count_ - 1];
+    bytes_ = bytes;
+    contiguous_ = stride == bytes;
+  }
+  /// How many chunks the first `rows` rows have.
+  HEED_INLINE std::int32_t count(std::int32_t rows) const {
+    const std::ptrdiff_t row = contiguous_ ? rows * bytes_ : row_bytes_;
+    const auto chunks = static_cast<std::int32_t>((row + kChunk - 1) / kChunk);
+    return contiguous_ ? chunks : chunks * rows;
+  }
+  HEED_INLINE const std::ptrdiff_t* data() const { return offset_; }
+
+  /// Offsets past the last chunk that may be read: those of a step that begins in the middle of the
+  /// last one.
+  static constexpr std::int32_t kMargin = 16;
+
+ private:
+  static constexpr std::int32_t kMost = 512;
+  std::int32_t count_ = 0;
+  bool contiguous_ = false;
+  std::ptrdiff_t bytes_ = 0, row_bytes_ = 0;
+  std::ptrdiff_t offset_[kMost + kMargin];
+};
+
+/// A block of rows, and the two blocks after it, as far as there are any.
 struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
   ComingRows next, after_next;
+  const ChunkOffsets* chunks;  ///< of each of these blocks
 };
-
-/// Bytes that are prefetched together: two lines.
-inline constexpr std::int32_t kChunk = 2 * kAlignment;
 
 /// Rows that are prefetched chunk by chunk, in the order in which they lie.
 template <Cache Into>
@@ -59,35 +96,52 @@ class Chunks {
     --left_;
   }
 
-  HEED_INLINE void prefetch_rest() {
-    while (left_ > 0) prefetch();
-  }
-
  private:
   const std::byte* row_;
   std::int32_t left_;
   std::ptrdiff_t stride_, bytes_, x_ = 0;
 };
 
-/// The blocks after a block: the next one is prefetched into L1, the one after it into L2.
+/// The blocks after a block of keys: the next one is prefetched into L1, the one after it into L2.
 class Upcoming {
  public:
   HEED_INLINE explicit Upcoming(const KeyBlock& block)
-      : next_(block.next), after_next_(block.after_next) {}
+      : here_(block.rows.data),
+        next_(block.next.data),
+        after_next_(block.after_next.data),
+        offset_(block.chunks->data()),
+        next_left_(block.chunks->count(block.next.count)),
+        after_next_left_(block.chunks->count(block.after_next.count)) {}
 
-  /// Prefetches a chunk of each.
-  HEED_INLINE void prefetch() {
-    next_.prefetch();
-    after_next_.prefetch();
+  /// Prefetches chunk i of those of a step; of blocks that are done with, the lines that are being
+  /// read already.
+  HEED_INLINE void prefetch(std::int32_t i) const {
+    const std::ptrdiff_t offset = offset_[i];
+    const std::byte* const l1 = next_left_ > 0 ? next_ : here_;
+    const std::byte* const l2 = after_next_left_ > 0 ? after_next_ : here_;
+    __builtin_prefetch(l1 + offset, 0, static_cast<int>(Cache::l1));
+    __builtin_prefetch(l1 + offset + kAlignment, 0, static_cast<int>(Cache::l1));
+    __builtin_prefetch(l2 + offset, 0, static_cast<int>(Cache::l2));
+    __builtin_prefetch(l2 + offset + kAlignment, 0, static_cast<int>(Cache::l2));
+  }
+  /// Goes on to the next step, after `count` chunks.
+  HEED_INLINE void advance(std::int32_t count) {
+    if (next_left_ <= 0 && after_next_left_ <= 0) return;
+    offset_ += count;
+    next_left_ -= count;
+    after_next_left_ -= count;
   }
   HEED_INLINE void prefetch_rest() {
-    next_.prefetch_rest();
-    after_next_.prefetch_rest();
+    while (next_left_ > 0 || after_next_left_ > 0) {
+      prefetch(0);
+      advance(1);
+    }
   }
 
  private:
-  Chunks<Cache::l1> next_;
-  Chunks<Cache::l2> after_next_;
+  const std::byte *here_, *next_, *after_next_;
+  const std::ptrdiff_t* offset_;
+  std::int32_t next_left_, after_next_left_;
 };
 
 /// Query rows, padded with zeros to whole vectors, and their logits, which are written for whole
@@ -99,58 +153,103 @@ struct DecodeQueries {
   std::ptrdiff_t logits_stride;
 };
 
-/// A vector of keys, dimensions x … x + lanes − 1, transposed; zeros where there are none.
-template <class Arch, class E>
-HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::int32_t x,
-                              Vec<Arch> (&columns)[kLanes<Arch>]) {
-  constexpr int lanes = kLanes<Arch>;
-  const ElementRows& k = block.rows;
-  const std::byte* const row = k.data + first * k.stride;
-  if (block.count - first >= lanes && x + lanes <= k.dims) {
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) columns[i] = E::template widen<Arch>(row + i * k.stride, x);
-  } else {
-    const std::int32_t left = k.dims - x < lanes ? k.dims - x : lanes;
-    for (int i = 0; i < lanes; ++i) {
-      columns[i] = first + i < block.count ? widen_first<Arch, E>(row + i * k.stride, x, left)
-                                           : splat<Arch>(0.0F);
+/// Rows of bytes in a buffer, side by side.
+struct PaddedRows {
+  std::byte* data;
+  std::ptrdiff_t bytes;
+  std::int32_t count;
+};
+
+/// Copies `bytes` bytes of `count` rows; the rest of the buffer becomes 0.
+inline __attribute__((noinline)) void copy_padded(const std::byte* row, std::ptrdiff_t stride,
+                                                  std::int32_t count, std::ptrdiff_t bytes,
+                                                  const PaddedRows& to) {
+  for (std::int32_t r = 0; r < to.count; ++r) {
+    for (std::ptrdiff_t i = 0; i < to.bytes; ++i) {
+      to.data[r * to.bytes + i] = r < count && i < bytes ? row[r * stride + i] : std::byte{0};
     }
   }
-  Ops<Arch>::transpose(columns);
 }
 
-/// Scores a block of keys.
-template <class Arch, class E, int Queries>
-__attribute__((noinline)) void score_block(const DecodeQueries& queries, const KeyBlock& k) {
-  constexpr int lanes = kLanes<Arch>, vectors = kBlockKeys / lanes;
-  const std::int32_t dims = k.rows.dims;
+/// The columns from x on of the keys from `first` on; zeros where there are none.
+template <class Arch, class E>
+HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::int32_t x,
+                              Columns<Arch, E>& columns) {
+  constexpr int dims = Columns<Arch, E>::kDims;
+  constexpr std::ptrdiff_t bytes = E::kBlock > 1 ? E::kBytes : dims * E::kBytes;
+  const ElementRows& k = block.rows;
+  const std::byte* row = k.data + first * k.stride;
+  std::ptrdiff_t stride = k.stride;
+  alignas(kAlignment) std::byte padded[kLanes<Arch> * bytes];
+  if (block.count - first < kLanes<Arch> || x + dims > k.dims) {
+    const std::ptrdiff_t begin = x / E::kBlock * E::kBytes,
+                         left = row_bytes(k.type, k.dims) - begin;
+    copy_padded(row + begin, stride, block.count - first, left < bytes ? left : bytes,
+                {padded, bytes, kLanes<Arch>});
+    row = padded;
+    stride = bytes;
+    x %= E::kBlock;
+  }
+  columns.load(row, stride, x);
+}
+
+/// Scores `Vectors` vectors of a block of keys, the first of them from key `first` on. `Together`
+/// of them are multiplied side by side.
+template <class Arch, class E, int Queries, int Vectors>
+HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) {
+  using C = Columns<Arch, E>;
+  constexpr int lanes = kLanes<Arch>, dims = C::kDims;
+  constexpr int together = C::kVectors < Vectors ? C::kVectors : Vectors;
+  constexpr int step_bytes = Vectors * lanes * dims * E::kBytes / E::kBlock;
+  constexpr int chunks = (step_bytes + kChunk - 1) / kChunk;
+  static_assert(2 * chunks <= ChunkOffsets::kMargin);
   Upcoming upcoming(k);
-  Vec<Arch> sum[vectors][Queries];
+  Vec<Arch> sum[Vectors][Queries];
   clear(sum);
-  for (std::int32_t x = 0; x < dims; x += lanes) {
+  C columns[Vectors];
+  for (std::int32_t x = 0; x < k.rows.dims; x += dims) {
 #pragma GCC unroll 4
-    for (int b = 0; b < vectors; ++b) {
-      Vec<Arch> columns[lanes];
-      load_columns<Arch, E>(k, b * lanes, x, columns);
+    for (int b = 0; b < Vectors; b += together) {
+#pragma GCC unroll 2
+      for (int c = 0; c < together; ++c) {
+        load_columns<Arch, E>(k, (b + c) * lanes, x, columns[b + c]);
+      }
 #pragma GCC unroll 16
-      for (int i = 0; i < lanes; ++i) {
-        if (b == 0 && i % 2 == 0) upcoming.prefetch();
+      for (int i = 0; i < dims; ++i) {
+        if (b == 0 && i * chunks % dims < chunks) upcoming.prefetch(i * chunks / dims);
+        Vec<Arch> column[together];
+#pragma GCC unroll 2
+        for (int c = 0; c < together; ++c) column[c] = columns[b + c].column(i);
 #pragma GCC unroll 8
         for (int r = 0; r < Queries; ++r) {
           const Vec<Arch> q = splat<Arch>(queries.q[r * queries.stride + x + i]);
-          sum[b][r] = Ops<Arch>::fma(q, columns[i], sum[b][r]);
+#pragma GCC unroll 2
+          for (int c = 0; c < together; ++c) {
+            sum[b + c][r] = Ops<Arch>::fma(q, column[c], sum[b + c][r]);
+          }
         }
       }
     }
+    upcoming.advance(chunks);
   }
   upcoming.prefetch_rest();
 #pragma GCC unroll 16
-  for (int b = 0; b < vectors; ++b) {
+  for (int b = 0; b < Vectors; ++b) {
 #pragma GCC unroll 8
     for (int r = 0; r < Queries; ++r) {
       store<Arch>(queries.logits + r * queries.logits_stride + b * lanes, sum[b][r]);
     }
   }
+}
+
+/// Scores a block of keys.
+template <class Arch, class E, int Queries>
+__attribute__((noinline)) void score_block(const DecodeQueries& queries, const KeyBlock& k) {
+  constexpr int vectors = kBlockKeysOf<Arch, E> / kLanes<Arch>;
+  if constexpr (Columns<Arch, E>::kVectors > 1) {
+    if (k.count <= kLanes<Arch>) return score_vectors<Arch, E, Queries, 1>(queries, k);
+  }
+  score_vectors<Arch, E, Queries, vectors>(queries, k);
 }
 
 /// Weights of few query rows and their outputs, whose rows are padded to whole vectors.
@@ -161,13 +260,13 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time, while as many lines of the
-/// next block are prefetched.
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time. The same elements of the
+/// next block, which is `next` bytes away, are prefetched.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
-                             std::int32_t count, Chunks<Cache::l1>& next, std::int32_t vectors) {
-  constexpr int lanes = kLanes<Arch>, floats = kChunk / static_cast<int>(sizeof(float));
-  constexpr int chunks = (Vectors * lanes + floats - 1) / floats;
+                             std::int32_t count, std::ptrdiff_t next, std::int32_t vectors) {
+  constexpr int lanes = kLanes<Arch>, line = static_cast<int>(kAlignment);
+  constexpr int bytes = (Vectors * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
   for (; vectors >= Vectors; vectors -= Vectors) {
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
@@ -184,8 +283,11 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
 #pragma GCC unroll 8
         for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
       }
-#pragma GCC unroll 4
-      for (int i = 0; i < chunks; ++i) next.prefetch();
+#pragma GCC unroll 8
+      for (int i = 0; i < bytes; i += line) {
+        __builtin_prefetch(row + x / E::kBlock * E::kBytes + next + i, 0,
+                           static_cast<int>(Cache::l1));
+      }
     }
     store_rows<Arch>(sum, out.o, out.stride);
     x += Vectors * lanes;
@@ -227,14 +329,13 @@ template <class Arch, class E, int Queries>
 __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) {
   constexpr int lanes = kLanes<Arch>;
   const std::int32_t vectors = v.rows.dims / lanes, whole = vectors * lanes;
-  Chunks<Cache::l1> next(v.next);
+  const std::ptrdiff_t next = v.next.count > 0 ? v.next.data - v.rows.data : 0;
   add_columns<Arch, E, Queries, value_vectors<Arch>(Queries)>(out, v.rows, 0, v.count, next,
                                                               vectors);
   if (whole < v.rows.dims) {
     out.o += whole;
     add_last_columns<Arch, E, Queries>(out, v.rows, whole, v.count);
   }
-  next.prefetch_rest();
 }
 
 }  // namespace

@@ -17,8 +17,12 @@
 namespace heed::kernels {
 namespace {
 
+/// How kernels/elements/columns.inl.h transposes elements: as floats, or packed.
+enum class Packing { none, halves, bfloats, bytes, blocks };
+
 /// How the elements of a type lie in memory, and become floats.
 ///
+///     kPacking                how they are transposed
 ///     kBlock, kBytes          so many elements are stored together, in so many bytes
 ///     Vec<Arch> widen<Arch>(const std::byte* row, std::ptrdiff_t x)
 ///                             the vector of elements from x on, a multiple of the lanes
@@ -31,6 +35,7 @@ struct Element;
 
 template <>
 struct Element<DType::f32> {
+  static constexpr Packing kPacking = Packing::none;
   static constexpr int kBlock = 1, kBytes = 4;
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
@@ -44,6 +49,7 @@ struct Element<DType::f32> {
 
 template <>
 struct Element<DType::f16> {
+  static constexpr Packing kPacking = Packing::halves;
   static constexpr int kBlock = 1, kBytes = 2;
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
@@ -57,6 +63,7 @@ struct Element<DType::f16> {
 
 template <>
 struct Element<DType::bf16> {
+  static constexpr Packing kPacking = Packing::bfloats;
   static constexpr int kBlock = 1, kBytes = 2;
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
@@ -79,10 +86,20 @@ struct Element<DType::bf16> {
 
 template <>
 struct Element<DType::fp8_e4m3> {
+  static constexpr Packing kPacking = Packing::bytes;
   static constexpr int kBlock = 1, kBytes = 1;
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
-    return Binary8E4M3::widen<Arch>(Ops<Arch>::load_bytes(row + x));
+    return Ops<Arch>::load_e4m3(row + x);
+  }
+  /// 2⁸ times the halves that the bits of words become.
+  template <class Arch>
+  static HEED_INLINE Integers<Arch> halves(Integers<Arch> words) {
+    return Ops<Arch>::e4m3_halves(words);
+  }
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> from_halves(Vec<Arch> x) {
+    return x * splat<Arch>(256.0F);
   }
   template <class Arch>
   static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
@@ -93,10 +110,19 @@ struct Element<DType::fp8_e4m3> {
 /// The upper bytes of halves.
 template <>
 struct Element<DType::fp8_e5m2> {
+  static constexpr Packing kPacking = Packing::bytes;
   static constexpr int kBlock = 1, kBytes = 1;
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     return Ops<Arch>::load_upper_halves(row + x);
+  }
+  template <class Arch>
+  static HEED_INLINE Integers<Arch> halves(Integers<Arch> words) {
+    return words;
+  }
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> from_halves(Vec<Arch> x) {
+    return x;
   }
   template <class Arch>
   static HEED_INLINE void narrow(Vec<Arch> floats, std::byte* to) {
@@ -152,7 +178,15 @@ HEED_INLINE Integers<Arch> codes_of(Vec<Arch> floats, Vec<Arch> scale, float low
 /// A scale, the largest magnitude / 127, then the codes.
 template <>
 struct Element<DType::q8_0> {
+  static constexpr Packing kPacking = Packing::blocks;
   static constexpr int kBlock = 32, kBytes = 34;
+  static constexpr int kHeader = 2, kCodeBits = 8;
+  /// The byte of the code of element x of a block.
+  static constexpr int byte_of(int x) { return x; }
+  template <class Arch>
+  static HEED_INLINE Integers<Arch> place_codes(Integers<Arch> codes, int) {
+    return codes;
+  }
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     const std::byte* const block = row + x / kBlock * kBytes;
@@ -176,7 +210,16 @@ struct Element<DType::q8_0> {
 /// with the codes of the block's first half in their lower bits and those of its second half above.
 template <>
 struct Element<DType::q4_0> {
+  static constexpr Packing kPacking = Packing::blocks;
   static constexpr int kBlock = 32, kBytes = 18;
+  static constexpr int kHeader = 2, kCodeBits = 4;
+  static constexpr int byte_of(int x) { return x % (kBlock / 2); }
+  /// Codes of element x … as signed numbers in the upper halves of their bytes.
+  template <class Arch>
+  static HEED_INLINE Integers<Arch> place_codes(Integers<Arch> codes, int x) {
+    const Integers<Arch> numbers = codes ^ Integers<Arch>(-0x77777778);
+    return x < kBlock / 2 ? numbers << 4 : numbers;
+  }
   template <class Arch>
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     using I = Integers<Arch>;

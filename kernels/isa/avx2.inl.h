@@ -20,6 +20,7 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
 
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
+  static constexpr bool kTransposesPacked = true;
 
   static HEED_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
@@ -105,6 +106,11 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
     const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
     return _mm256_cvtph_ps(_mm_unpacklo_epi8(_mm_setzero_si128(), bytes));
   }
+  static HEED_INLINE V load_e4m3(const std::byte* p) {
+    const __m128i bytes = _mm_loadl_epi64(reinterpret_cast<const __m128i*>(p));
+    const __m128i words = _mm_unpacklo_epi8(_mm_setzero_si128(), bytes);
+    return halves_to_floats(e4m3_halves(_mm256_castsi128_si256(words)), 0) * V(256.0F);
+  }
   static HEED_INLINE V splat_half(const std::byte* p) {
     std::int16_t bits = 0;
     __builtin_memcpy(&bits, p, sizeof bits);
@@ -115,7 +121,68 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
                      _mm256_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
+  static HEED_INLINE void transpose_dwords(const std::byte* row, std::ptrdiff_t stride,
+                                           I (&dwords)[4]) {
+    __m256i x[4];
+    load_sixteen_bytes(row, stride, x);
+    const __m256i a = _mm256_unpacklo_epi32(x[0], x[1]), b = _mm256_unpackhi_epi32(x[0], x[1]);
+    const __m256i c = _mm256_unpacklo_epi32(x[2], x[3]), d = _mm256_unpackhi_epi32(x[2], x[3]);
+    dwords[0] = _mm256_unpacklo_epi64(a, c);
+    dwords[1] = _mm256_unpackhi_epi64(a, c);
+    dwords[2] = _mm256_unpacklo_epi64(b, d);
+    dwords[3] = _mm256_unpackhi_epi64(b, d);
+  }
+  static HEED_INLINE void transpose_words(const std::byte* row, std::ptrdiff_t stride,
+                                          I (&words)[4]) {
+    __m256i x[4];
+    load_sixteen_bytes(row, stride, x);
+    const __m256i a = _mm256_unpacklo_epi16(x[0], x[2]), b = _mm256_unpackhi_epi16(x[0], x[2]);
+    const __m256i c = _mm256_unpacklo_epi16(x[1], x[3]), d = _mm256_unpackhi_epi16(x[1], x[3]);
+    const auto words_of = [](__m256i pairs) { return I(_mm256_permute4x64_epi64(pairs, 0xD8)); };
+    words[0] = words_of(_mm256_unpacklo_epi16(a, c));
+    words[1] = words_of(_mm256_unpackhi_epi16(a, c));
+    words[2] = words_of(_mm256_unpacklo_epi16(b, d));
+    words[3] = words_of(_mm256_unpackhi_epi16(b, d));
+  }
+  static HEED_INLINE V halves_to_floats(I words, int half) {
+    return _mm256_cvtph_ps(half == 0 ? _mm256_castsi256_si128(words)
+                                     : _mm256_extracti128_si256(words, 1));
+  }
+  static HEED_INLINE I lower_bytes_up(I words) { return _mm256_slli_epi16(words, 8); }
+  static HEED_INLINE I e4m3_halves(I words) {
+    const __m256i placed =
+        _mm256_and_si256(_mm256_srai_epi16(words, 1), _mm256_set1_epi16(-0x4080));
+    const __m256i magnitude = _mm256_and_si256(placed, _mm256_set1_epi16(0x7FFF));
+    return _mm256_blendv_epi8(placed, _mm256_set1_epi16(0x7E00),
+                              _mm256_cmpeq_epi16(magnitude, _mm256_set1_epi16(0x3F80)));
+  }
+  static HEED_INLINE V gather_halves(const std::byte* p, std::ptrdiff_t stride) {
+    return _mm256_cvtph_ps(gather_words(p, stride));
+  }
+
+  /// The words at p, p + stride, …
+  static HEED_INLINE __m128i gather_words(const std::byte* p, std::ptrdiff_t stride) {
+    const auto word = [&](int i) {
+      std::int16_t bits = 0;
+      __builtin_memcpy(&bits, p + i * stride, sizeof bits);
+      return bits;
+    };
+    return _mm_setr_epi16(word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7));
+  }
+
  private:
+  /// 16 bytes of each row: those of row i and of row i + 4.
+  static HEED_INLINE void load_sixteen_bytes(const std::byte* row, std::ptrdiff_t stride,
+                                             __m256i (&x)[4]) {
+    const auto load = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + i * stride));
+    };
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      x[i] = _mm256_inserti128_si256(_mm256_castsi128_si256(load(i)), load(i + 4), 1);
+    }
+  }
+
   /// Transposes the 4 × 4 floats that four registers hold in each 128-bit lane.
   static HEED_INLINE void transpose_within_lanes(__m256& a, __m256& b, __m256& c, __m256& d) {
     const __m256 ab_low = _mm256_unpacklo_ps(a, b), ab_high = _mm256_unpackhi_ps(a, b);

@@ -17,9 +17,11 @@ struct Ops<xsimd::avx512dq> {
   using V = Vec<xsimd::avx512dq>;
   using M = Mask<xsimd::avx512dq>;
   using I = Integers<xsimd::avx512dq>;
+  using Half = Ops<xsimd::fma3<xsimd::avx2>>;
 
   static constexpr int kRegisters = 32;
   static constexpr bool kScalesAnyExponent = true;
+  static constexpr bool kTransposesPacked = true;
 
   static HEED_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
@@ -45,10 +47,9 @@ struct Ops<xsimd::avx512dq> {
 
   template <class Combine>
   static HEED_INLINE float reduce(V x, Combine combine) {
-    using HalfArch = xsimd::fma3<xsimd::avx2>;
-    using Half = Vec<HalfArch>;
-    return Ops<HalfArch>::reduce(
-        combine(Half(_mm512_castps512_ps256(x)), Half(_mm512_extractf32x8_ps(x, 1))), combine);
+    return Half::reduce(
+        combine(Half::V(_mm512_castps512_ps256(x)), Half::V(_mm512_extractf32x8_ps(x, 1))),
+        combine);
   }
   /// Four rounds of sixteen shuffles: two within the 128-bit lanes, two of whole ones.
   static HEED_INLINE void transpose(V (&rows)[16]) {
@@ -110,6 +111,11 @@ struct Ops<xsimd::avx512dq> {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
     return _mm512_cvtph_ps(_mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8));
   }
+  static HEED_INLINE V load_e4m3(const std::byte* p) {
+    const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    const __m256i words = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8);
+    return V(_mm512_cvtph_ps(Half::e4m3_halves(words))) * V(256.0F);
+  }
   static HEED_INLINE V splat_half(const std::byte* p) {
     std::int16_t bits = 0;
     __builtin_memcpy(&bits, p, sizeof bits);
@@ -120,7 +126,64 @@ struct Ops<xsimd::avx512dq> {
                         _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
   }
 
+  static HEED_INLINE void transpose_dwords(const std::byte* row, std::ptrdiff_t stride,
+                                           I (&dwords)[4]) {
+    __m512i x[4];
+    load_sixteen_bytes(row, stride, x);
+    const __m512i a = _mm512_unpacklo_epi32(x[0], x[1]), b = _mm512_unpackhi_epi32(x[0], x[1]);
+    const __m512i c = _mm512_unpacklo_epi32(x[2], x[3]), d = _mm512_unpackhi_epi32(x[2], x[3]);
+    dwords[0] = _mm512_unpacklo_epi64(a, c);
+    dwords[1] = _mm512_unpackhi_epi64(a, c);
+    dwords[2] = _mm512_unpacklo_epi64(b, d);
+    dwords[3] = _mm512_unpackhi_epi64(b, d);
+  }
+  static HEED_INLINE void transpose_words(const std::byte* row, std::ptrdiff_t stride,
+                                          I (&words)[4]) {
+    __m512i x[4];
+    load_sixteen_bytes(row, stride, x);
+    const __m512i a = _mm512_unpacklo_epi16(x[0], x[2]), b = _mm512_unpackhi_epi16(x[0], x[2]);
+    const __m512i c = _mm512_unpacklo_epi16(x[1], x[3]), d = _mm512_unpackhi_epi16(x[1], x[3]);
+    const auto words_of = [](__m512i pairs) {
+      return I(_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), pairs));
+    };
+    words[0] = words_of(_mm512_unpacklo_epi16(a, c));
+    words[1] = words_of(_mm512_unpackhi_epi16(a, c));
+    words[2] = words_of(_mm512_unpacklo_epi16(b, d));
+    words[3] = words_of(_mm512_unpackhi_epi16(b, d));
+  }
+  static HEED_INLINE V halves_to_floats(I words, int half) {
+    return _mm512_cvtph_ps(half == 0 ? _mm512_castsi512_si256(words)
+                                     : _mm512_extracti64x4_epi64(words, 1));
+  }
+  static HEED_INLINE I lower_bytes_up(I words) { return _mm512_slli_epi16(words, 8); }
+  static HEED_INLINE I e4m3_halves(I words) {
+    const __m512i placed =
+        _mm512_and_si512(_mm512_srai_epi16(words, 1), _mm512_set1_epi16(-0x4080));
+    const __m512i magnitude = _mm512_and_si512(placed, _mm512_set1_epi16(0x7FFF));
+    return _mm512_mask_blend_epi16(_mm512_cmpeq_epi16_mask(magnitude, _mm512_set1_epi16(0x3F80)),
+                                   placed, _mm512_set1_epi16(0x7E00));
+  }
+  static HEED_INLINE V gather_halves(const std::byte* p, std::ptrdiff_t stride) {
+    return _mm512_cvtph_ps(_mm256_setr_m128i(Half::gather_words(p, stride),
+                                             Half::gather_words(p + 8 * stride, stride)));
+  }
+
  private:
+  /// 16 bytes of each row: those of rows i, i + 4, i + 8 and i + 12.
+  static HEED_INLINE void load_sixteen_bytes(const std::byte* row, std::ptrdiff_t stride,
+                                             __m512i (&x)[4]) {
+    const auto load = [&](int i) {
+      return _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + i * stride));
+    };
+#pragma GCC unroll 4
+    for (int i = 0; i < 4; ++i) {
+      __m512i lanes = _mm512_castsi128_si512(load(i));
+      lanes = _mm512_inserti32x4(lanes, load(i + 4), 1);
+      lanes = _mm512_inserti32x4(lanes, load(i + 8), 2);
+      x[i] = _mm512_inserti32x4(lanes, load(i + 12), 3);
+    }
+  }
+
   /// Transposes the 4 × 4 floats that four registers hold in each 128-bit lane.
   static HEED_INLINE void transpose_within_lanes(__m512& a, __m512& b, __m512& c, __m512& d) {
     const __m512 ab_low = _mm512_unpacklo_ps(a, b), ab_high = _mm512_unpackhi_ps(a, b);

@@ -20,6 +20,7 @@ struct Ops<xsimd::sse2> {
 
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
+  static constexpr bool kTransposesPacked = false;
 
   static HEED_INLINE V max(V a, V b) { return _mm_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm_min_ps(a, b); }
@@ -104,6 +105,9 @@ struct Ops<xsimd::sse2> {
   }
   static HEED_INLINE V load_upper_halves(const std::byte* p) {
     return Binary16::widen<xsimd::sse2>(load_bytes(p) << 8);
+  }
+  static HEED_INLINE V load_e4m3(const std::byte* p) {
+    return Binary8E4M3::widen<xsimd::sse2>(load_bytes(p));
   }
   static HEED_INLINE V splat_half(const std::byte* p) {
     std::uint16_t bits = 0;

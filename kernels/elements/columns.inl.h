@@ -1,0 +1,151 @@
+// Keys as lanes: the columns of a block of keys, which the decode kernel multiplies with elements
+// of the queries.
+//
+// Floats are transposed as they are. Narrow elements are transposed while they are packed, two or
+// four to a lane, and become floats when they are used: that takes 2 to 5 instructions for a column
+// of a vector (floats take 4 shuffles, floats that were widened before take 5 to 10), and leaves
+// room for two vectors of keys, twice as many chains of multiply-adds, in the registers.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/elements/elements.inl.h"
+#include "kernels/interface.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Columns x … x + kDims − 1 of as many keys as there are lanes.
+///
+///     kVectors                so many vectors of keys are multiplied side by side
+///     void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x)
+///                             the keys at row, row + stride, …; x steps through multiples of kDims
+///     Vec<Arch> column(int i) column x + i as floats; i is known when compiling
+template <class Arch, class E>
+class WidenedColumns {
+ public:
+  static constexpr int kDims = kLanes<Arch>, kVectors = 1;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kDims; ++i) floats_[i] = E::template widen<Arch>(row + i * stride, x);
+    Ops<Arch>::transpose(floats_);
+  }
+  HEED_INLINE Vec<Arch> column(int i) const { return floats_[i]; }
+
+ private:
+  Vec<Arch> floats_[kDims];
+};
+
+/// f16: 16 columns as the words of 8 registers.
+template <class Arch>
+class HalfColumns {
+ public:
+  static constexpr int kDims = 16, kVectors = 2;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    Ops<Arch>::transpose_words(row + 2 * x, stride, words_[0]);
+    Ops<Arch>::transpose_words(row + 2 * x + 16, stride, words_[1]);
+  }
+  HEED_INLINE Vec<Arch> column(int i) const {
+    return Ops<Arch>::halves_to_floats(words_[i / 8][i % 8 / 2], i % 2);
+  }
+
+ private:
+  Integers<Arch> words_[2][4];
+};
+
+/// bf16: 16 columns as the upper and lower halves of 8 vectors.
+template <class Arch>
+class BFloatColumns {
+ public:
+  static constexpr int kDims = 16, kVectors = 2;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    Ops<Arch>::transpose_dwords(row + 2 * x, stride, pairs_[0]);
+    Ops<Arch>::transpose_dwords(row + 2 * x + 16, stride, pairs_[1]);
+  }
+  HEED_INLINE Vec<Arch> column(int i) const {
+    const Integers<Arch> pairs = pairs_[i / 8][i % 8 / 2];
+    return Ops<Arch>::as_floats(i % 2 == 0 ? pairs << 16 : pairs & Integers<Arch>(-0x10000));
+  }
+
+ private:
+  Integers<Arch> pairs_[2][4];
+};
+
+/// fp8: 16 columns as the bytes of 4 registers of words. E::halves makes the upper bytes of words
+/// halves, and E::kHalfScale times these are the elements.
+template <class Arch, class E>
+class Float8Columns {
+ public:
+  static constexpr int kDims = 16, kVectors = 2;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    Ops<Arch>::transpose_words(row + x, stride, words_);
+  }
+  HEED_INLINE Vec<Arch> column(int i) const {
+    const Integers<Arch> pairs = words_[i / 4];
+    const Integers<Arch> upper =
+        i % 2 == 0 ? Ops<Arch>::lower_bytes_up(pairs) : pairs & Integers<Arch>(-0x00FF0100);
+    return E::template from_halves<Arch>(
+        Ops<Arch>::halves_to_floats(E::template halves<Arch>(upper), i % 4 / 2));
+  }
+
+ private:
+  Integers<Arch> words_[4];
+};
+
+/// Blocks of codes with a scale: 16 columns as the bytes of 4 vectors. E::kCodeBits are the upper
+/// ones of each byte, once E::codes has placed them.
+template <class Arch, class E>
+class BlockColumns {
+ public:
+  static constexpr int kDims = 16, kVectors = 2;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    const std::byte* const block = row + x / E::kBlock * E::kBytes;
+    if (x % E::kBlock == 0) scale_ = Ops<Arch>::gather_halves(block, stride);
+    Ops<Arch>::transpose_dwords(block + E::kHeader + E::byte_of(x % E::kBlock), stride, codes_);
+#pragma GCC unroll 4
+    for (Integers<Arch>& codes : codes_)
+      codes = E::template place_codes<Arch>(codes, x % E::kBlock);
+  }
+  HEED_INLINE Vec<Arch> column(int i) const {
+    const Integers<Arch> top = codes_[i / 4] << (24 - 8 * (i % 4));
+    return Ops<Arch>::to_floats(top >> (32 - E::kCodeBits)) * scale_;
+  }
+
+ private:
+  Integers<Arch> codes_[4];
+  Vec<Arch> scale_;
+};
+
+/// How the columns of an element type are made.
+template <class Arch, class E>
+HEED_INLINE auto columns_of() {
+  if constexpr (!Ops<Arch>::kTransposesPacked || E::kPacking == Packing::none) {
+    return WidenedColumns<Arch, E>();
+  } else if constexpr (E::kPacking == Packing::halves) {
+    return HalfColumns<Arch>();
+  } else if constexpr (E::kPacking == Packing::bfloats) {
+    return BFloatColumns<Arch>();
+  } else if constexpr (E::kPacking == Packing::bytes) {
+    return Float8Columns<Arch, E>();
+  } else {
+    return BlockColumns<Arch, E>();
+  }
+}
+template <class Arch, class E>
+using Columns = decltype(columns_of<Arch, E>());
+
+/// Keys that the decode kernel takes at a time of an element type.
+template <class Arch, class E>
+inline constexpr std::int32_t kBlockKeysOf =
+    Columns<Arch, E>::kVectors* kLanes<Arch> > kBlockKeys ? Columns<Arch, E>::kVectors* kLanes<Arch>
+                                                          : kBlockKeys;
+
+}  // namespace
+}  // namespace heed::kernels
