@@ -190,6 +190,8 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
     stride = bytes;
     x %= E::kBlock;
   }
+  // Else compilers keep the address of each row, and run out of registers for them.
+  asm("" : "+r"(stride));
   columns.load(row, stride, x);
 }
 
@@ -260,22 +262,27 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time. The same elements of the
-/// next block, which is `next` bytes away, are prefetched.
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time. With those of each row as
+/// many bytes of the block at `next` are prefetched: in the order in which they lie, where its rows
+/// have no gaps, else the same elements.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
-                             std::int32_t count, std::ptrdiff_t next, std::int32_t vectors) {
+                             std::int32_t count, const std::byte* next, std::int32_t vectors) {
   constexpr int lanes = kLanes<Arch>, line = static_cast<int>(kAlignment);
   constexpr int bytes = (Vectors * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
+  const bool gaps = v.stride != std::ptrdiff_t{v.dims} / E::kBlock * E::kBytes;
   for (; vectors >= Vectors; vectors -= Vectors) {
+    const std::byte* ahead = next + x / E::kBlock * E::kBytes * (gaps ? 1 : count);
+    const std::ptrdiff_t step = gaps ? v.stride : bytes;
+    const std::ptrdiff_t first = Vectors * lanes % E::kBlock == 0 ? 0 : x % E::kBlock;
+    const std::byte* row = v.data + x / E::kBlock * E::kBytes;
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
-    for (std::int32_t j = 0; j < count; ++j) {
-      const std::byte* const row = v.data + j * v.stride;
+    for (std::int32_t j = 0; j < count; ++j, row += v.stride, ahead += step) {
       Vec<Arch> values[Vectors];
 #pragma GCC unroll 8
       for (int i = 0; i < Vectors; ++i) {
-        values[i] = E::template widen<Arch>(row, x + i * lanes);
+        values[i] = E::template widen<Arch>(row, first + i * lanes);
       }
 #pragma GCC unroll 8
       for (int r = 0; r < Queries; ++r) {
@@ -285,8 +292,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
       }
 #pragma GCC unroll 8
       for (int i = 0; i < bytes; i += line) {
-        __builtin_prefetch(row + x / E::kBlock * E::kBytes + next + i, 0,
-                           static_cast<int>(Cache::l1));
+        __builtin_prefetch(ahead + i, 0, static_cast<int>(Cache::l1));
       }
     }
     store_rows<Arch>(sum, out.o, out.stride);
@@ -329,7 +335,7 @@ template <class Arch, class E, int Queries>
 __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) {
   constexpr int lanes = kLanes<Arch>;
   const std::int32_t vectors = v.rows.dims / lanes, whole = vectors * lanes;
-  const std::ptrdiff_t next = v.next.count > 0 ? v.next.data - v.rows.data : 0;
+  const std::byte* const next = v.next.count > 0 ? v.next.data : v.rows.data;
   add_columns<Arch, E, Queries, value_vectors<Arch>(Queries)>(out, v.rows, 0, v.count, next,
                                                               vectors);
   if (whole < v.rows.dims) {

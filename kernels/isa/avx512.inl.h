@@ -113,8 +113,12 @@ struct Ops<xsimd::avx512dq> {
   }
   static HEED_INLINE V load_e4m3(const std::byte* p) {
     const __m128i bytes = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
-    const __m256i words = _mm256_slli_epi16(_mm256_cvtepu8_epi16(bytes), 8);
-    return V(_mm512_cvtph_ps(Half::e4m3_halves(words))) * V(256.0F);
+    const __mmask16 numbers =
+        _mm_cmpneq_epi8_mask(_mm_and_si128(bytes, _mm_set1_epi8(0x7F)), _mm_set1_epi8(0x7F));
+    // The sign is in bits 7 to 15 and goes to bits 14 and 15.
+    const __m256i placed = _mm256_and_si256(_mm256_slli_epi16(_mm256_cvtepi8_epi16(bytes), 7),
+                                            _mm256_set1_epi16(-0x4080));
+    return _mm512_mask_mul_ps(V(__builtin_nanf("")), numbers, _mm512_cvtph_ps(placed), V(256.0F));
   }
   static HEED_INLINE V splat_half(const std::byte* p) {
     std::int16_t bits = 0;
