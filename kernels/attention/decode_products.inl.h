@@ -153,46 +153,24 @@ struct DecodeQueries {
   std::ptrdiff_t logits_stride;
 };
 
-/// Rows of bytes in a buffer, side by side.
-struct PaddedRows {
-  std::byte* data;
-  std::ptrdiff_t bytes;
-  std::int32_t count;
-};
-
-/// Copies `bytes` bytes of `count` rows; the rest of the buffer becomes 0.
-inline __attribute__((noinline)) void copy_padded(const std::byte* row, std::ptrdiff_t stride,
-                                                  std::int32_t count, std::ptrdiff_t bytes,
-                                                  const PaddedRows& to) {
-  for (std::int32_t r = 0; r < to.count; ++r) {
-    for (std::ptrdiff_t i = 0; i < to.bytes; ++i) {
-      to.data[r * to.bytes + i] = r < count && i < bytes ? row[r * stride + i] : std::byte{0};
-    }
-  }
-}
-
 /// The columns from x on of the keys from `first` on; zeros where there are none.
 template <class Arch, class E>
 HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::int32_t x,
                               Columns<Arch, E>& columns) {
-  constexpr int dims = Columns<Arch, E>::kDims;
-  constexpr std::ptrdiff_t bytes = E::kBlock > 1 ? E::kBytes : dims * E::kBytes;
-  const ElementRows& k = block.rows;
-  const std::byte* row = k.data + first * k.stride;
-  std::ptrdiff_t stride = k.stride;
-  alignas(kAlignment) std::byte padded[kLanes<Arch> * bytes];
-  if (block.count - first < kLanes<Arch> || x + dims > k.dims) {
-    const std::ptrdiff_t begin = x / E::kBlock * E::kBytes,
-                         left = row_bytes(k.type, k.dims) - begin;
-    copy_padded(row + begin, stride, block.count - first, left < bytes ? left : bytes,
-                {padded, bytes, kLanes<Arch>});
-    row = padded;
-    stride = bytes;
-    x %= E::kBlock;
-  }
+  const std::byte* const row = block.rows.data + first * block.rows.stride;
+  const std::int32_t keys = block.count - first, dims = block.rows.dims - x;
+  const bool all = keys >= kLanes<Arch> && dims >= Columns<Arch, E>::kDims;
+  std::ptrdiff_t stride = block.rows.stride;
   // Else compilers keep the address of each row, and run out of registers for them.
   asm("" : "+r"(stride));
-  columns.load(row, stride, x);
+  if (all) return columns.load(row, stride, x);
+  if constexpr (Columns<Arch, E>::kVectors == 1) {
+    columns.load_first(row, stride, x, keys, dims);
+  } else {
+    PaddedRows<Arch, E> padded;
+    padded.fill(row + x / E::kBlock * E::kBytes, stride, keys, dims);
+    columns.load(padded.data(), padded.kBytes, x % E::kBlock);
+  }
 }
 
 /// Scores `Vectors` vectors of a block of keys, the first of them from key `first` on. `Together`

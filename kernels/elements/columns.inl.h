@@ -22,6 +22,9 @@ namespace {
 ///     kVectors                so many vectors of keys are multiplied side by side
 ///     void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x)
 ///                             the keys at row, row + stride, …; x steps through multiples of kDims
+///     void load_first(row, stride, x, std::int32_t keys, std::int32_t dims)
+///                             as many keys and dimensions of them as there are, and zeros; packed
+///                             elements are filled up with zeros before
 ///     Vec<Arch> column(int i) column x + i as floats; i is known when compiling
 template <class Arch, class E>
 class WidenedColumns {
@@ -31,6 +34,18 @@ class WidenedColumns {
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
 #pragma GCC unroll 16
     for (int i = 0; i < kDims; ++i) floats_[i] = E::template widen<Arch>(row + i * stride, x);
+    Ops<Arch>::transpose(floats_);
+  }
+  HEED_INLINE void load_first(const std::byte* row, std::ptrdiff_t stride, std::int32_t x,
+                              std::int32_t keys, std::int32_t dims) {
+    const std::int32_t count = dims < kDims ? dims : kDims;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes<Arch>; ++i) {
+      floats_[i] = splat<Arch>(0.0F);
+      // In place of keys that are not there the first one is read.
+      if (keys > 0) floats_[i] = widen_first<Arch, E>(row + (i < keys ? i : 0) * stride, x, count);
+      if (i >= keys) floats_[i] = splat<Arch>(0.0F);
+    }
     Ops<Arch>::transpose(floats_);
   }
   HEED_INLINE Vec<Arch> column(int i) const { return floats_[i]; }
@@ -77,7 +92,7 @@ class BFloatColumns {
 };
 
 /// fp8: 16 columns as the bytes of 4 registers of words. E::halves makes the upper bytes of words
-/// halves, and E::kHalfScale times these are the elements.
+/// halves, and E::from_halves makes these elements.
 template <class Arch, class E>
 class Float8Columns {
  public:
@@ -140,6 +155,35 @@ HEED_INLINE auto columns_of() {
 }
 template <class Arch, class E>
 using Columns = decltype(columns_of<Arch, E>());
+
+/// Rows of packed elements of fewer keys, or of fewer dimensions, filled up with zeros: as many
+/// rows as there are lanes, of kDims elements or of a block.
+template <class Arch, class E>
+class PaddedRows {
+ public:
+  static constexpr std::int32_t kBytes =
+      E::kBlock > 1 ? E::kBytes : Columns<Arch, E>::kDims* E::kBytes;
+
+  __attribute__((noinline)) void fill(const std::byte* row, std::ptrdiff_t stride,
+                                      std::int32_t rows, std::int32_t dims) {
+    const std::int32_t bytes = E::kBlock > 1 || dims >= Columns<Arch, E>::kDims
+                                   ? kBytes
+                                   : dims * static_cast<std::int32_t>(E::kBytes);
+    for (std::byte& byte : data_) byte = std::byte{0};
+    std::byte* to = data_;
+    for (std::int32_t r = 0; r < rows && r < kLanes<Arch>; ++r, row += stride, to += kBytes) {
+      std::int32_t i = 0;
+      for (; i + kWord <= bytes; i += kWord) __builtin_memcpy(to + i, row + i, kWord);
+      for (; i < bytes; ++i) to[i] = row[i];
+    }
+  }
+  HEED_INLINE const std::byte* data() const { return data_; }
+
+ private:
+  static constexpr std::int32_t kWord = 8;
+
+  alignas(kAlignment) std::byte data_[kLanes<Arch> * kBytes];
+};
 
 /// Keys that the decode kernel takes at a time of an element type.
 template <class Arch, class E>
