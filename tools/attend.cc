@@ -2,10 +2,13 @@
 #include <fmt/format.h>
 
 #include <CLI/App.hpp>
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -29,14 +32,20 @@ struct AttendOptions {
   std::string q, k, v, out, lse;
   std::string layout = "bshd", causal = "none";
   std::string window, scale, temperature, isa, threads;
+  std::string bf16, q_type, k_type, v_type, kv_type, out_type;
 };
 
-/// A 4-D array from a file, and what its axes are.
+/// A 4-D array from a file, what its axes are, and its numbers in the type that heed reads.
 struct Tensor {
   std::string_view option;
   std::string path = {};
   Array array = {};
   std::int64_t batch = 0, seq = 0, heads = 0, head_dim = 0;
+  std::vector<std::byte> narrow = {};
+
+  InputData data(DType type) const {
+    return type == DType::f32 ? InputData(array.data.data()) : InputData(narrow.data(), type);
+  }
 };
 
 struct Tensors {
@@ -88,10 +97,11 @@ Status name_axes(Tensor& tensor, const std::array<Axis, 4>& axes) {
   return {};
 }
 
-Status read_tensor(const std::string& path, const std::array<Axis, 4>& axes, Tensor& tensor) {
+Status read_tensor(const std::string& path, const std::array<Axis, 4>& axes, Words words,
+                   Tensor& tensor) {
   tensor.path = path;
   bench::show_progress("reading " + path);
-  Status status = read_npy(path, tensor.array);
+  Status status = read_npy(path, tensor.array, words);
   if (!status) return {status.code(), fmt::format("{} {}", tensor.option, status.message())};
   return name_axes(tensor, axes);
 }
@@ -119,7 +129,48 @@ struct Request {
   AttentionConfig config;
   bool bhsd = false;
   int threads = 0;  ///< 0: heed chooses
+  Words q = Words::refused, k = Words::refused, v = Words::refused;
+  /// Empty: those of the files.
+  std::optional<DType> q_type, k_type, v_type;
 };
+
+/// "q,k,v": which files hold bfloat16.
+Status parse_bf16(const std::string& text, Request& request) {
+  for (std::size_t begin = 0; begin <= text.size();) {
+    const std::size_t end = std::min(text.find(',', begin), text.size());
+    const std::string name = text.substr(begin, end - begin);
+    if (name != "q" && name != "k" && name != "v") {
+      return bad_value("--bf16", text, "some of q, k and v, with commas between");
+    }
+    (name == "q" ? request.q : name == "k" ? request.k : request.v) = Words::bfloat16;
+    begin = end + 1;
+  }
+  return {};
+}
+
+/// The type that an option names, where it is given.
+Status parse_type(std::string_view option, const std::string& text, std::optional<DType>& type) {
+  if (text.empty()) return {};
+  return parse_dtype(option, text, type.emplace());
+}
+
+Status parse_types(const AttendOptions& o, Request& request) {
+  if (!o.bf16.empty()) {
+    HEED_RETURN_IF_ERROR(parse_bf16(o.bf16, request));
+  }
+  HEED_RETURN_IF_ERROR(parse_type("--q-type", o.q_type, request.q_type));
+  HEED_RETURN_IF_ERROR(parse_type("--kv-type", o.kv_type, request.k_type));
+  request.v_type = request.k_type;
+  HEED_RETURN_IF_ERROR(parse_type("--k-type", o.k_type, request.k_type));
+  HEED_RETURN_IF_ERROR(parse_type("--v-type", o.v_type, request.v_type));
+  std::optional<DType> out;
+  HEED_RETURN_IF_ERROR(parse_type("--out-type", o.out_type, out));
+  if (out && !dtype_info(*out).computes) {
+    return bad_value("--out-type", o.out_type, "f32, f16 or bf16");
+  }
+  request.config.out_type = out.value_or(DType::f32);
+  return {};
+}
 
 Status parse_request(const AttendOptions& o, Request& request) {
   AttentionConfig& config = request.config;
@@ -145,7 +196,7 @@ Status parse_request(const AttendOptions& o, Request& request) {
   if (status.ok() && !o.threads.empty()) {
     status = parse_threads("--threads", o.threads, request.threads);
   }
-  return status;
+  return status.ok() ? parse_types(o, request) : status;
 }
 
 /// No output may take the place of an input or of the other output.
@@ -165,12 +216,35 @@ Status check_paths(const AttendOptions& o) {
   return {};
 }
 
-Status read_tensors(const AttendOptions& o, bool bhsd, Tensors& tensors) {
-  const std::array<Axis, 4> axes = axes_of(bhsd);
-  HEED_RETURN_IF_ERROR(read_tensor(o.q, axes, tensors.q));
-  HEED_RETURN_IF_ERROR(read_tensor(o.k, axes, tensors.k));
-  HEED_RETURN_IF_ERROR(read_tensor(o.v, axes, tensors.v));
+Status read_tensors(const AttendOptions& o, const Request& request, Tensors& tensors) {
+  const std::array<Axis, 4> axes = axes_of(request.bhsd);
+  HEED_RETURN_IF_ERROR(read_tensor(o.q, axes, request.q, tensors.q));
+  HEED_RETURN_IF_ERROR(read_tensor(o.k, axes, request.k, tensors.k));
+  HEED_RETURN_IF_ERROR(read_tensor(o.v, axes, request.v, tensors.v));
   return check_shapes(tensors);
+}
+
+/// The description of heads and types, with those of the files where the options name none.
+AttentionConfig complete_config(const Request& request, const Tensors& t) {
+  AttentionConfig config = request.config;
+  config.query_heads = t.q.heads;
+  config.kv_heads = t.k.heads;
+  config.head_dim = t.q.head_dim;
+  config.value_head_dim = t.v.head_dim;
+  config.q_type = request.q_type.value_or(t.q.array.type);
+  config.k_type = request.k_type.value_or(t.k.array.type);
+  config.v_type = request.v_type.value_or(t.v.array.type);
+  return config;
+}
+
+/// Makes a tensor's floats numbers of another type, which take their place.
+Status narrow(DType type, Tensor& tensor) {
+  if (type == DType::f32) return {};
+  const auto count = static_cast<std::int64_t>(tensor.array.data.size());
+  tensor.narrow.resize(static_cast<std::size_t>(dtype_info(type).bytes(count)));
+  HEED_RETURN_IF_ERROR(convert(tensor.array.data.data(), {tensor.narrow.data(), type}, count));
+  tensor.array.data = {};
+  return {};
 }
 
 Batch describe_batch(const Tensors& t, bool bhsd) {
@@ -187,12 +261,8 @@ Batch describe_batch(const Tensors& t, bool bhsd) {
   return batch;
 }
 
-Status make_plan(const Tensors& t, const Request& request, const std::string& isa, Plan& plan) {
-  AttentionConfig config = request.config;
-  config.query_heads = t.q.heads;
-  config.kv_heads = t.k.heads;
-  config.head_dim = t.q.head_dim;
-  config.value_head_dim = t.v.head_dim;
+Status make_plan(const Tensors& t, const Request& request, const AttentionConfig& config,
+                 const std::string& isa, Plan& plan) {
   PlanOptions options;
   options.isa = isa;
   options.workers = request.threads;
@@ -211,10 +281,10 @@ Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) 
   return run(plan, tensors, workspace, threads > 0 ? &executor : nullptr);
 }
 
-Status allocate(std::span<const std::int64_t> shape, std::vector<float>& data) {
+Status allocate(std::span<const std::int64_t> shape, DType type, std::vector<std::byte>& data) {
   std::int64_t count = 0;
   HEED_RETURN_IF_ERROR(count_elements(shape, count));
-  data.resize(static_cast<std::size_t>(count));
+  data.resize(static_cast<std::size_t>(dtype_info(type).bytes(count)));
   return {};
 }
 
@@ -223,25 +293,29 @@ Status attend(const AttendOptions& o) {
   Tensors t;
   HEED_RETURN_IF_ERROR(parse_request(o, request));
   HEED_RETURN_IF_ERROR(check_paths(o));
-  HEED_RETURN_IF_ERROR(read_tensors(o, request.bhsd, t));
+  HEED_RETURN_IF_ERROR(read_tensors(o, request, t));
+  const AttentionConfig config = complete_config(request, t);
   Plan plan;
-  HEED_RETURN_IF_ERROR(make_plan(t, request, o.isa, plan));
+  HEED_RETURN_IF_ERROR(make_plan(t, request, config, o.isa, plan));
+  HEED_RETURN_IF_ERROR(narrow(config.q_type, t.q));
+  HEED_RETURN_IF_ERROR(narrow(config.k_type, t.k));
+  HEED_RETURN_IF_ERROR(narrow(config.v_type, t.v));
 
   const std::array shape = out_shape(t, request.bhsd);
   const std::array lse_shape{t.q.batch, t.q.heads, t.q.seq};
-  std::vector<float> out, lse;
-  HEED_RETURN_IF_ERROR(allocate(shape, out));
+  std::vector<std::byte> out, lse;
+  HEED_RETURN_IF_ERROR(allocate(shape, config.out_type, out));
   if (!o.lse.empty()) {
-    HEED_RETURN_IF_ERROR(allocate(lse_shape, lse));
+    HEED_RETURN_IF_ERROR(allocate(lse_shape, DType::f32, lse));
   }
-  AttentionTensors tensors{.q = t.q.array.data.data(),
-                           .k = t.k.array.data.data(),
-                           .v = t.v.array.data.data(),
-                           .out = out.data(),
-                           .lse = o.lse.empty() ? nullptr : lse.data()};
+  AttentionTensors tensors{.q = t.q.data(config.q_type),
+                           .k = t.k.data(config.k_type),
+                           .v = t.v.data(config.v_type),
+                           .out = {out.data(), config.out_type},
+                           .lse = o.lse.empty() ? nullptr : reinterpret_cast<float*>(lse.data())};
   HEED_RETURN_IF_ERROR(run_plan(plan, tensors, request.threads));
 
-  std::vector<OutputFile> files = {{o.out, npy_prologue(shape), out}};
+  std::vector<OutputFile> files = {{o.out, npy_prologue(shape, config.out_type), out}};
   if (!o.lse.empty()) files.push_back({o.lse, npy_prologue(lse_shape), lse});
   bench::show_progress("writing");
   return write_together(files);
@@ -252,7 +326,8 @@ Status attend(const AttendOptions& o) {
 void add_attend(CLI::App& app, Action& action) {
   CLI::App* const command = app.add_subcommand(
       "attend",
-      "Compute attention on NumPy files: 4-D float32 arrays [batch, seq, heads, head_dim]");
+      "Compute attention on NumPy files: 4-D arrays [batch, seq, heads, head_dim] of float32, "
+      "float16 or float64, or of bfloat16 as uint16");
   const auto o = std::make_shared<AttendOptions>();
   const auto option = [&](const char* name, std::string& value, const char* type,
                           const char* description) {
@@ -263,6 +338,16 @@ void add_attend(CLI::App& app, Action& action) {
   option("--v", o->v, "FILE", "Values; their head_dim may be another one")->required();
   option("--out", o->out, "FILE", "Where to write the outputs")->required();
   option("--lse", o->lse, "FILE", "Where to write the log-sum-exp, [batch, heads, seq]");
+  const std::string types = dtype_names();
+  option("--bf16", o->bf16, "q,k,v", "Which of these files hold bfloat16, as uint16 (none)");
+  option("--q-type", o->q_type, "TYPE", "What queries become first: f32, f16, bf16 (the file's)");
+  auto* const kv =
+      option("--kv-type", o->kv_type, "TYPE",
+             ("What keys and values become first: " + types + " (the files')").c_str());
+  option("--k-type", o->k_type, "TYPE", "The same of keys alone")->excludes(kv);
+  option("--v-type", o->v_type, "TYPE", "The same of values alone")->excludes(kv);
+  option("--out-type", o->out_type, "TYPE",
+         "What outputs are written as: f32, f16, or bf16 as uint16 (f32)");
   option("--layout", o->layout, "bshd|bhsd", "Order of the axes of q, k, v and out (bshd)");
   option("--causal", o->causal, "none|end|start",
          "Causal mask, whose diagonal ends at the last key or starts at the first (none)");

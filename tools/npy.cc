@@ -14,6 +14,9 @@
 #include <system_error>
 #include <utility>
 
+#include "heed/convert.h"
+#include "heed/cpu.h"
+#include "heed/tensor_data.h"
 #include "tools/npy_header.h"
 #include "tools/status.h"
 
@@ -24,7 +27,7 @@ static_assert(std::endian::native == std::endian::little && sizeof(float) == 4);
 
 constexpr std::string_view kMagic("\x93NUMPY", 6);
 
-/// Longer than the header of any float32 array: NumPy allows 64 dimensions.
+/// Longer than the header of any array of numbers: NumPy allows 64 dimensions.
 constexpr std::size_t kLongestHeader = std::size_t{1} << 20;
 
 struct Close {
@@ -46,16 +49,16 @@ class NpyReader {
     return {};
   }
 
-  Status read(Array& array) {
+  Status read(Array& array, Words words) {
     NpyHeader header;
     HEED_RETURN_IF_ERROR(read_header(header));
+    HEED_RETURN_IF_ERROR(check_words(header, words));
     std::int64_t count = 0;
     HEED_RETURN_IF_ERROR(count_elements(header.shape, count));
     std::vector<float> data;
     HEED_RETURN_IF_ERROR(read_data(header, static_cast<std::size_t>(count), data));
-    if (header.big_endian) swap_bytes(data);
     if (header.fortran_order) data = to_c_order(header.shape, data);
-    array = {std::move(header.shape), std::move(data)};
+    array = {std::move(header.shape), std::move(data), type_of(header.numbers)};
     return {};
   }
 
@@ -103,31 +106,80 @@ class NpyReader {
     return {};
   }
 
+  static Status check_words(const NpyHeader& header, Words words) {
+    const bool integers = header.numbers == NpyNumbers::uint16;
+    if (integers && words == Words::refused) {
+      return fault("dtype (uint16) must be a floating-point one; bfloat16 needs --bf16");
+    }
+    if (!integers && words == Words::bfloat16) {
+      return fault("dtype must be uint16, which --bf16 takes for the bits of bfloat16");
+    }
+    return {};
+  }
+
   /// Memory grows with what the file holds, whatever its header promises.
   Status read_data(const NpyHeader& header, std::size_t count, std::vector<float>& data) {
     constexpr std::size_t kStep = std::size_t{1} << 22;
-    data.reserve(std::min<std::size_t>(count, file_bytes_ / sizeof(float)));
+    const std::size_t size = bytes_of(header.numbers);
+    data.reserve(std::min<std::size_t>(count, file_bytes_ / size));
+    std::vector<std::byte> bytes;
     while (data.size() < count) {
       const std::size_t begin = data.size(), step = std::min(kStep, count - begin);
-      data.resize(begin + step);
-      const std::size_t got = get(data.data() + begin, step * sizeof(float));
+      bytes.resize(step * size);
+      const std::size_t got = get(bytes.data(), bytes.size());
       if (std::ferror(file_.get()) != 0) return cannot_read();
-      if (got < step * sizeof(float)) {
-        return fault(fmt::format("has {} bytes of data; shape {} needs {}",
-                                 begin * sizeof(float) + got, to_string(header.shape),
-                                 count * sizeof(float)));
+      if (got < bytes.size()) {
+        return fault(fmt::format("has {} bytes of data; shape {} needs {}", begin * size + got,
+                                 to_string(header.shape), count * size));
       }
+      if (header.big_endian) swap_bytes(bytes, size);
+      data.resize(begin + step);
+      HEED_RETURN_IF_ERROR(widen(header.numbers, bytes, data.data() + begin));
     }
     if (std::fgetc(file_.get()) == EOF) return {};
     return fault(
         fmt::format("goes on after the {} bytes of data of shape {}: it must hold one array",
-                    count * sizeof(float), to_string(header.shape)));
+                    count * size, to_string(header.shape)));
   }
 
-  static void swap_bytes(std::vector<float>& data) {
-    for (float& x : data) {
-      x = std::bit_cast<float>(__builtin_bswap32(std::bit_cast<std::uint32_t>(x)));
+  static DType type_of(NpyNumbers numbers) {
+    return numbers == NpyNumbers::float16  ? DType::f16
+           : numbers == NpyNumbers::uint16 ? DType::bf16
+                                           : DType::f32;
+  }
+
+  static std::size_t bytes_of(NpyNumbers numbers) {
+    return numbers == NpyNumbers::float64
+               ? sizeof(double)
+               : static_cast<std::size_t>(dtype_info(type_of(numbers)).block_bytes);
+  }
+
+  static void swap_bytes(std::vector<std::byte>& bytes, std::size_t size) {
+    for (auto number = bytes.begin(); number != bytes.end();
+         number += static_cast<std::ptrdiff_t>(size)) {
+      std::reverse(number, number + static_cast<std::ptrdiff_t>(size));
     }
+  }
+
+  static Status widen(NpyNumbers numbers, const std::vector<std::byte>& bytes, float* to) {
+    if (numbers == NpyNumbers::float32) {
+      if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+      return {};
+    }
+    if (numbers != NpyNumbers::float64) {
+      const InputData from(bytes.data(), type_of(numbers));
+      RunOptions options;
+      const std::vector<IsaInfo> all = isas();
+      if (!all.empty()) options.isa = all.back().name;  // files do not depend on HEED_ISA
+      return convert(from, to, static_cast<std::int64_t>(bytes.size() / bytes_of(numbers)),
+                     options);
+    }
+    for (std::size_t i = 0; i < bytes.size(); i += sizeof(double)) {
+      double number = 0;
+      std::memcpy(&number, bytes.data() + i, sizeof number);
+      *to++ = static_cast<float>(number);
+    }
+    return {};
   }
 
   /// The same array with the last index contiguous instead of the first.
@@ -160,10 +212,10 @@ class NpyReader {
 
 }  // namespace
 
-Status read_npy(const std::string& path, Array& array) {
+Status read_npy(const std::string& path, Array& array, Words words) {
   NpyReader reader;
   Status status = reader.open(path);
-  if (status.ok()) status = reader.read(array);
+  if (status.ok()) status = reader.read(array, words);
   if (status.ok()) return {};
   return {status.code(), fmt::format("{}: {}", path, status.message())};
 }

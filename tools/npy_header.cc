@@ -23,6 +23,13 @@ std::string excerpt(std::string_view text) {
 }
 
 /// Reads a Python literal from left to right. The first fault ends it.
+constexpr std::pair<std::string_view, NpyNumbers> kNumbers[] = {{"f2", NpyNumbers::float16},
+                                                                {"f4", NpyNumbers::float32},
+                                                                {"f8", NpyNumbers::float64},
+                                                                {"u2", NpyNumbers::uint16}};
+constexpr std::string_view kKnownTypes =
+    "float16, float32, float64 ('<f2', '<f4', '<f8') and uint16 that holds bfloat16 ('<u2')";
+
 class HeaderParser {
  public:
   explicit HeaderParser(std::string_view text) : rest_(text) {}
@@ -107,15 +114,19 @@ class HeaderParser {
     const std::string_view from = rest_;
     const auto descr = take_string();
     if (!descr) {
-      return fail(
-          fmt::format("dtype ({}) must be float32 ('<f4' or '>f4'), and not structured",
-                      excerpt(from.substr(std::min(from.find_first_not_of(' '), from.size())))));
-    }
-    if (*descr != "<f4" && *descr != ">f4") {
       return fail(fmt::format(
-          "dtype ('{}') must be float32 ('<f4' or '>f4'): convert it with .astype('float32')",
-          excerpt(*descr)));
+          "dtype ({}) must be one of {}, and not structured",
+          excerpt(from.substr(std::min(from.find_first_not_of(' '), from.size()))), kKnownTypes));
     }
+    const auto* const known = std::ranges::find_if(kNumbers, [&](const auto& entry) {
+      return descr->size() == 3 && (descr->front() == '<' || descr->front() == '>') &&
+             descr->substr(1) == entry.first;
+    });
+    if (known == std::end(kNumbers)) {
+      return fail(fmt::format("dtype ('{}') must be one of {}: convert it with .astype('float32')",
+                              excerpt(*descr), kKnownTypes));
+    }
+    header.numbers = known->second;
     header.big_endian = descr->front() == '>';
   }
 
@@ -175,10 +186,11 @@ std::string to_string(std::span<const std::int64_t> shape) {
   return fmt::format("({}{})", fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
 }
 
-std::string npy_prologue(std::span<const std::int64_t> shape) {
+std::string npy_prologue(std::span<const std::int64_t> shape, DType type) {
   constexpr std::size_t kAlignment = 64, kFixedBytes = 10;
-  std::string text =
-      fmt::format("{{'descr': '<f4', 'fortran_order': False, 'shape': {}, }}", to_string(shape));
+  const std::string_view descr = type == DType::f16 ? "<f2" : type == DType::bf16 ? "<u2" : "<f4";
+  std::string text = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': {}, }}", descr,
+                                 to_string(shape));
   const std::size_t total = kFixedBytes + text.size() + 1;
   text.append((kAlignment - total % kAlignment) % kAlignment, ' ');
   text += '\n';

@@ -91,7 +91,7 @@ class Writer {
 
 Status write_all(const OutputFile& file, Writer& writer) {
   HEED_RETURN_IF_ERROR(writer.write(std::as_bytes(std::span(file.head))));
-  return writer.write(std::as_bytes(file.data));
+  return writer.write(file.data);
 }
 
 /// Another name of an open file, so that what is written follows what was, and may be followed.

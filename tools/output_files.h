@@ -1,6 +1,7 @@
 // Files that appear together, whole, or not at all.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string>
 #include <string_view>
@@ -14,7 +15,7 @@ namespace heed::tools {
 struct OutputFile {
   std::string path;
   std::string head;
-  std::span<const float> data;
+  std::span<const std::byte> data;
 };
 
 /// Whether write_together has a chance with the path that `option` names: known before the work

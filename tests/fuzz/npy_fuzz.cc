@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     std::size_t elements = 1;
     for (const std::int64_t extent : array.shape) elements *= static_cast<std::size_t>(extent);
     require(elements == array.data.size(), "an array has the elements of its shape");
-    require(elements * sizeof(float) <= size, "an array's elements are in the file");
+    require(elements * 2 <= size, "an array's elements, of 2 bytes or more, are in the file");
   } else {
     require(!status.message().empty(), "a refusal has a sentence");
     require(array.shape.empty() && array.data.empty(), "a refusal leaves the array alone");

@@ -169,25 +169,62 @@ TEST_F(Npy, ReadsWhatIsWritten) {
 
 // Byte for byte what NumPy 1.14 to 1.23 write for such an array.
 TEST_F(Npy, WritesTheHeaderOfNumpy) {
+  EXPECT_NE(npy_prologue(Shape{3}, DType::f16).find("'descr': '<f2'"), std::string::npos);
+  EXPECT_NE(npy_prologue(Shape{3}, DType::bf16).find("'descr': '<u2'"), std::string::npos);
   EXPECT_EQ(npy_prologue(Shape{1, 88, 4, 16}),
             std::string("\x93NUMPY\x01\x00\x76\x00", 10) +
                 "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 88, 4, 16), }" +
                 std::string(50, ' ') + "\n");
 }
 
+TEST_F(Npy, ReadsOtherFloats) {
+  const auto typed = [](const std::string& descr, const std::string& bytes) {
+    return prologue(1, dictionary("'" + descr + "'", "False", "(2,)")) + bytes;
+  };
+  // 1 and -2.5 as binary16 and binary64, little and big endian; 0.1 is rounded.
+  expect_read(typed("<f2", std::string("\x00\x3C\x00\xC1", 4)), {2}, {1.0F, -2.5F});
+  expect_read(typed(">f2", std::string("\x3C\x00\xC1\x00", 4)), {2}, {1.0F, -2.5F});
+  const double doubles[] = {0.1, -2.5};
+  expect_read(typed("<f8", std::string(reinterpret_cast<const char*>(doubles), sizeof doubles)),
+              {2}, {0.1F, -2.5F});
+  expect_read(typed(">f8", std::string("\x3F\xF0\0\0\0\0\0\0\xC0\x04\0\0\0\0\0\0", 16)), {2},
+              {1.0F, -2.5F});
+  Array array;
+  write_bytes(path_, typed("<f2", std::string(4, '\0')));
+  ASSERT_TRUE(read_npy(path_, array).ok());
+  EXPECT_EQ(array.type, DType::f16);
+}
+
+TEST_F(Npy, ReadsWordsAsBfloat16WhereThatIsSaid) {
+  const std::string words =
+      prologue(1, dictionary("'<u2'", "False", "(2,)")) + std::string("\x80\x3F\x20\xC0", 4);
+  write_bytes(path_, words);
+  Array array;
+  ASSERT_TRUE(read_npy(path_, array, tools::Words::bfloat16).ok());
+  EXPECT_EQ(array.data, (std::vector{1.0F, -2.5F}));
+  EXPECT_EQ(array.type, DType::bf16);
+  expect_refused(words, "dtype (uint16) must be a floating-point one; bfloat16 needs --bf16");
+  write_bytes(path_, prologue(1, header("(6,)")) + bytes_of(counted(6)));
+  EXPECT_EQ(read_npy(path_, array, tools::Words::bfloat16).message(),
+            path_ + ": dtype must be uint16, which --bf16 takes for the bits of bfloat16");
+}
+
 TEST_F(Npy, RefusesOtherTypes) {
-  for (const std::string type : {"<f8", "<f2", "|i1", "<i4", "|b1", "|O", "<c8", "|S4", "<U2",
-                                 "<V2", "=f4", "f4", "float32", "|f4", "", ">f8", "<M8[ns]"}) {
-    expect_refused(prologue(1, dictionary("'" + type + "'", "False", "(1,)")) + std::string(8, 'x'),
-                   "dtype ('" + type +
-                       "') must be float32 ('<f4' or '>f4'): convert it with .astype('float32')");
+  const std::string known =
+      "float16, float32, float64 ('<f2', '<f4', '<f8') and uint16 that holds bfloat16 ('<u2')";
+  for (const std::string type : {"<f1", "<f16", "|i1", "<i4", "|b1", "|O", "<c8", "|S4", "<U2",
+                                 "<V2", "=f4", "f4", "float32", "|f4", "", ">u4", "<M8[ns]"}) {
+    expect_refused(
+        prologue(1, dictionary("'" + type + "'", "False", "(1,)")) + std::string(8, 'x'),
+        "dtype ('" + type + "') must be one of " + known + ": convert it with .astype('float32')");
   }
   expect_refused(prologue(1, dictionary("[('a', '<f4'), ('b', '<f4')]", "False", "(1,)")),
                  "dtype ([('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape...) must be "
-                 "float32 ('<f4' or '>f4'), and not structured");
+                 "one of " +
+                     known + ", and not structured");
   expect_refused(prologue(1, dictionary("('<f4', (2,))", "False", "(1,)")),
-                 "dtype (('<f4', (2,)), 'fortran_order': False, 'shape': (1,), }) must be float32 "
-                 "('<f4' or '>f4'), and not structured");
+                 "dtype (('<f4', (2,)), 'fortran_order': False, 'shape': (1,), }) must be one of " +
+                     known + ", and not structured");
 }
 
 TEST_F(Npy, RefusesMalformedShapes) {
