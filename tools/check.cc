@@ -14,6 +14,7 @@
 #include "bench/console.h"
 #include "bench/limits.h"
 #include "heed/cpu.h"
+#include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/status.h"
 #include "tools/subject.h"
@@ -70,19 +71,31 @@ void print_verdict(std::size_t failed, std::size_t total, double seconds) {
       "bounds "
       "of\nfloat64; the largest error of a check is shown as a share of its bound.\n");
   if (failed == 0) {
-    fmt::print("\n{} checks passed in {:.1f} s.\n", total, seconds);
+    fmt::print("\n{} {} passed in {:.1f} s.\n", total, total == 1 ? "check" : "checks", seconds);
   } else {
     fmt::print("\n{} of {} checks FAILED in {:.1f} s: do not rely on this build on this machine.\n",
                failed, total, seconds);
   }
 }
 
-Outcome check(const std::string& isa) {
+/// The checks with this text in their name.
+Status choose_checks(const std::string& part, std::vector<Check>& checks) {
+  checks = attention_checks();
+  std::ranges::move(softmax_checks(), std::back_inserter(checks));
+  std::string names;
+  for (const Check& check : checks) names += (names.empty() ? "" : "; ") + check.name;
+  std::erase_if(checks,
+                [&](const Check& check) { return check.name.find(part) == std::string::npos; });
+  if (!checks.empty()) return {};
+  return bad_value("--only", part, "a part of the name of a check: " + names);
+}
+
+Outcome check(const std::string& isa, const std::string& only) {
   const auto start = std::chrono::steady_clock::now();
   std::vector<std::string_view> isas;
+  std::vector<Check> checks;
   HEED_RETURN_IF_ERROR(choose_isas(isa, isas));
-  std::vector<Check> checks = attention_checks();
-  std::ranges::move(softmax_checks(), std::back_inserter(checks));
+  HEED_RETURN_IF_ERROR(choose_checks(only, checks));
   const Subject subject = heed_operators();
   HEED_RETURN_IF_ERROR(print_head(isas));
   std::size_t failed = 0;
@@ -105,10 +118,12 @@ Outcome check(const std::string& isa) {
 void add_check(CLI::App& app, Action& action) {
   CLI::App* const command =
       app.add_subcommand("check", "Prove this build on this machine, in under a minute");
-  const auto isa = std::make_shared<std::string>();
+  const auto isa = std::make_shared<std::string>(), only = std::make_shared<std::string>();
   command->add_option("--isa", *isa, "Only this instruction set (every one that can run)")
       ->type_name("NAME");
-  command->callback([isa, &action] { action = [isa] { return check(*isa); }; });
+  command->add_option("--only", *only, "Only checks with this in their name (all)")
+      ->type_name("TEXT");
+  command->callback([=, &action] { action = [=] { return check(*isa, *only); }; });
 }
 
 }  // namespace heed::tools

@@ -48,6 +48,8 @@ TEST(Heed, BadUsage) {
       {{"info", "--json=maybe"}, "--json = maybe: a flag must have no value"},
       {{"check", "--isa"}, "heed check: --isa must be given once, with one value"},
       {{"check", "--isa", ""}, "heed check: --isa (\"\") must not be empty"},
+      {{"check", "--only", "speed"},
+       "heed check: --only (\"speed\") must be a part of the name of a check: head dimensions; "},
       {{"check", "--isa", "sse9"}, "heed check: --isa (\"sse9\") must be one of avx512, avx2, "},
       {{"bench", "--threads", "0"},
        "heed bench: --threads (\"0\") must be integers from 1 to 1024"},
@@ -222,6 +224,9 @@ TEST(Info, JsonSaysWhichIsaIsForced) {
 }
 
 TEST(CheckCommand, ProvesOneIsa) {
+  const CommandResult one = run_heed({"check", "--isa", "generic", "--only", "softmax, temp"});
+  EXPECT_EQ(one.exit, 0);
+  EXPECT_NE(one.out.find("\n1 check passed in "), std::string::npos) << one.out;
   const CommandResult result = run_heed({"check", "--isa", "generic"});
   expect_fine(result);
   EXPECT_NE(result.out.find("checks passed"), std::string::npos) << result.out;
