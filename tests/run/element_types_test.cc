@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "tests/proof/elements.h"
+#include "tests/proof/inputs.h"
 #include "tests/proof/oracle.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
@@ -271,6 +272,91 @@ TEST(ElementTypes, EveryCode) {
   expect_every_code<BFloat16, 65536>();
   expect_every_code<Float8E4M3, 256>();
   expect_every_code<Float8E5M2, 256>();
+}
+
+/// Elements of a type with every code: of blocks every scale that is a multiple of 32, with
+/// codes of all values.
+TypedBuffer every_code(DType type, std::int64_t elements) {
+  TypedBuffer buffer(type, elements);
+  const std::span<std::byte> bytes = buffer.bytes();
+  const DTypeInfo& info = dtype_info(type);
+  if (info.block_elements == 1) {
+    // Two's complement of their number: all codes of 16 bits, those of 8 bits again and again.
+    for (std::size_t i = 0; i < bytes.size(); ++i) {
+      const std::size_t code = i / static_cast<std::size_t>(info.block_bytes);
+      bytes[i] =
+          static_cast<std::byte>(code >> (8 * (i % static_cast<std::size_t>(info.block_bytes))));
+    }
+    return buffer;
+  }
+  const auto block_bytes = static_cast<std::size_t>(info.block_bytes);
+  for (std::size_t i = 0; i < bytes.size(); ++i) {
+    const std::size_t block = i / block_bytes, at = i % block_bytes;
+    const auto scale = static_cast<std::uint16_t>(block * 32 + block % 32);
+    bytes[i] = at == 0   ? static_cast<std::byte>(scale & 0xFF)
+               : at == 1 ? static_cast<std::byte>(scale >> 8)
+                         : static_cast<std::byte>(block * 31 + at * 7);
+  }
+  return buffer;
+}
+
+// As keys, which decode transposes while they are packed. What is not finite spoils the rows of its
+// sequence, so these are short; each has a whole block of keys, and one more.
+TEST(ElementTypes, EveryCodeOfKeys) {
+  constexpr std::int64_t kKeys = 33, kSequences = 64, kDims = 32;
+  for (const DTypeInfo& type : kDTypes) {
+    if (type.type == DType::f32) continue;
+    AttentionConfig config;
+    config.query_heads = 3;
+    config.head_dim = kDims;
+    config.k_type = type.type;
+    config.scale = 0.125F;
+    Batch batch;
+    batch.sequences = kSequences;
+    batch.query.length = 1;
+    batch.key.length = kKeys;
+    const TypedBuffer k = every_code(type.type, kSequences * kKeys * kDims);
+    std::vector<float> v(static_cast<std::size_t>(kSequences * kKeys * kDims));
+    std::vector<float> q(static_cast<std::size_t>(kSequences * 3 * kDims));
+    proof::Random random(5);
+    for (float& x : v) x = static_cast<float>(random.normal());
+    for (float& x : q) x = static_cast<float>(random.normal());
+    for (const std::string_view isa : supported_isas()) {
+      SCOPED_TRACE(type.name);
+      expect_oracle({config, batch, {.q = q.data(), .k = k.data(), .v = v.data()}}, on(isa));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// Scratch is not cleared between runs: NaN that one leaves there must not reach the next.
+TEST(ElementTypes, NothingIsLeftOfTheRunBefore) {
+  const Types halves{DType::f32, DType::f16, DType::f16, DType::f32};
+  CaseSpec wide = with_types(spec_of({2}, {40}), halves), narrow = wide;
+  narrow.config.head_dim = narrow.config.value_head_dim = 24;
+  Case spoilt(wide);
+  for (const proof::Row& row : spoilt.geometry().rows()) {
+    std::fill_n(spoilt.q() + spoilt.geometry().q(row), wide.config.head_dim,
+                std::numeric_limits<float>::quiet_NaN());
+  }
+  spoilt.narrow();
+  const Case c(narrow);
+  for (const std::string_view isa : supported_isas()) {
+    Workspace workspace;
+    const auto run_in_workspace = [&](const Case& of) {
+      std::vector<float> out(of.out_size());
+      Plan plan;
+      EXPECT_TRUE(plan_attention(of.config(), of.batch(), on(isa), plan).ok());
+      EXPECT_TRUE(workspace.reserve(plan).ok());
+      AttentionTensors tensors = of.inputs();
+      tensors.out = out.data();
+      EXPECT_TRUE(run(plan, tensors, workspace).ok());
+      return out;
+    };
+    const std::vector<float> alone = run_in_workspace(c);
+    EXPECT_TRUE(std::isnan(run_in_workspace(spoilt)[0]));
+    EXPECT_EQ(run_in_workspace(c), alone) << isa;
+  }
 }
 
 /// Every float that is a 16-bit code of the type, or lies half way to the next one, or beside that.
