@@ -45,27 +45,34 @@ function runPeer(peer, command, args, environment) {
   return [...lines, { peer, error: complaint(outcome) }];
 }
 
-function runHeed(name, threads, { seconds, isa }) {
+function runHeed(name, threads, { seconds, isa, 'kv-type': kvType }) {
   const file = resolve(installed, 'heed.json');
   rmSync(file, { force: true });
   const escaped = name.replace(/[^\w-]/g, '\\$&');
   const outcome = run(program('heed'), ['bench', '--warm', '--workload', `^${escaped}$`,
-    '--threads', threads, '--seconds', seconds, '--json', file,
+    '--threads', threads, '--seconds', seconds, '--json', file, '--kv-type', kvType,
     ...(isa === undefined ? [] : ['--isa', isa])]);
   if (outcome.status !== 0) return [{ peer: 'heed', error: complaint(outcome) }];
   const { host, results: [result] } = JSON.parse(readFileSync(file, 'utf8'));
   return [{ peer: 'heed', kernels: result.isa, cpu: host.model, ...result }];
 }
 
-/** Everything that is timed, in the order of a turn: (name, threads) → lines. */
+/**
+ * Everything that is timed, in the order of a turn: (name, threads) → lines. ggml alone has caches
+ * of other types.
+ */
 function subjects(options, openblas) {
-  const { seconds } = options;
-  return [
+  const { seconds, 'kv-type': kvType } = options;
+  const both = [
     (name, threads) => runHeed(name, threads, options),
+    (name, threads) => runPeer('ggml', program('heed_peer_ggml'),
+      [name, threads, seconds, ggmlLibraries, kvType]),
+  ];
+  if (kvType !== 'f32') return both;
+  return [
+    ...both,
     (name, threads) => runPeer('onnxruntime', process.execPath,
       [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed]),
-    (name, threads) => runPeer('ggml', program('heed_peer_ggml'),
-      [name, threads, seconds, ggmlLibraries]),
     (name, threads) => runPeer('openblas', program('heed_peer_openblas'), [name, threads, seconds],
       openblas.environment),
   ];
@@ -91,12 +98,13 @@ const pinned = (name) => JSON.parse(readFileSync(resolve(here, 'package.json'), 
   .dependencies[name];
 
 /** What was compared: known after the first turn. */
-function headline({ best }, openblas) {
+function headline({ best }, openblas, kvType) {
   const kernels = (peer) => best[peer]?.kernels ?? 'none';
   return [`${best.heed.cpu}; heed: ${kernels('heed')}; ONNX Runtime ${pinned('onnxruntime-node')};`,
     `ggml of @node-llama-cpp ${pinned('@node-llama-cpp/linux-x64')}: ${kernels('ggml')};`,
     `OpenBLAS: ${kernels('openblas')}${openblas.remark}`,
-    'f32, warm, best of all runs; ratio: time of the best peer by that of heed', ''].join('\n');
+    `f32, keys and values ${kvType}, warm, best of all runs; ratio: time of the best peer by that of`
+      + ' heed', ''].join('\n');
 }
 
 /** One row: every subject in turn, twice. */
@@ -120,7 +128,7 @@ function compareAll(options) {
       if (!('heed' in result.best)) {
         throw new Error(result.errors.find(({ peer }) => peer === 'heed').error);
       }
-      if (results.length === 0) console.log(`${headline(result, openblas)}\n${table.head()}`);
+      if (results.length === 0) console.log(`${headline(result, openblas, options['kv-type'])}\n${table.head()}`);
       console.log(table.row(result));
       results.push(result);
     }

@@ -1,4 +1,5 @@
-// ggml's CPU flash attention (ggml_flash_attn_ext, llama.cpp's) with keys and values in f32.
+// ggml's CPU flash attention (ggml_flash_attn_ext, llama.cpp's), with keys and values of the types
+// that both have.
 //
 // ggml has a library per CPU generation; the one that scores best here is loaded, which is how ggml
 // itself chooses. Its threads are started once and kept, as llama.cpp keeps them.
@@ -8,6 +9,7 @@
 #include <cstring>
 #include <filesystem>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bench/accuracy.h"
@@ -142,10 +144,29 @@ Status Ggml::load(const std::string& folder) {
   return missing.empty() ? Status() : fault("ggml lacks " + missing + ": another version");
 }
 
+/// heed's types as ggml_type; −1 for those that ggml does not have.
+int ggml_type_of(DType type) {
+  switch (type) {
+    case DType::f32:
+      return kF32;
+    case DType::f16:
+      return kF16;
+    case DType::q4_0:
+      return 2;
+    case DType::q8_0:
+      return 8;
+    case DType::bf16:
+      return 30;
+    default:
+      return -1;
+  }
+}
+
 /// One graph of one node, and the threads that compute it.
 class FlashAttention {
  public:
-  FlashAttention(const Ggml& ggml, const Task& task) : ggml_(ggml), workload_(by_head(task)) {}
+  FlashAttention(const Ggml& ggml, const Task& task)
+      : ggml_(ggml), workload_(by_head(task)), kv_type_(task.kv_type) {}
   FlashAttention(const FlashAttention&) = delete;
   FlashAttention& operator=(const FlashAttention&) = delete;
   ~FlashAttention();
@@ -164,14 +185,15 @@ class FlashAttention {
 
   Status start_threads(int threads);
   Status build();
-  ggml_tensor* tensor(std::int64_t positions, std::int64_t heads, const float* data);
+  ggml_tensor* tensor(std::int64_t positions, std::int64_t heads, const InputData& data);
   ggml_tensor* mask();
   std::size_t mask_rows() const;
   std::size_t memory() const;
 
   const Ggml& ggml_;
   AttentionWorkload workload_;
-  AttentionCase case_{workload_};
+  DType kv_type_;
+  AttentionCase case_{workload_, kv_type_};
   std::int64_t queries_ = case_.batch().query.length, keys_ = case_.batch().key.length;
   Pool query_, keys_and_values_;
   AttentionTensors tensors_;
@@ -196,8 +218,8 @@ Status FlashAttention::prepare(int threads) {
     return status;
   }
   tensors_.q = query_.inputs(case_.query_inputs()).data();
-  tensors_.k = keys_and_values_.inputs(case_.kv_inputs()).data();
-  tensors_.v = tensors_.k + case_.value_offset();
+  tensors_.k = keys_and_values_.inputs(case_.kv_inputs(), kv_type_);
+  tensors_.v = tensors_.k + static_cast<std::int64_t>(case_.value_offset());
   if (Status status = start_threads(threads); !status) return status;
   return build();
 }
@@ -229,9 +251,9 @@ std::size_t FlashAttention::memory() const {
 Status FlashAttention::build() {
   context_ = ggml_.init({memory(), nullptr, false});
   if (context_ == nullptr) return fault("ggml has no memory for its tensors");
-  ggml_tensor* const q = tensor(queries_, workload_.query_heads, tensors_.q.as<float>());
-  ggml_tensor* const k = tensor(keys_, workload_.kv_heads, tensors_.k.as<float>());
-  ggml_tensor* const v = tensor(keys_, workload_.kv_heads, tensors_.v.as<float>());
+  ggml_tensor* const q = tensor(queries_, workload_.query_heads, tensors_.q);
+  ggml_tensor* const k = tensor(keys_, workload_.kv_heads, tensors_.k);
+  ggml_tensor* const v = tensor(keys_, workload_.kv_heads, tensors_.v);
   const float scale = 1 / std::sqrt(static_cast<float>(workload_.head_dim));
   ggml_tensor* const out = ggml_.flash_attn_ext(context_, q, k, v, mask(), scale, 0, 0);
   ggml_.flash_attn_ext_set_prec(out, kPrecisionF32);
@@ -241,12 +263,14 @@ Status FlashAttention::build() {
   return {};
 }
 
-ggml_tensor* FlashAttention::tensor(std::int64_t positions, std::int64_t heads, const float* data) {
+ggml_tensor* FlashAttention::tensor(std::int64_t positions, std::int64_t heads,
+                                    const InputData& data) {
   const std::int64_t head_dim = workload_.head_dim, sequences = workload_.sequences();
-  ggml_tensor* const tensor =
-      ggml_.new_tensor_4d(context_, kF32, head_dim, positions, heads, sequences);
-  const auto floats = static_cast<std::size_t>(head_dim * positions * heads * sequences);
-  std::memcpy(ggml_.get_data(tensor), data, floats * sizeof(float));
+  ggml_tensor* const tensor = ggml_.new_tensor_4d(context_, ggml_type_of(data.type()), head_dim,
+                                                  positions, heads, sequences);
+  const std::int64_t elements = head_dim * positions * heads * sequences;
+  std::memcpy(ggml_.get_data(tensor), data.data(),
+              static_cast<std::size_t>(dtype_info(data.type()).bytes(elements)));
   return tensor;
 }
 
@@ -274,9 +298,10 @@ double FlashAttention::max_error() const {
 }
 
 Status measure(const Task& task, Figure& figure) {
+  if (ggml_type_of(task.kv_type) < 0) return fault("ggml does not have this type");
   Ggml ggml;
   if (Status status = ggml.load(task.folder); !status) return status;
-  figure.operation = "flash_attn_ext, KV f32";
+  figure.operation = "flash_attn_ext, KV " + std::string(dtype_info(task.kv_type).name);
   figure.kernels = ggml.kernels;
   FlashAttention attention(ggml, task);
   if (Status status = attention.prepare(task.threads); !status) return status;

@@ -46,17 +46,26 @@ function json(text) {
   throw new UsageError(`--json ("${text}") must name a file that can be written`);
 }
 
+/** Types that ggml has, too. */
+const KV_TYPES = ['f32', 'f16', 'bf16', 'q8_0', 'q4_0'];
+
+function kvType(text) {
+  if (KV_TYPES.includes(text)) return text;
+  throw new UsageError(`--kv-type ("${text}") must be one of ${KV_TYPES.join(', ')}`);
+}
+
 const parsers = { '--workload': workloads, '--threads': threads, '--seconds': seconds,
-  '--isa': (text) => text, '--json': json };
+  '--isa': (text) => text, '--kv-type': kvType, '--json': json };
 
 function defaultThreads() {
   const all = availableParallelism?.() ?? cpus().length;
   return all === 1 ? [1] : [1, all];
 }
 
-/** {workloads, threads, seconds, isa, json}; throws a UsageError. */
+/** {workloads, threads, seconds, isa, kv-type, json}; throws a UsageError. */
 export function parseOptions(words) {
-  const options = { workloads: peerWorkloads(), threads: defaultThreads(), seconds: 1 };
+  const options = { workloads: peerWorkloads(), threads: defaultThreads(), seconds: 1,
+    'kv-type': 'f32' };
   for (let i = 0; i < words.length; i += 2) {
     const parse = parsers[words[i]];
     if (parse === undefined) {

@@ -6,16 +6,18 @@
 
 #include "bench/timing.h"
 #include "bench/workloads.h"
+#include "heed/dtype.h"
 #include "heed/status.h"
 
 namespace heed::bench::peers {
 
-/// What the command line asks for: NAME THREADS SECONDS [FOLDER].
+/// What the command line asks for: NAME THREADS SECONDS [FOLDER [KV_TYPE]].
 struct Task {
   AttentionWorkload workload;  ///< dense
   int threads = 1;
   double seconds = 0;
-  std::string folder;  ///< where the peer's libraries lie
+  std::string folder;          ///< where the peer's libraries lie
+  DType kv_type = DType::f32;  ///< of keys and values
 };
 
 struct Figure {

@@ -26,13 +26,17 @@ export function summarise(name, threads, lines) {
 
 const OPERATORS = { MultiHeadAttention: 'MHA', Attention: 'Attention', GroupQueryAttention: 'GQA' };
 
-const milliseconds = (line) => (line === undefined ? 'failed' : line.min_ms.toFixed(4));
+/** A peer's time, or that it failed; peers that were not asked have none. */
+function milliseconds({ best, errors }, peer) {
+  if (best[peer] !== undefined) return best[peer].min_ms.toFixed(4);
+  return errors.some((error) => error.peer === peer) ? 'failed' : '-';
+}
 
 /** The cells of a row, in the order of `columns`. */
 function cells(result) {
   const { best } = result;
-  return [result.name, String(result.threads), milliseconds(best.heed),
-    ...Object.keys(PEERS).map((peer) => milliseconds(best[peer])),
+  return [result.name, String(result.threads), milliseconds(result, 'heed'),
+    ...Object.keys(PEERS).map((peer) => milliseconds(result, peer)),
     OPERATORS[best.onnxruntime?.operation] ?? '-', PEERS[result.best_peer] ?? '-',
     result.ratio === null ? '-' : result.ratio.toFixed(2)];
 }
