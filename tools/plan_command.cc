@@ -23,7 +23,7 @@ namespace {
 
 /// The command line, as given.
 struct Options {
-  std::string workload, threads, isa;
+  std::string workload, threads, isa, kv_type;
 };
 
 /// The workloads with attention that the expression matches; there must be one.
@@ -39,8 +39,8 @@ Status select_attention(const std::string& regex, std::vector<bench::Workload>& 
 }
 
 /// Prints the plan of one workload.
-Status show(const bench::Workload& workload, int threads, const std::string& isa) {
-  const bench::AttentionCase described(std::get<bench::AttentionWorkload>(workload.what));
+Status show(const bench::Workload& workload, DType kv_type, int threads, const std::string& isa) {
+  const bench::AttentionCase described(std::get<bench::AttentionWorkload>(workload.what), kv_type);
   const PlanOptions options{.isa = isa, .workers = threads};
   Plan plan;
   Status status = plan_attention(described.config(), described.batch(), options, plan);
@@ -56,11 +56,15 @@ Outcome show_all(const Options& options) {
     Status status = parse_thread_list("--threads", options.threads, threads);
     if (!status) return {status};
   }
+  DType kv_type = DType::f32;
+  if (!options.kv_type.empty()) {
+    HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", options.kv_type, kv_type));
+  }
   std::vector<bench::Workload> workloads;
   HEED_RETURN_IF_ERROR(select_attention(options.workload, workloads));
   for (const bench::Workload& workload : workloads) {
     for (const int count : threads) {
-      HEED_RETURN_IF_ERROR(show(workload, count, options.isa));
+      HEED_RETURN_IF_ERROR(show(workload, kv_type, count, options.isa));
     }
   }
   return {};
@@ -78,6 +82,8 @@ void add_plan(CLI::App& app, Action& action) {
   };
   option("--workload", o->workload, "REGEX", "Only workloads with this in their name (all)");
   option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
+  const std::string kv_types = "Element type of keys and values: " + dtype_names() + " (f32)";
+  option("--kv-type", o->kv_type, "TYPE", kv_types.c_str());
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   command->callback([o, &action] { action = [o] { return show_all(*o); }; });
 }

@@ -10,6 +10,7 @@
 #include <cerrno>
 #include <csignal>
 #include <filesystem>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
@@ -41,7 +42,8 @@ TEST_P(OutputFiles, LeaveTheRemainsOfOthersAlone) {
     names.insert(names.end() - 2, name);
   }
   const std::array<float, 2> data = {1, 2};
-  const Status status = write_together({{a_, "head of a", data}, {b_, "all of b", {}}});
+  const Status status =
+      write_together({{a_, "head of a", std::as_bytes(std::span(data))}, {b_, "all of b", {}}});
   EXPECT_TRUE(status.ok()) << status.message();
   EXPECT_EQ(read_bytes(a_), "head of a" + bytes_of(data));
   EXPECT_EQ(read_bytes(b_), "all of b");

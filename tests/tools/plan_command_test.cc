@@ -59,6 +59,15 @@ TEST(PlanCommand, OfEachWorkloadOnEachNumberOfThreads) {
   }
 }
 
+TEST(PlanCommand, OfKeysAndValuesOfAType) {
+  const std::vector<Shown> shown =
+      plans({"--workload", "^bert-base-b1", "--threads", "1", "--kv-type", "q8_0"});
+  ASSERT_EQ(shown.size(), 1U);
+  EXPECT_NE(shown[0].text.find("\ntypes: "), std::string::npos) << shown[0].text;
+  EXPECT_NE(shown[0].text.find("q8_0"), std::string::npos) << shown[0].text;
+  expect_fault(run_heed({"plan", "--kv-type", "int7"}), "--kv-type (\"int7\") must be one of f32,");
+}
+
 // 12 heads of 8 sequences: 96 equal items.
 TEST(PlanCommand, BalanceOfEqualItems) {
   const std::vector<Shown> shown =
