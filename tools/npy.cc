@@ -40,8 +40,9 @@ class NpyReader {
  public:
   Status open(const std::string& path) {
     std::error_code error;
-    if (std::filesystem::is_directory(path, error))
+    if (std::filesystem::is_directory(path, error)) {
       return fault("is a directory, not an .npy file");
+    }
     file_.reset(std::fopen(path.c_str(), "rb"));
     if (file_ == nullptr) return cannot_read();
     const auto bytes = std::filesystem::file_size(path, error);

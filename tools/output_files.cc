@@ -227,7 +227,7 @@ class Staged {
     const int folder = ::open(replacement_->folder().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (folder < 0) return {};  // one may write names into a folder without reading it
     const bool flushed = tools::flush_to_disk(folder);
-    const Status status = flushed ? Status() : cannot_write(file_.path);
+    Status status = flushed ? Status() : cannot_write(file_.path);
     ::close(folder);
     return status;
   }

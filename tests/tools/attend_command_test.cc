@@ -209,7 +209,7 @@ TEST_F(Attend, TypesThatAreRefused) {
   const std::string rule = "\") must be some of q, k and v, with commas between";
   for (const std::string text : {"x", "q,", ",q", "qk", "q k"}) {
     expect_attend_fault(inputs() + Arguments{"--out", out_, "--bf16", text},
-                        "--bf16 (\"" + text + rule);
+                        std::string("--bf16 (\"").append(text).append(rule));
   }
   const auto refused = [&](const Arguments& options, const std::string& part) {
     expect_attend_fault(inputs() + Arguments{"--out", out_} + options, part);

@@ -214,9 +214,13 @@ TEST_F(Npy, RefusesOtherTypes) {
       "float16, float32, float64 ('<f2', '<f4', '<f8') and uint16 that holds bfloat16 ('<u2')";
   for (const std::string type : {"<f1", "<f16", "|i1", "<i4", "|b1", "|O", "<c8", "|S4", "<U2",
                                  "<V2", "=f4", "f4", "float32", "|f4", "", ">u4", "<M8[ns]"}) {
-    expect_refused(
-        prologue(1, dictionary("'" + type + "'", "False", "(1,)")) + std::string(8, 'x'),
-        "dtype ('" + type + "') must be one of " + known + ": convert it with .astype('float32')");
+    const std::string quoted = "'" + type + "'";
+    expect_refused(prologue(1, dictionary(quoted, "False", "(1,)")) + std::string(8, 'x'),
+                   std::string("dtype (")
+                       .append(quoted)
+                       .append(") must be one of ")
+                       .append(known)
+                       .append(": convert it with .astype('float32')"));
   }
   expect_refused(prologue(1, dictionary("[('a', '<f4'), ('b', '<f4')]", "False", "(1,)")),
                  "dtype ([('a', '<f4'), ('b', '<f4')], 'fortran_order': False, 'shape...) must be "
