@@ -240,23 +240,46 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time. With those of each row as
-/// many bytes of the block at `next` are prefetched: in the order in which they lie, where its rows
-/// have no gaps, else the same elements.
+/// The rows of the block after a block of values, prefetched into L1 in the order in which they
+/// lie, as many bytes at a time as are being added. Where there is no such block these are the rows
+/// that are being read.
+class NextValues {
+ public:
+  HEED_INLINE NextValues(const KeyBlock& block, std::ptrdiff_t row_bytes)
+      : at_(block.next.count > 0 ? block.next.data : block.rows.data),
+        stride_(block.rows.stride),
+        row_bytes_(row_bytes) {}
+
+  template <int Bytes>
+  HEED_INLINE void prefetch() {
+#pragma GCC unroll 8
+    for (int i = 0; i < Bytes; i += static_cast<int>(kAlignment)) {
+      __builtin_prefetch(at_ + i, 0, static_cast<int>(Cache::l1));
+    }
+    at_ += Bytes;
+    done_ += Bytes;
+    if (done_ < row_bytes_) return;
+    at_ += stride_ - done_;
+    done_ = 0;
+  }
+
+ private:
+  const std::byte* at_;
+  std::ptrdiff_t stride_, row_bytes_, done_ = 0;  ///< done_: bytes of the row
+};
+
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
-                             std::int32_t count, const std::byte* next, std::int32_t vectors) {
-  constexpr int lanes = kLanes<Arch>, line = static_cast<int>(kAlignment);
+                             std::int32_t count, NextValues& next, std::int32_t vectors) {
+  constexpr int lanes = kLanes<Arch>;
   constexpr int bytes = (Vectors * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
-  const bool gaps = v.stride != std::ptrdiff_t{v.dims} / E::kBlock * E::kBytes;
   for (; vectors >= Vectors; vectors -= Vectors) {
-    const std::byte* ahead = next + x / E::kBlock * E::kBytes * (gaps ? 1 : count);
-    const std::ptrdiff_t step = gaps ? v.stride : bytes;
     const std::ptrdiff_t first = Vectors * lanes % E::kBlock == 0 ? 0 : x % E::kBlock;
     const std::byte* row = v.data + x / E::kBlock * E::kBytes;
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
-    for (std::int32_t j = 0; j < count; ++j, row += v.stride, ahead += step) {
+    for (std::int32_t j = 0; j < count; ++j, row += v.stride) {
       Vec<Arch> values[Vectors];
 #pragma GCC unroll 8
       for (int i = 0; i < Vectors; ++i) {
@@ -268,10 +291,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
 #pragma GCC unroll 8
         for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
       }
-#pragma GCC unroll 8
-      for (int i = 0; i < bytes; i += line) {
-        __builtin_prefetch(ahead + i, 0, static_cast<int>(Cache::l1));
-      }
+      next.template prefetch<bytes>();
     }
     store_rows<Arch>(sum, out.o, out.stride);
     x += Vectors * lanes;
@@ -313,7 +333,7 @@ template <class Arch, class E, int Queries>
 __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) {
   constexpr int lanes = kLanes<Arch>;
   const std::int32_t vectors = v.rows.dims / lanes, whole = vectors * lanes;
-  const std::byte* const next = v.next.count > 0 ? v.next.data : v.rows.data;
+  NextValues next(v, std::ptrdiff_t{v.rows.dims} / E::kBlock * E::kBytes);
   add_columns<Arch, E, Queries, value_vectors<Arch>(Queries)>(out, v.rows, 0, v.count, next,
                                                               vectors);
   if (whole < v.rows.dims) {
