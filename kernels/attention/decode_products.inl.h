@@ -240,32 +240,37 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// The rows of the block after a block of values, prefetched into L1 in the order in which they
-/// lie, as many bytes at a time as are being added. Where there is no such block these are the rows
-/// that are being read.
+/// The rows of the block after a block of values, which are prefetched into L1 in the order in
+/// which they lie, as many bytes at a time as are being added. Where there is no such block these
+/// are the rows that are being read.
 class NextValues {
  public:
   HEED_INLINE NextValues(const KeyBlock& block, std::ptrdiff_t row_bytes)
       : at_(block.next.count > 0 ? block.next.data : block.rows.data),
-        stride_(block.rows.stride),
-        row_bytes_(row_bytes) {}
+        row_bytes_(row_bytes),
+        gap_(block.rows.stride - row_bytes) {}
 
+  const std::byte* at() const { return at_; }
+  /// How many times so many bytes can be prefetched, one after the other, before a gap; `most`
+  /// times at most.
   template <int Bytes>
-  HEED_INLINE void prefetch() {
-#pragma GCC unroll 8
-    for (int i = 0; i < Bytes; i += static_cast<int>(kAlignment)) {
-      __builtin_prefetch(at_ + i, 0, static_cast<int>(Cache::l1));
-    }
-    at_ += Bytes;
-    done_ += Bytes;
-    if (done_ < row_bytes_) return;
-    at_ += stride_ - done_;
+  HEED_INLINE std::int32_t steps(std::int32_t most) const {
+    if (gap_ == 0) return most;
+    const auto left = static_cast<std::int32_t>((row_bytes_ - done_ + Bytes - 1) / Bytes);
+    return left < most ? left : most;
+  }
+  /// After prefetches up to `end`.
+  HEED_INLINE void advance(const std::byte* end) {
+    done_ += end - at_;
+    at_ = end;
+    if (gap_ == 0 || done_ < row_bytes_) return;
+    at_ += row_bytes_ + gap_ - done_;
     done_ = 0;
   }
 
  private:
   const std::byte* at_;
-  std::ptrdiff_t stride_, row_bytes_, done_ = 0;  ///< done_: bytes of the row
+  std::ptrdiff_t row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
 };
 
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
@@ -279,19 +284,27 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
     const std::byte* row = v.data + x / E::kBlock * E::kBytes;
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
-    for (std::int32_t j = 0; j < count; ++j, row += v.stride) {
-      Vec<Arch> values[Vectors];
+    for (std::int32_t j = 0; j < count;) {
+      const std::int32_t end = j + next.template steps<bytes>(count - j);
+      const std::byte* ahead = next.at();
+      for (; j < end; ++j, row += v.stride, ahead += bytes) {
+        Vec<Arch> values[Vectors];
 #pragma GCC unroll 8
-      for (int i = 0; i < Vectors; ++i) {
-        values[i] = E::template widen<Arch>(row, first + i * lanes);
+        for (int i = 0; i < Vectors; ++i) {
+          values[i] = E::template widen<Arch>(row, first + i * lanes);
+        }
+#pragma GCC unroll 8
+        for (int r = 0; r < Queries; ++r) {
+          const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + j]);
+#pragma GCC unroll 8
+          for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
+        }
+#pragma GCC unroll 8
+        for (int i = 0; i < bytes; i += static_cast<int>(kAlignment)) {
+          __builtin_prefetch(ahead + i, 0, static_cast<int>(Cache::l1));
+        }
       }
-#pragma GCC unroll 8
-      for (int r = 0; r < Queries; ++r) {
-        const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + j]);
-#pragma GCC unroll 8
-        for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
-      }
-      next.template prefetch<bytes>();
+      next.advance(ahead);
     }
     store_rows<Arch>(sum, out.o, out.stride);
     x += Vectors * lanes;
