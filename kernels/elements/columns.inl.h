@@ -125,7 +125,9 @@ class BlockColumns {
     if (x % E::kBlock == 0) scale_ = Ops<Arch>::gather_halves(block, stride);
     Ops<Arch>::transpose_dwords(block + E::kHeader + E::byte_of(x % E::kBlock), stride, codes_);
 #pragma GCC unroll 4
-    for (int i = 0; i < 4; ++i) codes_[i] = E::template place_codes<Arch>(codes_[i], x % E::kBlock);
+    for (Integers<Arch>& codes : codes_) {
+      codes = E::template place_codes<Arch>(codes, x % E::kBlock);
+    }
   }
   HEED_INLINE Vec<Arch> column(int i) const {
     const Integers<Arch> top = codes_[i / 4] << (24 - 8 * (i % 4));
