@@ -238,11 +238,14 @@ AttentionConfig complete_config(const Request& request, const Tensors& t) {
 }
 
 /// Makes a tensor's floats numbers of another type, which take their place.
-Status narrow(DType type, Tensor& tensor) {
+Status narrow(DType type, const std::string& isa, Tensor& tensor) {
   if (type == DType::f32) return {};
   const auto count = static_cast<std::int64_t>(tensor.array.data.size());
   tensor.narrow.resize(static_cast<std::size_t>(dtype_info(type).bytes(count)));
-  HEED_RETURN_IF_ERROR(convert(tensor.array.data.data(), {tensor.narrow.data(), type}, count));
+  RunOptions options;
+  options.isa = isa;
+  HEED_RETURN_IF_ERROR(
+      convert(tensor.array.data.data(), {tensor.narrow.data(), type}, count, options));
   tensor.array.data = {};
   return {};
 }
@@ -297,9 +300,9 @@ Status attend(const AttendOptions& o) {
   const AttentionConfig config = complete_config(request, t);
   Plan plan;
   HEED_RETURN_IF_ERROR(make_plan(t, request, config, o.isa, plan));
-  HEED_RETURN_IF_ERROR(narrow(config.q_type, t.q));
-  HEED_RETURN_IF_ERROR(narrow(config.k_type, t.k));
-  HEED_RETURN_IF_ERROR(narrow(config.v_type, t.v));
+  HEED_RETURN_IF_ERROR(narrow(config.q_type, o.isa, t.q));
+  HEED_RETURN_IF_ERROR(narrow(config.k_type, o.isa, t.k));
+  HEED_RETURN_IF_ERROR(narrow(config.v_type, o.isa, t.v));
 
   const std::array shape = out_shape(t, request.bhsd);
   const std::array lse_shape{t.q.batch, t.q.heads, t.q.seq};

@@ -51,9 +51,7 @@ class DecodeKernel {
     weights_ = at(layout.weights);
     k_copy_ = at(layout.copies[0]);
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
-    const std::ptrdiff_t stride = copies() ? tile_copy_bytes(shape.head_dim) : item.k_stride;
-    const DType type = copies() ? DType::f32 : shape.k_type;
-    chunks_ = ChunkOffsets(stride, row_bytes(type, shape.head_dim), block_keys(type));
+    chunks_ = chunks_of_keys();
   }
 
   void attend() {
@@ -78,6 +76,16 @@ class DecodeKernel {
  private:
   std::ptrdiff_t padded_rows() const {
     return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
+  }
+
+  /// Of no more rows than lie a stride apart: that of a single row may be anything.
+  ChunkOffsets chunks_of_keys() const {
+    const DType type = copies() ? DType::f32 : shape_.k_type;
+    const std::ptrdiff_t stride = copies() ? tile_copy_bytes(shape_.head_dim) : item_.k_stride;
+    const std::int32_t keys = item_.key_end - item_.key_begin, most = block_keys(type);
+    std::int32_t rows = keys < most ? keys : most;
+    if (!copies() && item_.pages != nullptr && item_.page_tokens < rows) rows = item_.page_tokens;
+    return {stride, row_bytes(type, shape_.head_dim), rows};
   }
 
   /// Packs the query rows: widens them, pads them with zeros and scales them.
@@ -239,7 +247,8 @@ class DecodeKernel {
     const std::int32_t count = run(from, j, end);
     const ComingRows next = coming(from, j + count, end);
     const Storage& rows = from.rows;
-    return {{rows.type, rows.dims, rows.row(j - from.first), rows.stride},
+    const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
+    return {{rows.type, rows.dims, rows.row(j - from.first), stride},
             count,
             next,
             coming(from, j + count + next.count, end),
@@ -380,7 +389,7 @@ class DecodeKernel {
   float* weights_;                ///< logits, then weights: rows × kWeightsStride
   float* k_copy_;                 ///< of a tile, as floats
   float* v_copy_;
-  ChunkOffsets chunks_;  ///< of blocks of keys
+  ChunkOffsets chunks_;  ///< of a block of keys
 };
 
 }  // namespace

@@ -43,7 +43,9 @@ class ChunkOffsets {
     for (std::int32_t r = 0; r < all; ++r) {
       for (std::ptrdiff_t x = 0; x < row_bytes_; x += kChunk) offset_[count_++] = r * stride + x;
     }
-    for (std::int32_t i = 0; i < kMargin; ++i) offset_[count_ + i] = offset_[count_ - 1];
+    for (std::int32_t i = 0; i < kMargin; ++i) {
+      offset_[count_ + i] = count_ > 0 ? offset_[count_ - 1] : 0;
+    }
     bytes_ = bytes;
     contiguous_ = stride == bytes;
   }
@@ -72,7 +74,7 @@ struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
   ComingRows next, after_next;
-  const ChunkOffsets* chunks;  ///< of each of these blocks
+  const ChunkOffsets* chunks;  ///< of any block of keys
 };
 
 /// Rows that are prefetched chunk by chunk, in the order in which they lie.
@@ -173,8 +175,8 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
   }
 }
 
-/// Scores `Vectors` vectors of a block of keys, the first of them from key `first` on. `Together`
-/// of them are multiplied side by side.
+/// Scores the first `Vectors` vectors of a block of keys, as many of them side by side as their
+/// columns say.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) {
   using C = Columns<Arch, E>;

@@ -114,7 +114,7 @@ class Float8Columns {
 };
 
 /// Blocks of codes with a scale: 16 columns as the bytes of 4 vectors. E::kCodeBits are the upper
-/// ones of each byte, once E::codes has placed them.
+/// ones of each byte, once E::place_codes has placed them.
 template <class Arch, class E>
 class BlockColumns {
  public:

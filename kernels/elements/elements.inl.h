@@ -30,6 +30,18 @@ enum class Packing { none, halves, bfloats, bytes, blocks };
 ///                             the nearest elements, ties to even
 ///     void narrow_block<Arch>(const float* floats, std::byte* block)
 ///                             the same, of types that have blocks
+///
+/// Packing::bytes: numbers from words that hold them in their upper bytes.
+///
+///     Integers<Arch> halves<Arch>(Integers<Arch> words)
+///     Vec<Arch> from_halves<Arch>(Vec<Arch> x)
+///
+/// Packing::blocks: a scale of kHeader bytes, then codes of kCodeBits bits.
+///
+///     int byte_of(int x)      the byte that holds element x of a block, after the scale
+///     Integers<Arch> place_codes<Arch>(Integers<Arch> codes, int x)
+///                             the codes of elements x … as signed numbers in the upper bits of
+///                             bytes
 template <DType Type>
 struct Element;
 
@@ -92,7 +104,7 @@ struct Element<DType::fp8_e4m3> {
   static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
     return Ops<Arch>::load_e4m3(row + x);
   }
-  /// 2⁸ times the halves that the bits of words become.
+  /// Halves that are 2⁻⁸ times the numbers in the upper bytes of words.
   template <class Arch>
   static HEED_INLINE Integers<Arch> halves(Integers<Arch> words) {
     return Ops<Arch>::e4m3_halves(words);

@@ -117,10 +117,27 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             as many half-precision floats; denormal ones as they are
 ///     V load_upper_halves(const std::byte* p)
 ///                             the same from their upper bytes, the lower ones being 0
+///     V load_e4m3(const std::byte* p)
+///                             as many numbers of fp8_e4m3
 ///     V splat_half(const std::byte* p)
 ///                             one half-precision float in every lane
 ///     void store_halves(std::byte* p, V x)
 ///                             rounded to the nearest, ties to even
+///
+///     kTransposesPacked       whether the ISA has what follows
+///     void transpose_dwords(const std::byte* row, std::ptrdiff_t stride, I (&dwords)[4])
+///                             16 bytes of as many rows as there are lanes: lane r of dwords[i] is
+///                             the ith 4 bytes of row r
+///     void transpose_words(const std::byte* row, std::ptrdiff_t stride, I (&words)[4])
+///                             the same: words[i] has the (2 · i)th 2 bytes of all rows in its
+///                             lower half, and those after them in its upper half
+///     V halves_to_floats(I words, int half)
+///                             half-precision floats of the lower half (0) or the upper one (1)
+///     I lower_bytes_up(I words)
+///                             the lower bytes of words become the upper ones, 0 the lower ones
+///     I e4m3_halves(I words)  half-precision floats, 2⁻⁸ times the fp8_e4m3 in the upper bytes
+///     V gather_halves(const std::byte* p, std::ptrdiff_t stride)
+///                             the half-precision floats at p, p + stride, …
 template <class Arch>
 struct Ops;
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 
 #include "heed/attention.h"
 #include "kernels/interface.h"
@@ -51,9 +52,17 @@ Status check(const InputData& from, const OutputData& to, std::int64_t elements)
   return detail::check_regions(output, input);
 }
 
-/// Rows first … first + count − 1 of kRow numbers, as far as there are so many.
+/// Rows first … first + count − 1 of kRow numbers, as far as there are so many. Numbers of the same
+/// type are copied: blocks would else get another scale.
 void convert_rows(const kernels::KernelTable& table, const InputData& from, const OutputData& to,
                   std::int64_t elements, std::int64_t first, std::int64_t count) {
+  if (from.type() == to.type()) {
+    const std::int64_t numbers = std::min(count * kRow, elements - first * kRow);
+    if (numbers <= 0) return;
+    std::memcpy((to + first * kRow).data(), (from + first * kRow).data(),
+                static_cast<std::size_t>(dtype_info(to.type()).bytes(numbers)));
+    return;
+  }
   const std::int64_t whole = std::min(count, elements / kRow - first);
   const auto write = [&](std::int64_t row, std::int64_t rows, std::int64_t dims) {
     TokenVectors v;

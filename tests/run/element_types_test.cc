@@ -329,6 +329,27 @@ TEST(ElementTypes, EveryCodeOfKeys) {
   }
 }
 
+// The distance from a single key to the next one may be any number: nobody may compute with it.
+TEST(ElementTypes, StrideOfASingleKey) {
+  constexpr std::int64_t kDims = 64, kFar = std::int64_t{1} << 62;
+  for (const DTypeInfo& type : kDTypes) {
+    AttentionConfig config;
+    config.query_heads = 3;
+    config.head_dim = kDims;
+    config.k_type = config.v_type = type.type;
+    Batch batch;
+    batch.query.length = batch.key.length = 1;
+    batch.k = batch.v = Layout{kFar, kFar, kDims};
+    const std::vector<float> q(3 * kDims, 0.5F);
+    const TypedBuffer k = every_code(type.type, kDims), v = every_code(type.type, kDims);
+    for (const std::string_view isa : supported_isas()) {
+      SCOPED_TRACE(type.name);
+      expect_oracle({config, batch, {.q = q.data(), .k = k.data(), .v = v.data()}}, on(isa));
+      if (HasFailure()) return;
+    }
+  }
+}
+
 // Scratch is not cleared between runs: NaN that one leaves there must not reach the next.
 TEST(ElementTypes, NothingIsLeftOfTheRunBefore) {
   const Types halves{DType::f32, DType::f16, DType::f16, DType::f32};
