@@ -7,10 +7,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <csignal>
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <limits>
@@ -18,87 +16,13 @@
 #include <utility>
 #include <vector>
 
-#include "heed/convert.h"
 #include "heed/cpu.h"
 #include "tests/support/run_command.h"
 #include "tests/support/sanitized.h"
-#include "tools/npy.h"
-#include "tools/npy_header.h"
+#include "tests/tools/attend_case.h"
 
 namespace heed::tests {
 namespace {
-
-using tools::Array;
-using Arguments = std::vector<std::string>;
-using Shape = std::vector<std::int64_t>;
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-Arguments operator+(Arguments a, const Arguments& b) {
-  a.insert(a.end(), b.begin(), b.end());
-  return a;
-}
-
-void write_npy(const std::string& path, const Array& array) {
-  write_bytes(path, tools::npy_prologue(array.shape) + bytes_of(array.data));
-}
-
-Array read_array(const std::string& path) {
-  Array array;
-  const Status status = tools::read_npy(path, array);
-  EXPECT_TRUE(status.ok()) << status.message();
-  return array;
-}
-
-/// Two queries of two heads against three keys of one head.
-class Attend : public testing::Test {
- protected:
-  Attend() {
-    write_npy(q_, {{1, 2, 2, 2}, {0, 0, 1, 0, 0, 0, 0, 1}});
-    write_npy(k_, {{1, 3, 1, 2}, {1, 0, 2, 0, 3, 5}});
-    write_npy(v_, {{1, 3, 1, 1}, {1, 2, 6}});
-  }
-
-  Arguments inputs() const { return {"attend", "--q", q_, "--k", k_, "--v", v_}; }
-  Arguments all() const { return inputs() + Arguments{"--out", out_, "--lse", lse_}; }
-
-  /// No output file, no temporary one.
-  void expect_inputs_only() const {
-    EXPECT_EQ(folder_.names(), (std::vector<std::string>{"k.npy", "q.npy", "v.npy"}));
-  }
-
-  void expect_attend_fault(const Arguments& arguments, const std::string& part,
-                           const Environment& environment = {}) const {
-    SCOPED_TRACE(part);
-    expect_fault(run_heed(arguments, environment), "heed attend: " + part);
-    expect_inputs_only();
-  }
-
-  /// Runs with more options and compares the outputs, of shape [1, 2, 2, 1].
-  void expect_out(const Arguments& options, const std::vector<float>& out,
-                  const std::vector<float>& lse) const {
-    expect_fine(run_heed(all() + options));
-    const Array actual = read_array(out_), actual_lse = read_array(lse_);
-    EXPECT_EQ(actual.shape, (Shape{1, 2, 2, 1}));
-    EXPECT_EQ(actual_lse.shape, (Shape{1, 2, 2}));
-    expect_near(actual.data, out);
-    expect_near(actual_lse.data, lse);
-  }
-
-  static void expect_near(const std::vector<float>& actual, const std::vector<float>& expected) {
-    ASSERT_EQ(actual.size(), expected.size());
-    for (std::size_t i = 0; i < actual.size(); ++i) {
-      if (actual[i] == expected[i] || (std::isnan(actual[i]) && std::isnan(expected[i]))) continue;
-      // Three keys, logits up to 5: under 50 roundings of numbers up to 6.
-      EXPECT_NEAR(actual[i], expected[i], 50 * 6 * 0x1p-24) << "element " << i;
-    }
-  }
-
-  Folder folder_;
-  const std::string q_ = folder_.path("q.npy"), k_ = folder_.path("k.npy"),
-                    v_ = folder_.path("v.npy"), out_ = folder_.path("o.npy"),
-                    lse_ = folder_.path("l.npy");
-};
 
 /// The mean of values with weights exp(logit), and the logarithm of their sum.
 struct Row {
@@ -135,93 +59,6 @@ TEST_F(Attend, KnownResults) {
   expect_out({"--temperature", "inf", "--window", "inf,0"}, {1.5, 1.5, 3, 3},
              {log2, log3, log2, log3});
   expect_out({"--scale", "-2", "--temperature", "0"}, {3, 1, 3, 1.5}, {nan, nan, nan, nan});
-}
-
-/// An array as a file of another type of numbers.
-void write_typed(const std::string& path, const Array& array, DType type) {
-  std::string bytes(array.data.size() * 2, '\0');
-  const auto count = static_cast<std::int64_t>(array.data.size());
-  ASSERT_TRUE(convert(array.data.data(), {bytes.data(), type}, count).ok());
-  write_bytes(path, tools::npy_prologue(array.shape, type) + bytes);
-}
-
-// The numbers of these tensors are the same in every type.
-TEST_F(Attend, ReadsOtherTypes) {
-  expect_fine(run_heed(all()));
-  const std::string out = read_bytes(out_), lse = read_bytes(lse_);
-  const Array v = read_array(v_), k = read_array(k_);
-  write_typed(q_, read_array(q_), DType::f16);
-  write_typed(v_, v, DType::bf16);
-  expect_fine(run_heed(all() + Arguments{"--bf16", "v"}));
-  EXPECT_EQ(read_bytes(out_), out);
-  EXPECT_EQ(read_bytes(lse_), lse);
-  write_typed(k_, k, DType::bf16);
-  for (const char* type : {"f32", "f16", "bf16", "fp8_e4m3", "fp8_e5m2"}) {
-    SCOPED_TRACE(type);
-    expect_fine(run_heed(all() + Arguments{"--bf16", "k,v", "--k-type", type}));
-    EXPECT_EQ(read_bytes(lse_), lse);
-  }
-}
-
-TEST_F(Attend, WritesOtherTypes) {
-  expect_fine(run_heed(all()));
-  const Array floats = read_array(out_);
-  expect_fine(run_heed(all() + Arguments{"--out-type", "f16"}));
-  const std::string half = read_bytes(out_);
-  write_typed(out_, floats, DType::f16);
-  EXPECT_EQ(half, read_bytes(out_));
-  expect_fine(run_heed(all() + Arguments{"--out-type", "bf16"}));
-  const std::string brain = read_bytes(out_);
-  write_typed(out_, floats, DType::bf16);
-  EXPECT_EQ(brain, read_bytes(out_));
-}
-
-// As if the files held what the quantised numbers are.
-TEST_F(Attend, QuantisesKeysAndValues) {
-  const Shape shape{1, 3, 1, 32};
-  Array q{shape, {}}, k{shape, {}}, v{shape, {}};
-  for (int i = 0; i < 96; ++i) {
-    q.data.push_back(std::sin(static_cast<float>(i)));
-    k.data.push_back(std::cos(static_cast<float>(3 * i)));
-    v.data.push_back(std::cos(static_cast<float>(i * i)));
-  }
-  for (const auto& [name, type] :
-       {std::pair{"q8_0", DType::q8_0}, std::pair{"q4_0", DType::q4_0}}) {
-    write_npy(q_, q);
-    write_npy(k_, k);
-    write_npy(v_, v);
-    expect_fine(run_heed(all() + Arguments{"--kv-type", name}));
-    const std::string out = read_bytes(out_), lse = read_bytes(lse_);
-    for (const auto& [path, array] : {std::pair{k_, k}, std::pair{v_, v}}) {
-      alignas(2) std::array<std::byte, 3 * 34> blocks{};
-      Array rounded = array;
-      ASSERT_TRUE(convert(array.data.data(), {blocks.data(), type}, 96).ok());
-      ASSERT_TRUE(convert({blocks.data(), type}, rounded.data.data(), 96).ok());
-      write_npy(path, rounded);
-    }
-    expect_fine(run_heed(all()));
-    EXPECT_EQ(read_bytes(out_), out);
-    EXPECT_EQ(read_bytes(lse_), lse);
-  }
-}
-
-TEST_F(Attend, TypesThatAreRefused) {
-  const std::string rule = "\") must be some of q, k and v, with commas between";
-  for (const std::string text : {"x", "q,", ",q", "qk", "q k"}) {
-    expect_attend_fault(inputs() + Arguments{"--out", out_, "--bf16", text},
-                        std::string("--bf16 (\"").append(text).append(rule));
-  }
-  const auto refused = [&](const Arguments& options, const std::string& part) {
-    expect_attend_fault(inputs() + Arguments{"--out", out_} + options, part);
-  };
-  refused({"--bf16", "k"},
-          "--k " + k_ + ": dtype must be uint16, which --bf16 takes for the bits of bfloat16");
-  refused({"--out-type", "q8_0"}, "--out-type (\"q8_0\") must be f32, f16 or bf16");
-  refused({"--q-type", "f64"},
-          "--q-type (\"f64\") must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
-  refused({"--q-type", "q8_0"}, "q_type (q8_0) must be one of f32, f16, bf16");
-  refused({"--kv-type", "q4_0"},
-          "the head dimension of k (2) must be a multiple of 32, the elements of a block of q4_0");
 }
 
 TEST_F(Attend, ResultsDoNotDependOnThreads) {
