@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include "bench/attention_case.h"
 #include "bench/bench.h"
@@ -35,6 +36,7 @@ class AttentionBench : public Bench {
   InputData keys_and_values_;
   std::span<const float> limit_memory_;
   std::size_t copies_ = 1;
+  std::vector<float> scales_;  ///< of keys, then of values, for each copy
 };
 
 Status AttentionBench::prepare(int threads) {
@@ -53,6 +55,7 @@ Status AttentionBench::prepare(int threads) {
   keys_and_values_ = pool_.inputs(case_.kv_inputs(), setting_.kv_type);
   const std::size_t copy = case_.kv_copy_bytes() / sizeof(float), room = pool_.size();
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
+  scales_.assign(2 * case_.scale_floats() * copies_, kv_scale(setting_.kv_type));
   limit_memory_ = pool_.memory().first(setting_.warm ? copy : setting_.stream_floats);
   return {};
 }
@@ -63,6 +66,10 @@ AttentionTensors AttentionBench::tensors(std::int64_t run) {
   tensors.q = query_.inputs(case_.query_inputs()).data();
   tensors.k = keys_and_values_ + copy * static_cast<std::int64_t>(case_.kv_copy_floats());
   tensors.v = tensors.k + static_cast<std::int64_t>(case_.value_offset());
+  if (case_.scale_floats() > 0) {
+    tensors.k_scales.scales = &scales_[2 * case_.scale_floats() * static_cast<std::size_t>(copy)];
+    tensors.v_scales.scales = tensors.k_scales.scales + case_.scale_floats();
+  }
   tensors.out = out_.scratch().data();
   tensors.tables = case_.tables();
   return tensors;

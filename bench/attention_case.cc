@@ -32,6 +32,7 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type)
   batch_.query = describe_queries();
   batch_.key = describe_keys();
   lay_out();
+  if (dtype_info(kv_type).scaled) lay_out_scales();
   size_tensors();
 }
 
@@ -81,6 +82,21 @@ void AttentionCase::lay_out() {
   }
 }
 
+/// One for each token and head, in the order of the keys.
+void AttentionCase::lay_out_scales() {
+  const std::int64_t heads = workload_.kv_heads;
+  const auto order = [&](std::int64_t tokens) {
+    return keys_by_head() ? ScaleLayout{0, heads * tokens, 1, tokens}
+                          : ScaleLayout{0, heads * tokens, heads, 1};
+  };
+  if (batch_.pages) {
+    batch_.pages->k_scales = batch_.pages->v_scales = order(workload_.page_tokens);
+  } else {
+    batch_.k_scales = batch_.v_scales =
+        order(batch_.key.offsets.empty() ? batch_.key.length : batch_.key.offsets.back());
+  }
+}
+
 void AttentionCase::share_prefixes() {
   if (workload_.shared_keys == 0) return;
   shared_prefixes_.assign(workload_.kv_lengths.size(), workload_.shared_keys);
@@ -103,6 +119,9 @@ void AttentionCase::size_tensors() {
   key_floats_ = workload_.paged()
                     ? static_cast<std::size_t>(batch_.pages->pages * batch_.pages->k.page)
                     : floats(shape.keys(), shape.k_layout(), workload_.kv_heads);
+  if (dtype_info(config_.k_type).scaled) {
+    scale_floats_ = key_floats_ / static_cast<std::size_t>(workload_.head_dim);
+  }
 }
 
 std::string AttentionCase::layout() const {
@@ -146,7 +165,10 @@ double AttentionCase::needed_bytes() const {
   const double again = static_cast<double>(workload_.sequences() - 1) * workload_.shared_keys;
   const double keys = std::accumulate(each.begin(), each.end(), 0.0) - again;
   const std::int64_t numbers = workload_.kv_heads * 2 * workload_.head_dim;
-  return keys * static_cast<double>(dtype_info(config_.k_type).bytes(numbers));
+  const DTypeInfo& type = dtype_info(config_.k_type);
+  const double scales =
+      type.scaled ? static_cast<double>(2 * workload_.kv_heads) * sizeof(float) : 0;
+  return keys * (static_cast<double>(type.bytes(numbers)) + scales);
 }
 
 }  // namespace heed::bench

@@ -47,7 +47,10 @@ class AttentionCase {
   std::size_t kv_copy_floats() const { return 2 * value_offset(); }
   /// The same in bytes.
   std::size_t kv_copy_bytes() const;
-  /// Bytes of the keys and values that some query sees, each once, also where sequences share it.
+  /// Scales of the keys of a copy, and of its values; 0 for types that have none.
+  std::size_t scale_floats() const { return scale_floats_; }
+  /// Bytes of the keys and values, and of their scales, that some query sees, each once, also where
+  /// sequences share it.
   double needed_bytes() const;
 
  private:
@@ -56,6 +59,7 @@ class AttentionCase {
   void lay_out();
   PagedLayout page_layout() const;
   void share_prefixes();
+  void lay_out_scales();
   void size_tensors();
   bool queries_by_head() const { return workload_.layout == TensorLayout::bhsd; }
   bool keys_by_head() const;
@@ -67,7 +71,7 @@ class AttentionCase {
   std::vector<std::int32_t> query_offsets_, key_offsets_, shared_prefixes_;
   CachePages pages_;
   Batch batch_;
-  std::size_t query_floats_ = 0, key_floats_ = 0;
+  std::size_t query_floats_ = 0, key_floats_ = 0, scale_floats_ = 0;
 };
 
 }  // namespace heed::bench

@@ -63,7 +63,16 @@ void fill(const Inputs& inputs, std::span<float> all) {
   }
 }
 
+/// The nearest elements to floats; of codes those with kv_scale.
+void narrow(std::span<const float> floats, const OutputData& data) {
+  if (!dtype_info(data.type()).scaled) return proof::narrow(floats, data);
+  float scale = kv_scale(data.type());
+  proof::narrow(floats, data, {&scale, nullptr, std::ssize(floats)}, false);
+}
+
 }  // namespace
+
+float kv_scale(DType type) { return type == DType::int4 ? 4.0F / 7 : 4.0F / 127; }
 
 StreamSize stream_size() {
   StreamSize size;
@@ -119,7 +128,7 @@ InputData Pool::inputs(const Inputs& wanted, DType type) {
   const std::size_t all = size_ * sizeof(float);
   std::vector<float> elements(floats.size());  // as much memory as any type needs
   const OutputData fresh(elements.data(), type);
-  proof::narrow(floats, fresh);
+  narrow(floats, fresh);
   const auto length =
       static_cast<std::size_t>(dtype_info(type).bytes(static_cast<std::int64_t>(floats.size())));
   for (std::size_t i = 0; i < all; i += length) {

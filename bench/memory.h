@@ -38,6 +38,9 @@ std::size_t repetition(std::int64_t vector_length);
 /// look-up of addresses; or whatever every program gets, as other libraries are measured.
 enum class Pages { huge, usual };
 
+/// The scale of all codes of int8 or int4 that a pool holds: four is the largest number.
+float kv_scale(DType type);
+
 /// Floats at a 2 MiB boundary.
 class Pool {
  public:

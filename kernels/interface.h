@@ -47,6 +47,22 @@ struct AttentionShape {
   std::int64_t window_left = 0;
   std::int64_t window_right = 0;
   DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32, out_type = DType::f32;
+  /// Neighbouring elements of a key and of a value that have a scale in common, where these have
+  /// scales of their own.
+  std::int32_t k_group = 1, v_group = 1;
+};
+
+/// Whether elements are codes with scales in a tensor of their own.
+[[maybe_unused]] static constexpr bool is_scaled(DType type) {
+  return type == DType::int8 || type == DType::int4;
+}
+
+/// Scales of the tokens of one head, in floats: a token's are those of its groups, one after the
+/// other. Zero points lie as they do.
+struct TokenScales {
+  const float* scale = nullptr;       ///< at token 0, of page 0 of the pool where there are pages
+  const float* zero_point = nullptr;  ///< null: all are 0
+  std::ptrdiff_t token = 0, page = 0;
 };
 
 /// m of the state of a row that sees no key of a partition: its l and O then say nothing.
@@ -88,6 +104,7 @@ struct AttentionItem {
   const std::int32_t* pages = nullptr;
   std::int32_t page_tokens = 1;
   std::ptrdiff_t k_page = 0, v_page = 0;
+  TokenScales k_scales, v_scales;  ///< of elements that have them
   std::int32_t row_begin = 0, rows = 0;
   bool decode = false;                      ///< by the decode kernel, ≤ max_decode_rows(lanes)
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
@@ -155,6 +172,16 @@ struct SoftmaxGradientRows {
 /// i + rotary_dim / 2.
 enum class RotaryRule : std::int32_t { none, adjacent, halves };
 
+/// Where the scales of vectors go, or come from.
+struct ScaleSlots {
+  float* scale = nullptr;
+  float* zero_point = nullptr;  ///< null: there are none
+  Strides stride;               ///< in floats; the token stride is that within a page
+  std::ptrdiff_t page = 0;
+  std::int32_t group = 1;  ///< elements that have a scale in common
+  bool written = false;    ///< else scales and zero points are read
+};
+
 /// Vectors of tokens and the places they go to: each may stay where it is (y = x, the same
 /// strides and types), else no element of y is one of x.
 struct TokenVectors {
@@ -163,6 +190,7 @@ struct TokenVectors {
   DType x_type = DType::f32, y_type = DType::f32;
   Strides x_stride, y_stride;  ///< in bytes; y's token stride is that within a page
   std::ptrdiff_t y_page_stride = 0;
+  ScaleSlots y_scales;  ///< where y_type has scales
   std::int64_t page_tokens = 0;
   /// Token i goes to slots[i] % page_tokens of page slots[i] / page_tokens, or nowhere where that
   /// is negative; null: to slot i.
@@ -216,11 +244,13 @@ inline constexpr std::int32_t kMaxItemRows = 384;
   return static_cast<std::size_t>((count + lanes - 1) / lanes) * static_cast<std::size_t>(lanes);
 }
 
-/// Floats of a query row in the decode kernel: a multiple of a vector and of the 16 dimensions that
-/// packed keys are transposed by.
+/// Dimensions that packed keys are transposed by in the decode kernel.
+inline constexpr std::int32_t kPackedDims = 16;
+
+/// Floats of a query row in the decode kernel: a multiple of a vector and of kPackedDims.
 [[maybe_unused]] static constexpr std::size_t decode_query_floats(std::int32_t head_dim,
                                                                   std::int32_t lanes) {
-  return padded(head_dim, lanes < 16 ? 16 : lanes);
+  return padded(head_dim, lanes < kPackedDims ? kPackedDims : lanes);
 }
 
 /// Rows that the decode kernel takes at most: their sums for a block of keys, and a vector of
@@ -241,6 +271,22 @@ inline constexpr std::int32_t kMaxBlockKeys = 32;
 /// Floats between the rows of the decode kernel's logits: a partition, and a block after it, since
 /// whole blocks are written.
 inline constexpr std::size_t kDecodeWeightsStride = kPartitionKeys + kMaxBlockKeys;
+
+/// Dimensions that the decode kernel gives a vector of scales: a group, where vectors of packed
+/// keys and of values end with it; else each one has a vector of its own.
+[[maybe_unused]] static constexpr std::int32_t scale_unit(std::int32_t group, std::int32_t dims) {
+  return group % kPackedDims == 0 && dims % kPackedDims == 0 ? group : 1;
+}
+
+/// Floats of the decode kernel's vectors of scales, or of zero points, of a block of keys or of
+/// values: as keys a vector of keys for each unit, as values one of dimensions for each key.
+[[maybe_unused]] static constexpr std::size_t scale_vector_floats(std::int32_t group,
+                                                                  std::int32_t dims) {
+  const std::int32_t unit = scale_unit(group, dims);
+  const std::size_t of_key =
+      unit == 1 ? padded(dims, kPackedDims) : static_cast<std::size_t>(dims / unit * kPackedDims);
+  return of_key * kMaxBlockKeys;
+}
 
 /// Floats of one partition's states of `rows` rows: m, l and O.
 [[maybe_unused]] static constexpr std::size_t state_floats(std::int32_t value_head_dim,

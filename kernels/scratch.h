@@ -27,14 +27,18 @@ struct ScratchLayout {
   /// Copies of a tile's keys and values: prefill has two, one of which is read while the other is
   /// written; decode has one.
   ScratchRegion copies[2];
+  /// Decode: vectors of scales and of zero points of a block of keys, and of a block of values;
+  /// empty where these have none.
+  ScratchRegion scales[2];
   std::size_t floats = 0;  ///< of all regions and their guards
 
-  static constexpr int kRegions = 8;
+  static constexpr int kRegions = 10;
 
   /// Region i, in the order in which they lie.
   constexpr const ScratchRegion& region(int i) const {
-    const ScratchRegion* const all[kRegions] = {&queries, &partition, &total,     &sections,
-                                                &visible, &weights,   &copies[0], &copies[1]};
+    const ScratchRegion* const all[kRegions] = {&queries,   &partition, &total,     &sections,
+                                                &visible,   &weights,   &copies[0], &copies[1],
+                                                &scales[0], &scales[1]};
     return *all[i];
   }
 
@@ -72,6 +76,7 @@ struct ScratchLayout {
   layout.weights = layout.place(tile * static_cast<std::size_t>(block_vectors * lanes));
   layout.copies[0] = layout.place(tile_copy_floats(shape));
   layout.copies[1] = layout.place(tile_copy_floats(shape));
+  for (ScratchRegion& scales : layout.scales) scales = layout.place(0);
   return layout;
 }
 
@@ -90,6 +95,11 @@ struct ScratchLayout {
   layout.weights = layout.place(count * kDecodeWeightsStride);
   layout.copies[0] = layout.place(tile_copy_floats(shape));
   layout.copies[1] = layout.place(0);
+  const auto scales = [&](DType type, std::int32_t group, std::int32_t dims) {
+    return layout.place(is_scaled(type) ? 2 * scale_vector_floats(group, dims) : 0);
+  };
+  layout.scales[0] = scales(shape.k_type, shape.k_group, shape.head_dim);
+  layout.scales[1] = scales(shape.v_type, shape.v_group, shape.value_head_dim);
   return layout;
 }
 

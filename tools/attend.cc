@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <memory>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <string>
@@ -32,7 +33,7 @@ struct AttendOptions {
   std::string q, k, v, out, lse;
   std::string layout = "bshd", causal = "none";
   std::string window, scale, temperature, isa, threads;
-  std::string bf16, q_type, k_type, v_type, kv_type, out_type;
+  std::string bf16, q_type, k_type, v_type, kv_type, out_type, group;
 };
 
 /// A 4-D array from a file, what its axes are, and its numbers in the type that heed reads.
@@ -42,6 +43,7 @@ struct Tensor {
   Array array = {};
   std::int64_t batch = 0, seq = 0, heads = 0, head_dim = 0;
   std::vector<std::byte> narrow = {};
+  std::vector<float> scales = {};  ///< [batch, seq, heads, groups] of codes
 
   InputData data(DType type) const {
     return type == DType::f32 ? InputData(array.data.data()) : InputData(narrow.data(), type);
@@ -132,6 +134,7 @@ struct Request {
   Words q = Words::refused, k = Words::refused, v = Words::refused;
   /// Empty: those of the files.
   std::optional<DType> q_type, k_type, v_type;
+  std::int64_t group = 0;  ///< elements of int8 and int4 with one scale; 0: a token's vector
 };
 
 /// "q,k,v": which files hold bfloat16.
@@ -169,7 +172,15 @@ Status parse_types(const AttendOptions& o, Request& request) {
     return bad_value("--out-type", o.out_type, "f32, f16 or bf16");
   }
   request.config.out_type = out.value_or(DType::f32);
-  return {};
+  if (o.group.empty()) return {};
+  const auto scaled = [](const std::optional<DType>& type) {
+    return type && dtype_info(*type).scaled;
+  };
+  if (!scaled(request.k_type) && !scaled(request.v_type)) {
+    return bad_value("--group", o.group,
+                     "left out where neither keys nor values become int8 or int4");
+  }
+  return parse_integer("--group", o.group, 1, kMaxHeadDim, request.group);
 }
 
 Status parse_request(const AttendOptions& o, Request& request) {
@@ -237,6 +248,18 @@ AttentionConfig complete_config(const Request& request, const Tensors& t) {
   return config;
 }
 
+/// Whether --group divides the heads whose elements have scales.
+Status check_group(const Request& request, const AttentionConfig& c) {
+  if (request.group == 0) return {};
+  for (const auto& [type, dims] :
+       {std::pair(c.k_type, c.head_dim), std::pair(c.v_type, c.value_head_dim)}) {
+    if (!dtype_info(type).scaled || dims % request.group == 0) continue;
+    return bad_value("--group", std::to_string(request.group),
+                     fmt::format("a divisor of the head_dim ({})", dims));
+  }
+  return {};
+}
+
 /// Makes a tensor's floats numbers of another type, which take their place.
 Status narrow(DType type, const std::string& isa, Tensor& tensor) {
   if (type == DType::f32) return {};
@@ -250,17 +273,66 @@ Status narrow(DType type, const std::string& isa, Tensor& tensor) {
   return {};
 }
 
-Batch describe_batch(const Tensors& t, bool bhsd) {
+Layout layout_of(const Tensor& t, bool bhsd) {
+  return bhsd ? Layout::bhsd(t.seq, t.heads, t.head_dim) : Layout::bshd(t.seq, t.heads, t.head_dim);
+}
+
+ScaleLayout scales_of(const Tensor& t, std::int64_t group) {
+  return ScaleLayout::per_token(t.seq, t.heads, t.head_dim, group);
+}
+
+/// Makes a tensor's floats codes and scales, as append writes them: a sequence is a page.
+Status quantise(DType type, const Request& request, const std::string& isa, Tensor& t) {
+  const Layout layout = layout_of(t, request.bhsd);
+  PagedLayout pages;
+  pages.pages = t.batch;
+  pages.page_tokens = t.seq;
+  pages.kv_heads = t.heads;
+  pages.head_dim = t.head_dim;
+  pages.value_head_dim = 1;
+  pages.k = {layout.sequence_stride, layout.token_stride, layout.head_stride};
+  pages.v = PageStrides::bshd(t.seq, t.heads, 1);
+  pages.k_scales = scales_of(t, request.group);
+  const auto count = static_cast<std::int64_t>(t.array.data.size());
+  const std::int64_t vectors = count / t.head_dim;
+  t.narrow.resize(static_cast<std::size_t>(dtype_info(type).bytes(count)));
+  t.scales.resize(static_cast<std::size_t>(request.group == 0 ? vectors : count / request.group));
+  std::vector<float> none(static_cast<std::size_t>(vectors)), unused(none.size());
+  std::vector<std::int64_t> slots(static_cast<std::size_t>(t.seq));
+  for (std::int64_t b = 0; b < t.batch; ++b) {
+    std::iota(slots.begin(), slots.end(), b * t.seq);
+    NewTokens tokens{.k = InputData(t.array.data.data()) + b * layout.sequence_stride,
+                     .v = none.data(),
+                     .k_layout = layout,
+                     .slots = slots};
+    RunOptions options;
+    options.isa = isa;
+    HEED_RETURN_IF_ERROR(
+        append(pages, {{t.narrow.data(), type}, unused.data(), {t.scales.data(), nullptr}, {}},
+               tokens, options));
+  }
+  t.array.data = {};
+  return {};
+}
+
+/// Makes keys or values of the type that they are read as.
+Status narrow_side(DType type, const Request& request, const std::string& isa, Tensor& tensor) {
+  if (!dtype_info(type).scaled) return narrow(type, isa, tensor);
+  if (tensor.array.data.empty()) return {};
+  return quantise(type, request, isa, tensor);
+}
+
+Batch describe_batch(const Tensors& t, const Request& request, const AttentionConfig& config) {
   Batch batch;
   batch.sequences = t.q.batch;
   batch.query.length = t.q.seq;
   batch.key.length = t.k.seq;
-  if (bhsd) {
-    batch.q = Layout::bhsd(t.q.seq, t.q.heads, t.q.head_dim);
-    batch.k = Layout::bhsd(t.k.seq, t.k.heads, t.k.head_dim);
-    batch.v = Layout::bhsd(t.v.seq, t.v.heads, t.v.head_dim);
-    batch.out = Layout::bhsd(t.q.seq, t.q.heads, t.v.head_dim);
-  }
+  batch.q = layout_of(t.q, request.bhsd);
+  batch.k = layout_of(t.k, request.bhsd);
+  batch.v = layout_of(t.v, request.bhsd);
+  if (request.bhsd) batch.out = Layout::bhsd(t.q.seq, t.q.heads, t.v.head_dim);
+  if (dtype_info(config.k_type).scaled) batch.k_scales = scales_of(t.k, request.group);
+  if (dtype_info(config.v_type).scaled) batch.v_scales = scales_of(t.v, request.group);
   return batch;
 }
 
@@ -269,7 +341,7 @@ Status make_plan(const Tensors& t, const Request& request, const AttentionConfig
   PlanOptions options;
   options.isa = isa;
   options.workers = request.threads;
-  return plan_attention(config, describe_batch(t, request.bhsd), options, plan);
+  return plan_attention(config, describe_batch(t, request, config), options, plan);
 }
 
 Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
@@ -298,11 +370,12 @@ Status attend(const AttendOptions& o) {
   HEED_RETURN_IF_ERROR(check_paths(o));
   HEED_RETURN_IF_ERROR(read_tensors(o, request, t));
   const AttentionConfig config = complete_config(request, t);
+  HEED_RETURN_IF_ERROR(check_group(request, config));
   Plan plan;
   HEED_RETURN_IF_ERROR(make_plan(t, request, config, o.isa, plan));
   HEED_RETURN_IF_ERROR(narrow(config.q_type, o.isa, t.q));
-  HEED_RETURN_IF_ERROR(narrow(config.k_type, o.isa, t.k));
-  HEED_RETURN_IF_ERROR(narrow(config.v_type, o.isa, t.v));
+  HEED_RETURN_IF_ERROR(narrow_side(config.k_type, request, o.isa, t.k));
+  HEED_RETURN_IF_ERROR(narrow_side(config.v_type, request, o.isa, t.v));
 
   const std::array shape = out_shape(t, request.bhsd);
   const std::array lse_shape{t.q.batch, t.q.heads, t.q.seq};
@@ -316,6 +389,8 @@ Status attend(const AttendOptions& o) {
                            .v = t.v.data(config.v_type),
                            .out = {out.data(), config.out_type},
                            .lse = o.lse.empty() ? nullptr : reinterpret_cast<float*>(lse.data())};
+  if (!t.k.scales.empty()) tensors.k_scales.scales = t.k.scales.data();
+  if (!t.v.scales.empty()) tensors.v_scales.scales = t.v.scales.data();
   HEED_RETURN_IF_ERROR(run_plan(plan, tensors, request.threads));
 
   std::vector<OutputFile> files = {{o.out, npy_prologue(shape, config.out_type), out}};
@@ -349,6 +424,8 @@ void add_attend(CLI::App& app, Action& action) {
              ("What keys and values become first: " + types + " (the files')").c_str());
   option("--k-type", o->k_type, "TYPE", "The same of keys alone")->excludes(kv);
   option("--v-type", o->v_type, "TYPE", "The same of values alone")->excludes(kv);
+  option("--group", o->group, "N",
+         "Elements of int8 and int4 that have a scale in common (those of a token's vector)");
   option("--out-type", o->out_type, "TYPE",
          "What outputs are written as: f32, f16, or bf16 as uint16 (f32)");
   option("--layout", o->layout, "bshd|bhsd", "Order of the axes of q, k, v and out (bshd)");

@@ -319,24 +319,32 @@ Check not_finite() {
   return make_check("NaN and infinity", std::move(cases));
 }
 
-/// Every type of keys and values, by decode and by prefill, with queries and outputs of others.
+/// Every type of keys and of values, alone and together with the next ones, by decode and by
+/// prefill, with queries and outputs of others, and with scales of every kind.
 Check element_types() {
   constexpr std::array kComputing = {DType::f32, DType::f16, DType::bf16};
   std::vector<AttentionCase> cases;
   std::size_t count = 0;
-  for (const DTypeInfo& k : kDTypes) {
-    for (const DTypeInfo& v : kDTypes) {
-      for (const std::int32_t queries : {2, 40}) {
-        CaseSpec spec = single(queries, 300, 64);
-        spec.config.query_heads = 4;
-        spec.config.kv_heads = 2;
-        spec.config.k_type = k.type;
-        spec.config.v_type = v.type;
-        spec.config.q_type = kComputing[++count % 3];
-        spec.config.out_type = kComputing[count / 3 % 3];
-        cases.push_back({spec});
-      }
+  const auto add = [&](DType k_type, DType v_type) {
+    for (const std::int32_t queries : {2, 40}) {
+      CaseSpec spec = single(queries, 300, 64);
+      spec.config.query_heads = 4;
+      spec.config.kv_heads = 2;
+      spec.config.k_type = k_type;
+      spec.config.v_type = v_type;
+      spec.config.q_type = kComputing[++count % 3];
+      spec.config.out_type = kComputing[count / 3 % 3];
+      spec.scaling = static_cast<proof::Scaling>(count / 2 % 5);
+      spec.zero_points = count / 2 % 3 == 0;
+      cases.push_back({spec});
     }
+  };
+  for (std::size_t i = 0; i < std::size(kDTypes); ++i) {
+    const DType type = kDTypes[i].type;
+    add(type, DType::f32);
+    add(DType::f32, type);
+    for (int kinds = dtype_info(type).scaled ? 5 : 1; kinds > 0; --kinds) add(type, type);
+    add(type, kDTypes[(i + 1) % std::size(kDTypes)].type);
   }
   return make_check("element types", std::move(cases));
 }

@@ -36,6 +36,7 @@
 #include "heed/executor.h"
 #include "heed/export.h"
 #include "heed/paged_layout.h"
+#include "heed/scales.h"
 #include "heed/status.h"
 #include "heed/tensor_data.h"
 
@@ -77,7 +78,8 @@ struct AttentionConfig {
   /// of their number).
   float temperature = 1.0F;
   /// Element types. Everything is computed in f32, from rows of floats that these widen to; outputs
-  /// are rounded to the nearest, ties to even. q_type and out_type are f32, f16 or bf16.
+  /// are rounded to the nearest, ties to even. q_type and out_type are f32, f16 or bf16; keys and
+  /// values of int8 and int4 have scales (Batch::k_scales, AttentionTensors::k_scales and so on).
   DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32, out_type = DType::f32;
 };
 
@@ -95,7 +97,7 @@ struct Lengths {
 /// Where the element (sequence, token, head, 0) of a tensor lies, in elements from its start; the
 /// last dimension is contiguous. Ragged tensors do not use the sequence stride. Where elements are
 /// stored in blocks, strides and the last dimension are whole ones: multiples of 32 for q8_0 and
-/// q4_0.
+/// q4_0, of 2 for int4.
 struct Layout {
   std::int64_t sequence_stride = 0;
   std::int64_t token_stride = 0;
@@ -133,6 +135,9 @@ struct Batch {
   Lengths query = {};
   Lengths key = {};
   std::optional<Layout> q = {}, k = {}, v = {}, out = {};  ///< default: contiguous bshd
+  /// Scales of keys and values of int8 and int4; those of pages are in their layout. Default: one
+  /// per (sequence, token, head), contiguous. Ragged ones do not use the sequence stride.
+  std::optional<ScaleLayout> k_scales = {}, v_scales = {};
   /// Keys and values in pages of this layout, in place of k and v. `key` gives the lengths as ever:
   /// `length`, and with it `lengths` where sequences differ, or offsets.
   std::optional<PagedLayout> pages = {};
@@ -190,6 +195,7 @@ struct AttentionTensors {
   float* lse = nullptr;
   /// Where keys and values lie in pages; k and v are then the bases of the pool.
   PageTables tables = {};
+  Scales k_scales = {}, v_scales = {};  ///< of int8 and int4; else null
 };
 
 namespace detail {

@@ -122,6 +122,7 @@ class HEED_API PagedSequences {
 struct KvPages {
   OutputData k = {};
   OutputData v = {};
+  MutableScales k_scales = {}, v_scales = {};  ///< of int8 and int4; else null
 };
 
 /// What a KvCache holds.
@@ -133,10 +134,13 @@ struct KvCacheConfig {
   std::int64_t sequences = 0;        ///< as in PageBudget
   std::int64_t sequence_tokens = 0;  ///< as in PageBudget
   DType k_type = DType::f32, v_type = DType::f32;
+  /// Whether keys and values of int8 and int4 have zero points beside their scales.
+  bool k_zero_points = false, v_zero_points = false;
 };
 
-/// PagedSequences with memory for the keys and values of `layers` layers: one allocation, in huge
-/// pages where the system has them, which takes up physical memory only as it is written to.
+/// PagedSequences with memory for the keys and values of `layers` layers and for their scales: one
+/// allocation, in huge pages where the system has them, which takes up physical memory only as it
+/// is written to.
 class HEED_API KvCache : private PagedSequences {
  public:
   KvCache() noexcept = default;
@@ -165,7 +169,7 @@ class HEED_API KvCache : private PagedSequences {
   DType v_type() const noexcept { return v_type_; }
   /// The pages of a layer; null for one that does not exist.
   KvPages layer(std::int64_t index) const noexcept;
-  /// Of the memory for keys and values.
+  /// Of the memory for keys, values and their scales.
   std::size_t bytes() const noexcept { return bytes_; }
 
  private:
@@ -178,6 +182,8 @@ class HEED_API KvCache : private PagedSequences {
   DType k_type_ = DType::f32, v_type_ = DType::f32;
   std::int64_t layer_bytes_ = 0;
   std::int64_t first_value_ = 0;  ///< of a layer, in bytes from its first key
+  /// Likewise, of scales and of zero points; 0 where there are none.
+  std::int64_t k_scales_ = 0, k_zero_points_ = 0, v_scales_ = 0, v_zero_points_ = 0;
   std::size_t bytes_ = 0;
   std::unique_ptr<std::byte[], Free> memory_;  ///< one layer after the other
 };
@@ -204,7 +210,17 @@ struct NewTokens {
 /// has none and makes them NaN. The scale of a block of q8_0 is its largest magnitude / 127, of
 /// q4_0 the element of the largest magnitude (of two, the positive one) / −8, both rounded to f16,
 /// within its range; codes are the nearest ones to element / scale. A block with an infinity or a
-/// NaN becomes NaN. New tokens, slots and positions may not overlap pages, nor keys' pages values',
+/// NaN becomes NaN.
+///
+/// Scales of int8 and int4 that belong to one token alone are written: the largest magnitude of the
+/// group / 127 or 7; with zero points, of which 0 is one of the values, (high − low) / 255 or 15,
+/// where high ≥ 0 and low ≤ 0 are the ends of the group, and the zero point is the nearest code to
+/// the least code − low / scale. Scales that several tokens share (a token stride of 0) are read,
+/// as their zero points are. Codes are the nearest ones to element / scale + zero point, within
+/// those of the type; the zero point's for a scale of 0. A group with an infinity or a NaN becomes
+/// NaN where its scale is written; else a NaN becomes the largest code.
+///
+/// New tokens, slots and positions may not overlap pages, nor keys' pages values',
 /// though all may interleave in one buffer. Calls for different layers, or for different slots of
 /// one, may run at once. Fails before anything is written where they do, or where a slot or
 /// position does not exist.

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 
 #include "heed/export.h"
+#include "heed/scales.h"
 
 namespace heed {
 
@@ -36,6 +38,8 @@ struct PagedLayout {
   std::int64_t head_dim = 0;        ///< of keys, 1 … kMaxHeadDim
   std::int64_t value_head_dim = 0;  ///< of values, 1 … kMaxHeadDim
   PageStrides k = {}, v = {};
+  /// Scales of keys and values of int8 and int4. Default: one per (page, token, head), contiguous.
+  std::optional<ScaleLayout> k_scales = {}, v_scales = {};
 
   /// Keys and values in two buffers, each [page, token, head, dim]. A value_head_dim of 0 means
   /// head_dim.
@@ -49,7 +53,9 @@ struct PagedLayout {
             head_dim,
             value_head_dim,
             PageStrides::bshd(page_tokens, kv_heads, head_dim),
-            PageStrides::bshd(page_tokens, kv_heads, value_head_dim)};
+            PageStrides::bshd(page_tokens, kv_heads, value_head_dim),
+            {},
+            {}};
   }
   /// Keys and values in two buffers, each [page, head, token, dim]; as above.
   static constexpr PagedLayout bhsd(std::int64_t pages, std::int64_t page_tokens,
@@ -62,7 +68,9 @@ struct PagedLayout {
             head_dim,
             value_head_dim,
             PageStrides::bhsd(page_tokens, kv_heads, head_dim),
-            PageStrides::bhsd(page_tokens, kv_heads, value_head_dim)};
+            PageStrides::bhsd(page_tokens, kv_heads, value_head_dim),
+            {},
+            {}};
   }
   /// As `apart`, which has keys and values in two buffers, but in one, each page's keys before its
   /// values: [page, key or value, …]. The values' base is the keys' + apart.k.page. For keys and

@@ -19,6 +19,7 @@ struct DTypeInfo {
   std::int64_t alignment;       ///< of a tensor's first byte
   DType type;
   bool computes;  ///< queries and outputs may have it
+  bool scaled;    ///< codes, which need scales in a tensor of their own (heed/scales.h)
 
   /// Bytes of so many elements, of whole blocks.
   constexpr std::int64_t bytes(std::int64_t elements) const {
@@ -28,13 +29,15 @@ struct DTypeInfo {
 
 /// All types, in the order of DType.
 inline constexpr DTypeInfo kDTypes[] = {
-    {"f32", 1, 4, 4, DType::f32, true},
-    {"f16", 1, 2, 2, DType::f16, true},
-    {"bf16", 1, 2, 2, DType::bf16, true},
-    {"fp8_e4m3", 1, 1, 1, DType::fp8_e4m3, false},
-    {"fp8_e5m2", 1, 1, 1, DType::fp8_e5m2, false},
-    {"q8_0", 32, 34, 2, DType::q8_0, false},
-    {"q4_0", 32, 18, 2, DType::q4_0, false},
+    {"f32", 1, 4, 4, DType::f32, true, false},
+    {"f16", 1, 2, 2, DType::f16, true, false},
+    {"bf16", 1, 2, 2, DType::bf16, true, false},
+    {"int8", 1, 1, 1, DType::int8, false, true},
+    {"int4", 2, 1, 1, DType::int4, false, true},
+    {"fp8_e4m3", 1, 1, 1, DType::fp8_e4m3, false, false},
+    {"fp8_e5m2", 1, 1, 1, DType::fp8_e5m2, false, false},
+    {"q8_0", 32, 34, 2, DType::q8_0, false, false},
+    {"q4_0", 32, 18, 2, DType::q4_0, false, false},
 };
 
 /// Whether `type` is one of DType.
@@ -57,6 +60,10 @@ template <>
 struct DTypeOf<Float16> : std::integral_constant<DType, DType::f16> {};
 template <>
 struct DTypeOf<BFloat16> : std::integral_constant<DType, DType::bf16> {};
+template <>
+struct DTypeOf<std::int8_t> : std::integral_constant<DType, DType::int8> {};
+template <>
+struct DTypeOf<Int4Pair> : std::integral_constant<DType, DType::int4> {};
 template <>
 struct DTypeOf<Float8E4M3> : std::integral_constant<DType, DType::fp8_e4m3> {};
 template <>

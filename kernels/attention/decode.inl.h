@@ -11,6 +11,8 @@
 // line, so that a group of four rows is bound by them: about 3 cycles for 16 elements on Zen 5.
 #pragma once
 
+#include <type_traits>
+
 #include "kernels/attention/decode_products.inl.h"
 #include "kernels/attention/merge.inl.h"
 #include "kernels/attention/rows.inl.h"
@@ -51,6 +53,12 @@ class DecodeKernel {
     weights_ = at(layout.weights);
     k_copy_ = at(layout.copies[0]);
     v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
+    if (is_scaled(shape.k_type)) {
+      k_scales_ = {item.k_scales, shape.k_group, shape.head_dim, at(layout.scales[0])};
+    }
+    if (is_scaled(shape.v_type)) {
+      v_scales_ = {item.v_scales, shape.v_group, shape.value_head_dim, at(layout.scales[1])};
+    }
     chunks_ = chunks_of_keys();
   }
 
@@ -204,10 +212,11 @@ class DecodeKernel {
       TileLoader<Arch> loader(from, begin, end - begin, 1, copy);
       loader.prefetch_step();
       const Rows rows = loader.finish();
-      return {{.dims = rows.dims,
-               .data = reinterpret_cast<const std::byte*>(rows.data),
-               .stride = tile_copy_bytes(rows.dims)},
-              begin};
+      Storage copied;
+      copied.dims = rows.dims;
+      copied.data = reinterpret_cast<const std::byte*>(rows.data);
+      copied.stride = tile_copy_bytes(rows.dims);
+      return {copied, begin};
     };
     return {load(keys_of(shape_, item_), k_copy_), load(values_of(shape_, item_), v_copy_), begin,
             end};
@@ -234,25 +243,64 @@ class DecodeKernel {
   }
 
   /// Computes the logits of all rows: weights_[row][key].
-  void score_tile(const Tile& tile) const {
+  void score_tile(const Tile& tile) {
     for (std::int32_t j = tile.begin; j < tile.end;) {
-      const KeyBlock keys = block(tile.k, j, tile.end);
-      score_rows<kMaxRows>({q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride}, keys);
+      const KeyBlock keys = block(tile.k, j, tile.end, k_scales_);
+      const DecodeQueries queries{q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride};
+      if (several_scales(keys)) {
+        score_scaled(queries, keys);
+      } else {
+        score_rows<kMaxRows>(queries, keys);
+      }
       j += keys.count;
     }
   }
 
+  /// Codes that have one scale for each key or value, other types as they are.
+  template <class E>
+  using OfDecode = std::conditional_t<E::kPacking == Packing::codes, OneScale<E>, E>;
+
+  static bool several_scales(const KeyBlock& block) {
+    return is_scaled(block.rows.type) && !block.rows.scales.one_for_each();
+  }
+
+  /// Calls body(Element<type>()) for a type of codes.
+  template <class Body>
+  static void for_codes(DType type, Body body) {
+    type == DType::int8 ? body(Element<DType::int8>()) : body(Element<DType::int4>());
+  }
+
   /// The block of rows from j on, at most to `end`.
-  KeyBlock block(const Source& from, std::int32_t j, std::int32_t end) const {
+  template <class Scales>
+  KeyBlock block(const Source& from, std::int32_t j, std::int32_t end, Scales& scales) const {
     const std::int32_t count = run(from, j, end);
     const ComingRows next = coming(from, j + count, end);
     const Storage& rows = from.rows;
     const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
-    return {{rows.type, rows.dims, rows.row(j - from.first), stride},
+    BlockScales of_block;
+    if (is_scaled(rows.type)) {
+      of_block = scales.of(rows.scale_offset(j - from.first), count);
+      prefetch_scales(rows, j + kPartitionKeys, count);
+    }
+    return {{rows.type, rows.dims, rows.row(j - from.first), stride, of_block},
             count,
             next,
             coming(from, j + count + next.count, end),
             &chunks_};
+  }
+
+  /// Prefetches the scales of keys from j on: a stream of its own beside that of the codes, too
+  /// short and too slow for hardware prefetchers.
+  HEED_INLINE void prefetch_scales(const Storage& rows, std::int32_t j, std::int32_t count) const {
+    constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
+    const std::ptrdiff_t token = rows.scales.token;
+    const auto keys = static_cast<std::int32_t>(token > 0 && token < line ? line / token : 1);
+    const std::int32_t last = j + count < item_.key_end ? j + count : item_.key_end;
+    for (; j < last; j += keys) {
+      const std::ptrdiff_t offset = rows.scale_offset(j);
+      __builtin_prefetch(rows.scales.scale + offset);
+      if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);
+    }
   }
 
   /// How many keys of a type a block has at most.
@@ -283,7 +331,23 @@ class DecodeKernel {
       if (item_.rows < Queries) return score_rows<Queries - 1>(queries, k);
     }
     for_element_type(k.rows.type, [&](auto element) {
-      score_block<Arch, decltype(element), Queries>(queries, k);
+      score_block<Arch, OfDecode<decltype(element)>, Queries>(queries, k);
+    });
+  }
+
+  /// The same of codes that have several scales or zero points, four rows or one at a time: there
+  /// are fewer of them, and their kernels would be as large as all others.
+  void score_scaled(DecodeQueries queries, const KeyBlock& k) const {
+    for_codes(k.rows.type, [&](auto element) {
+      using E = decltype(element);
+      std::int32_t r = 0;
+      const auto go_on = [&](std::int32_t rows) {
+        r += rows;
+        queries.q += rows * queries.stride;
+        queries.logits += rows * queries.logits_stride;
+      };
+      for (; r + 4 <= item_.rows; go_on(4)) score_block<Arch, E, 4>(queries, k);
+      for (; r < item_.rows; go_on(1)) score_block<Arch, E, 1>(queries, k);
     });
   }
 
@@ -303,10 +367,14 @@ class DecodeKernel {
     }
     for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, ahead);
     for (std::int32_t j = keys.begin; j < keys.end;) {
-      const KeyBlock values = block(keys.v, j, keys.end);
-      add_rows<kMaxRows>(
-          end - row,
-          {weights + (j - keys.begin), kWeightsStride, partition_.o + row * dims_, dims_}, values);
+      const KeyBlock values = block(keys.v, j, keys.end, v_scales_);
+      const DecodeOutputs out{weights + (j - keys.begin), kWeightsStride,
+                              partition_.o + row * dims_, dims_};
+      if (several_scales(values)) {
+        add_scaled(end - row, out, values);
+      } else {
+        add_rows<kMaxRows>(end - row, out, values);
+      }
       j += values.count;
     }
   }
@@ -316,8 +384,23 @@ class DecodeKernel {
     if constexpr (Queries > 1) {
       if (queries < Queries) return add_rows<Queries - 1>(queries, out, v);
     }
-    for_element_type(v.rows.type,
-                     [&](auto element) { add_values<Arch, decltype(element), Queries>(out, v); });
+    for_element_type(v.rows.type, [&](auto element) {
+      add_values<Arch, OfDecode<decltype(element)>, Queries>(out, v);
+    });
+  }
+
+  /// The same as score_scaled does.
+  static void add_scaled(std::int32_t rows, DecodeOutputs out, const KeyBlock& v) {
+    for_codes(v.rows.type, [&](auto element) {
+      using E = decltype(element);
+      const auto go_on = [&](std::int32_t done) {
+        rows -= done;
+        out.weights += done * out.weights_stride;
+        out.o += done * out.stride;
+      };
+      for (; rows >= 4; go_on(4)) add_values<Arch, E, 4>(out, v);
+      for (; rows > 0; go_on(1)) add_values<Arch, E, 1>(out, v);
+    });
   }
 
   /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
@@ -390,6 +473,8 @@ class DecodeKernel {
   float* k_copy_;                 ///< of a tile, as floats
   float* v_copy_;
   ChunkOffsets chunks_;  ///< of a block of keys
+  BlockScalesOf<Arch, InLanes::keys> k_scales_;
+  BlockScalesOf<Arch, InLanes::dims> v_scales_;
 };
 
 }  // namespace

@@ -14,13 +14,24 @@
 
 #include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/tile_loader.inl.h"
+#include "kernels/elements/block_scales.inl.h"
 #include "kernels/elements/columns.inl.h"
 #include "kernels/elements/elements.inl.h"
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 
 namespace heed::kernels {
 namespace {
+
+/// Rows of elements, a number of bytes apart.
+struct ElementRows {
+  DType type;
+  std::int32_t dims;
+  const std::byte* data;
+  std::ptrdiff_t stride;
+  BlockScales scales;  ///< of codes
+};
 
 /// Rows of a block of keys or of values, to be prefetched.
 struct ComingRows {
@@ -159,14 +170,18 @@ struct DecodeQueries {
 template <class Arch, class E>
 HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::int32_t x,
                               Columns<Arch, E>& columns) {
+  using C = Columns<Arch, E>;
+  if constexpr (C::kLoadDims > C::kDims) {
+    if (x % C::kLoadDims != 0) return columns.next();
+  }
   const std::byte* const row = block.rows.data + first * block.rows.stride;
   const std::int32_t keys = block.count - first, dims = block.rows.dims - x;
-  const bool all = keys >= kLanes<Arch> && dims >= Columns<Arch, E>::kDims;
+  const bool all = keys >= kLanes<Arch> && dims >= C::kLoadDims;
   std::ptrdiff_t stride = block.rows.stride;
   // Else compilers keep the address of each row, and run out of registers for them.
   asm("" : "+r"(stride));
   if (all) return columns.load(row, stride, x);
-  if constexpr (Columns<Arch, E>::kVectors == 1) {
+  if constexpr (C::kVectors == 1) {
     columns.load_first(row, stride, x, keys, dims);
   } else {
     PaddedRows<Arch, E> padded;
@@ -189,12 +204,17 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
   Vec<Arch> sum[Vectors][Queries];
   clear(sum);
   C columns[Vectors];
+  if constexpr (E::kPacking == Packing::codes) {
+#pragma GCC unroll 4
+    for (int b = 0; b < Vectors; ++b) columns[b].set_scales(k.rows.scales, b);
+  }
   for (std::int32_t x = 0; x < k.rows.dims; x += dims) {
 #pragma GCC unroll 4
     for (int b = 0; b < Vectors; b += together) {
 #pragma GCC unroll 2
       for (int c = 0; c < together; ++c) {
         load_columns<Arch, E>(k, (b + c) * lanes, x, columns[b + c]);
+        if constexpr (E::kPacking == Packing::codes) columns[b + c].seek(x);
       }
 #pragma GCC unroll 16
       for (int i = 0; i < dims; ++i) {
@@ -275,6 +295,34 @@ class NextValues {
   std::ptrdiff_t row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
 };
 
+/// How `Vectors` vectors of a value's elements, from x on, become its values.
+template <class Arch, class E, int Vectors>
+class ValueScales {
+ public:
+  HEED_INLINE ValueScales(const BlockScales& scales, std::int32_t x) : scales_(scales) {
+    if constexpr (E::kPacking == Packing::codes && !kOneScale<E>) {
+      constexpr std::int32_t lanes = kLanes<Arch>;
+#pragma GCC unroll 8
+      for (int i = 0; i < Vectors; ++i) {
+        const std::int32_t dim = x + i * lanes;
+        offset_[i] = scales.unit == 1 ? dim : dim / scales.unit * lanes;
+      }
+    }
+  }
+  /// Vector i of value j.
+  HEED_INLINE Vec<Arch> value(Vec<Arch> elements, std::int32_t j, int i) const {
+    if constexpr (E::kPacking != Packing::codes) return elements;
+    if constexpr (kOneScale<E>) return elements * splat<Arch>(scales_.scale[j * scales_.step]);
+    const std::ptrdiff_t at = j * scales_.step + offset_[i];
+    return scaled<Arch>(elements, load<Arch>(scales_.scale + at),
+                        load<Arch>(scales_.zero_point + at));
+  }
+
+ private:
+  BlockScales scales_;
+  std::ptrdiff_t offset_[Vectors];  // NOLINT: of codes that have several scales or zero points
+};
+
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
@@ -284,6 +332,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
   for (; vectors >= Vectors; vectors -= Vectors) {
     const std::ptrdiff_t first = Vectors * lanes % E::kBlock == 0 ? 0 : x % E::kBlock;
     const std::byte* row = v.data + x / E::kBlock * E::kBytes;
+    const ValueScales<Arch, E, Vectors> scales(v.scales, static_cast<std::int32_t>(x));
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
     for (std::int32_t j = 0; j < count;) {
@@ -293,7 +342,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
         Vec<Arch> values[Vectors];
 #pragma GCC unroll 8
         for (int i = 0; i < Vectors; ++i) {
-          values[i] = E::template widen<Arch>(row, first + i * lanes);
+          values[i] = scales.value(E::template widen<Arch>(row, first + i * lanes), j, i);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < Queries; ++r) {
@@ -331,10 +380,12 @@ constexpr int value_vectors(int queries) {
 template <class Arch, class E, int Queries>
 HEED_INLINE void add_last_columns(const DecodeOutputs& out, const ElementRows& v, std::int32_t x,
                                   std::int32_t count) {
+  const ValueScales<Arch, E, 1> scales(v.scales, x);
   Vec<Arch> sum[Queries][1];
   load_rows<Arch>(sum, out.o, out.stride);
   for (std::int32_t j = 0; j < count; ++j) {
-    const Vec<Arch> value = widen_first<Arch, E>(v.data + j * v.stride, x, v.dims - x);
+    const Vec<Arch> value =
+        scales.value(widen_first<Arch, E>(v.data + j * v.stride, x, v.dims - x), j, 0);
 #pragma GCC unroll 8
     for (int r = 0; r < Queries; ++r) {
       Ops<Arch>::accumulate(splat<Arch>(out.weights[r * out.weights_stride + j]), value, sum[r][0]);

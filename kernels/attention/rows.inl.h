@@ -3,7 +3,7 @@
 #pragma once
 
 #include "kernels/attention/weights.inl.h"
-#include "kernels/elements/elements.inl.h"
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/log.inl.h"

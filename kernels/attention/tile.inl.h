@@ -3,6 +3,7 @@
 // other from L1.
 #pragma once
 
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/simd.inl.h"
 
@@ -25,10 +26,23 @@ struct Storage {
   const std::int32_t* pages = nullptr;
   std::int32_t page_tokens = 1;
   std::ptrdiff_t page = 0;  ///< in bytes
+  TokenScales scales;       ///< of codes
+  std::int32_t group = 1;   ///< elements that have a scale in common
 
   HEED_INLINE const std::byte* row(std::int32_t j) const {
     if (pages == nullptr) return data + j * stride;
     return data + pages[j / page_tokens] * page + j % page_tokens * stride;
+  }
+  /// Where the scales of row j are, from those of row 0.
+  HEED_INLINE std::ptrdiff_t scale_offset(std::int32_t j) const {
+    if (pages == nullptr) return j * scales.token;
+    return pages[j / page_tokens] * scales.page + j % page_tokens * scales.token;
+  }
+  HEED_INLINE RowScales scales_of(std::int32_t j) const {
+    if (scales.scale == nullptr) return {};
+    const std::ptrdiff_t offset = scale_offset(j);
+    return {scales.scale + offset,
+            scales.zero_point == nullptr ? nullptr : scales.zero_point + offset, group};
   }
   /// The rows from row j on, where they are of floats.
   HEED_INLINE Rows rows_from(std::int32_t j) const {
@@ -44,13 +58,13 @@ struct Storage {
 };
 
 HEED_INLINE Storage keys_of(const AttentionShape& shape, const AttentionItem& item) {
-  return {shape.k_type, shape.head_dim,   item.k,     item.k_stride,
-          item.pages,   item.page_tokens, item.k_page};
+  return {shape.k_type,     shape.head_dim, item.k,        item.k_stride, item.pages,
+          item.page_tokens, item.k_page,    item.k_scales, shape.k_group};
 }
 
 HEED_INLINE Storage values_of(const AttentionShape& shape, const AttentionItem& item) {
-  return {shape.v_type, shape.value_head_dim, item.v,     item.v_stride,
-          item.pages,   item.page_tokens,     item.v_page};
+  return {shape.v_type,     shape.value_head_dim, item.v,        item.v_stride, item.pages,
+          item.page_tokens, item.v_page,          item.v_scales, shape.v_group};
 }
 
 /// Bytes between rows that evict each other. The sets of an L1 cache repeat every 4096 bytes, so

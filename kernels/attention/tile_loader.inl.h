@@ -8,6 +8,7 @@
 
 #include "kernels/attention/tile.inl.h"
 #include "kernels/elements/elements.inl.h"
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -83,7 +84,7 @@ class TileLoader {
       if (__builtin_expect_with_probability(from_.type == DType::f32, 1, 0.999)) {
         copy_floats<Arch>(row, from_.dims, copy);
       } else {
-        widen_row<Arch>(from_.type, row, from_.dims, copy);
+        widen_row<Arch>(from_.type, row, from_.dims, copy, from_.scales_of(first_ + copied_));
       }
     }
   }

@@ -9,8 +9,11 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <type_traits>
 
+#include "kernels/elements/block_scales.inl.h"
 #include "kernels/elements/elements.inl.h"
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/simd.inl.h"
 
@@ -19,17 +22,19 @@ namespace {
 
 /// Columns x … x + kDims − 1 of as many keys as there are lanes.
 ///
+///     kLoadDims               dimensions that are read together, if more than kDims: the others
+///                             are the next ones, after which `next` goes on to them
 ///     kVectors                so many vectors of keys are multiplied side by side
 ///     void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x)
 ///                             the keys at row, row + stride, …; x steps through multiples of kDims
 ///     void load_first(row, stride, x, std::int32_t keys, std::int32_t dims)
 ///                             as many keys and dimensions of them as there are, and zeros; packed
 ///                             elements are filled up with zeros before
-///     Vec<Arch> column(int i) column x + i as floats; i is known when compiling
+///     Vec<Arch> column(int i) column x + i as floats; i is known when compiling, and ascends
 template <class Arch, class E>
 class WidenedColumns {
  public:
-  static constexpr int kDims = kLanes<Arch>, kVectors = 1;
+  static constexpr int kDims = kLanes<Arch>, kLoadDims = kDims, kVectors = 1;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
 #pragma GCC unroll 16
@@ -58,7 +63,7 @@ class WidenedColumns {
 template <class Arch>
 class HalfColumns {
  public:
-  static constexpr int kDims = 16, kVectors = 2;
+  static constexpr int kDims = kPackedDims, kLoadDims = kDims, kVectors = 2;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
     Ops<Arch>::transpose_words(row + 2 * x, stride, words_[0]);
@@ -76,7 +81,7 @@ class HalfColumns {
 template <class Arch>
 class BFloatColumns {
  public:
-  static constexpr int kDims = 16, kVectors = 2;
+  static constexpr int kDims = kPackedDims, kLoadDims = kDims, kVectors = 2;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
     Ops<Arch>::transpose_dwords(row + 2 * x, stride, pairs_[0]);
@@ -96,7 +101,7 @@ class BFloatColumns {
 template <class Arch, class E>
 class Float8Columns {
  public:
-  static constexpr int kDims = 16, kVectors = 2;
+  static constexpr int kDims = kPackedDims, kLoadDims = kDims, kVectors = 2;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
     Ops<Arch>::transpose_words(row + x, stride, words_);
@@ -118,7 +123,7 @@ class Float8Columns {
 template <class Arch, class E>
 class BlockColumns {
  public:
-  static constexpr int kDims = 16, kVectors = 2;
+  static constexpr int kDims = kPackedDims, kLoadDims = kDims, kVectors = 2;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
     const std::byte* const block = row + x / E::kBlock * E::kBytes;
@@ -139,10 +144,99 @@ class BlockColumns {
   Vec<Arch> scale_;
 };
 
+/// Codes of 8 or of 4 bits: 16 or 32 columns as the bytes of 4 vectors.
+template <class Arch, class E>
+class CodeColumns {
+ public:
+  static constexpr int kDims = kPackedDims, kVectors = 2;
+  static constexpr int kOfVector = 32 / E::kCodeBits, kLoadDims = 4 * kOfVector;
+
+  HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    Ops<Arch>::transpose_dwords(row + x / E::kBlock, stride, codes_);
+  }
+  HEED_INLINE void next() {
+    codes_[0] = codes_[2];
+    codes_[1] = codes_[3];
+  }
+  HEED_INLINE Vec<Arch> column(int i) const {
+    const Integers<Arch> top = codes_[i / kOfVector]
+                               << (32 - E::kCodeBits - E::kCodeBits * (i % kOfVector));
+    return Ops<Arch>::to_floats(top >> (32 - E::kCodeBits));
+  }
+
+ private:
+  Integers<Arch> codes_[4];
+};
+
+/// The values of codes, whose columns are those of `Codes`, with the scales of a block of keys.
+template <class Arch, class Codes>
+class ScaledColumns : public Codes {
+ public:
+  /// The scales of the `b`th vector of keys.
+  HEED_INLINE void set_scales(const BlockScales& scales, int b) {
+    scales_ = scales;
+    scales_.scale += b * scales.step;
+    scales_.zero_point += b * scales.step;
+  }
+  /// Goes to columns x …
+  HEED_INLINE void seek(std::int32_t x) {
+    constexpr std::ptrdiff_t lanes = kLanes<Arch>;
+    at_ = (scales_.unit == 1 ? x : x / scales_.unit) * lanes;
+    column_step_ = scales_.unit == 1 ? lanes : 0;
+  }
+  HEED_INLINE Vec<Arch> column(int i) {
+    const std::ptrdiff_t at = at_;
+    at_ += column_step_;
+    return scaled<Arch>(Codes::column(i), kernels::load<Arch>(scales_.scale + at),
+                        kernels::load<Arch>(scales_.zero_point + at));
+  }
+
+ private:
+  BlockScales scales_;
+  std::ptrdiff_t at_ = 0, column_step_ = 0;
+};
+
+/// The same where each key has one scale, and no zero point.
+template <class Arch, class Codes>
+class OneScaleColumns : public Codes {
+ public:
+  HEED_INLINE void set_scales(const BlockScales& scales, int b) {
+    constexpr int lanes = kLanes<Arch>;
+    const float* const from = scales.scale + b * lanes * scales.step;
+    const std::int32_t keys = scales.count - b * lanes;
+    if (scales.step == 1 && keys >= lanes) {
+      scale_ = kernels::load<Arch>(from);
+      return;
+    }
+    scale_ = gather(from, scales.step, keys);
+  }
+  HEED_INLINE void seek(std::int32_t) {}
+  HEED_INLINE Vec<Arch> column(int i) const { return Codes::column(i) * scale_; }
+
+ private:
+  /// The first `count` of numbers a step apart, and zeros.
+  static __attribute__((noinline)) Vec<Arch> gather(const float* from, std::ptrdiff_t step,
+                                                    std::int32_t count) {
+    alignas(kAlignment) float lane[kLanes<Arch>];
+    for (std::int32_t i = 0; i < kLanes<Arch>; ++i) lane[i] = i < count ? from[i * step] : 0.0F;
+    return kernels::load<Arch>(lane);
+  }
+
+  Vec<Arch> scale_;
+};
+
+template <class Arch, class E, class Codes>
+using ColumnsOfCodes =
+    std::conditional_t<kOneScale<E>, OneScaleColumns<Arch, Codes>, ScaledColumns<Arch, Codes>>;
+
 /// How the columns of an element type are made.
 template <class Arch, class E>
 HEED_INLINE auto columns_of() {
-  if constexpr (!Ops<Arch>::kTransposesPacked || E::kPacking == Packing::none) {
+  if constexpr (E::kPacking == Packing::codes && Ops<Arch>::kTransposesPacked) {
+    return ColumnsOfCodes<Arch, E, CodeColumns<Arch, E>>();
+  } else if constexpr (E::kPacking == Packing::codes) {
+    return ColumnsOfCodes<Arch, E, WidenedColumns<Arch, E>>();
+  } else if constexpr (!Ops<Arch>::kTransposesPacked || E::kPacking == Packing::none) {
     return WidenedColumns<Arch, E>();
   } else if constexpr (E::kPacking == Packing::halves) {
     return HalfColumns<Arch>();
@@ -162,14 +256,14 @@ using Columns = decltype(columns_of<Arch, E>());
 template <class Arch, class E>
 class PaddedRows {
  public:
+  static constexpr std::int32_t kDims = Columns<Arch, E>::kLoadDims;
   static constexpr std::int32_t kBytes =
-      E::kBlock > 1 ? E::kBytes : Columns<Arch, E>::kDims* E::kBytes;
+      E::kPacking == Packing::blocks ? E::kBytes : kDims * E::kBytes / E::kBlock;
 
   __attribute__((noinline)) void fill(const std::byte* row, std::ptrdiff_t stride,
                                       std::int32_t rows, std::int32_t dims) {
-    const std::int32_t bytes = E::kBlock > 1 || dims >= Columns<Arch, E>::kDims
-                                   ? kBytes
-                                   : dims * static_cast<std::int32_t>(E::kBytes);
+    const std::int32_t bytes =
+        E::kPacking == Packing::blocks || dims >= kDims ? kBytes : dims / E::kBlock * E::kBytes;
     for (std::byte& byte : data_) byte = std::byte{0};
     std::byte* to = data_;
     for (std::int32_t r = 0; r < rows && r < kLanes<Arch>; ++r, row += stride, to += kBytes) {

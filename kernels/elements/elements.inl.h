@@ -2,8 +2,7 @@
 //
 // A type is a struct here and a line in for_element_type. Rounding is to the nearest, ties to even;
 // a finite number beyond the range of a type becomes infinite in f16 and bf16, and the largest one
-// in the types of 8 bits. Prefill turns a row at a time, with the
-// type as a run-time value. Memory traffic: each row is read once and written once, to where it is
+// in the types of 8 bits. Memory traffic: each row is read once and written once, to where it is
 // read from next.
 #pragma once
 
@@ -11,6 +10,7 @@
 #include <cstdint>
 
 #include "heed/dtype.h"
+#include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/minifloat.inl.h"
 
@@ -18,7 +18,7 @@ namespace heed::kernels {
 namespace {
 
 /// How kernels/elements/columns.inl.h transposes elements: as floats, or packed.
-enum class Packing { none, halves, bfloats, bytes, blocks };
+enum class Packing { none, halves, bfloats, bytes, codes, blocks };
 
 /// How the elements of a type lie in memory, and become floats.
 ///
@@ -30,6 +30,12 @@ enum class Packing { none, halves, bfloats, bytes, blocks };
 ///                             the nearest elements, ties to even
 ///     void narrow_block<Arch>(const float* floats, std::byte* block)
 ///                             the same, of types that have blocks
+///
+/// Packing::codes: codes of kCodeBits bits, which `widen` gives as they are: they become values
+/// with scales in a tensor of their own (kernels/elements/rows.inl.h).
+///
+///     void pack(const std::byte* codes, std::int32_t count, std::byte* row)
+///                             a row from `count` codes in a byte each
 ///
 /// Packing::bytes: numbers from words that hold them in their upper bytes.
 ///
@@ -97,6 +103,34 @@ struct Element<DType::bf16> {
 };
 
 template <>
+struct Element<DType::int8> {
+  static constexpr Packing kPacking = Packing::codes;
+  static constexpr int kBlock = 1, kBytes = 1, kCodeBits = 8;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Ops<Arch>::to_floats(Ops<Arch>::load_signed_bytes(row + x));
+  }
+  static HEED_INLINE void pack(const std::byte* codes, std::int32_t count, std::byte* row) {
+    for (std::int32_t i = 0; i < count; ++i) row[i] = codes[i];
+  }
+};
+
+template <>
+struct Element<DType::int4> {
+  static constexpr Packing kPacking = Packing::codes;
+  static constexpr int kBlock = 2, kBytes = 1, kCodeBits = 4;
+  template <class Arch>
+  static HEED_INLINE Vec<Arch> widen(const std::byte* row, std::ptrdiff_t x) {
+    return Ops<Arch>::to_floats(Ops<Arch>::load_signed_nibbles(row + x / 2));
+  }
+  static HEED_INLINE void pack(const std::byte* codes, std::int32_t count, std::byte* row) {
+    for (std::int32_t i = 0; i < count / 2; ++i) {
+      row[i] = (codes[2 * i] & std::byte{15}) | codes[2 * i + 1] << 4;
+    }
+  }
+};
+
+template <>
 struct Element<DType::fp8_e4m3> {
   static constexpr Packing kPacking = Packing::bytes;
   static constexpr int kBlock = 1, kBytes = 1;
@@ -142,18 +176,16 @@ struct Element<DType::fp8_e5m2> {
   }
 };
 
-/// The least and the largest of the floats of a block, and whether all are finite.
+/// The least and the largest of some floats, whole vectors of them, and whether all are finite.
 template <class Arch>
-struct BlockRange {
+struct Range {
   float low = 0, high = 0;
   bool finite = true;
 
-  static constexpr int kFloats = 32;
-
-  HEED_INLINE explicit BlockRange(const float* floats) {
+  HEED_INLINE Range(const float* floats, std::int32_t count) {
     Vec<Arch> least = load<Arch>(floats), most = least, trace = splat<Arch>(0.0F);
 #pragma GCC unroll 8
-    for (int i = 0; i < kFloats; i += kLanes<Arch>) {
+    for (std::int32_t i = 0; i < count; i += kLanes<Arch>) {
       const Vec<Arch> x = load<Arch>(floats + i);
       least = Ops<Arch>::min(x, least);
       most = Ops<Arch>::max(x, most);
@@ -178,13 +210,18 @@ HEED_INLINE Vec<Arch> write_scale(float scale, bool finite, std::byte* block) {
   return finite ? Ops<Arch>::splat_half(block) : splat<Arch>(0.0F);
 }
 
+/// The nearest codes to numbers, within [low, high]; a NaN becomes the largest one.
+template <class Arch>
+HEED_INLINE Integers<Arch> nearest_codes(Vec<Arch> x, float low, float high) {
+  return Ops<Arch>::to_integers(
+      Ops<Arch>::max(Ops<Arch>::min(x, splat<Arch>(high)), splat<Arch>(low)));
+}
+
 /// The nearest codes to floats / scale, within [low, high]; 0 for a scale of 0.
 template <class Arch>
 HEED_INLINE Integers<Arch> codes_of(Vec<Arch> floats, Vec<Arch> scale, float low, float high) {
   const Vec<Arch> zero = splat<Arch>(0.0F);
-  const Vec<Arch> codes = Ops<Arch>::select(scale == zero, zero, floats / scale);
-  return Ops<Arch>::to_integers(
-      Ops<Arch>::max(Ops<Arch>::min(codes, splat<Arch>(high)), splat<Arch>(low)));
+  return nearest_codes<Arch>(Ops<Arch>::select(scale == zero, zero, floats / scale), low, high);
 }
 
 /// A scale, the largest magnitude / 127, then the codes.
@@ -207,7 +244,7 @@ struct Element<DType::q8_0> {
   }
   template <class Arch>
   static HEED_INLINE void narrow_block(const float* floats, std::byte* block) {
-    const BlockRange<Arch> range(floats);
+    const Range<Arch> range(floats, kBlock);
     const float largest = range.high > -range.low ? range.high : -range.low;
     const Vec<Arch> scale = write_scale<Arch>(largest / 127.0F, range.finite, block);
 #pragma GCC unroll 8
@@ -243,7 +280,7 @@ struct Element<DType::q4_0> {
   template <class Arch>
   static HEED_INLINE void narrow_block(const float* floats, std::byte* block) {
     using I = Integers<Arch>;
-    const BlockRange<Arch> range(floats);
+    const Range<Arch> range(floats, kBlock);
     const float largest = range.high >= -range.low ? range.high : range.low;
     const Vec<Arch> scale = write_scale<Arch>(largest / -8.0F, range.finite, block);
     const auto codes = [&](int i) {
@@ -264,6 +301,10 @@ HEED_INLINE auto for_element_type(DType type, Body body) {
       return body(Element<DType::f16>());
     case DType::bf16:
       return body(Element<DType::bf16>());
+    case DType::int8:
+      return body(Element<DType::int8>());
+    case DType::int4:
+      return body(Element<DType::int4>());
     case DType::fp8_e4m3:
       return body(Element<DType::fp8_e4m3>());
     case DType::fp8_e5m2:
@@ -290,67 +331,16 @@ HEED_INLINE std::ptrdiff_t row_bytes(DType type, std::int32_t dims) {
 template <class Arch, class E>
 HEED_INLINE Vec<Arch> widen_first(const std::byte* row, std::ptrdiff_t x, std::int32_t count) {
   if (count == kLanes<Arch>) return E::template widen<Arch>(row, x);
-  if constexpr (E::kBlock > 1) {
+  if constexpr (E::kPacking == Packing::blocks) {
     return E::template widen<Arch>(row, x);
   } else if constexpr (E::kBytes == sizeof(float)) {
     return MaskedVector<Arch>(count).load(reinterpret_cast<const float*>(row) + x, 0.0F);
   } else {
-    alignas(kAlignment) std::byte rest[kLanes<Arch> * E::kBytes] = {};
-    for (std::int32_t i = 0; i < count * E::kBytes; ++i) rest[i] = row[x * E::kBytes + i];
+    alignas(kAlignment) std::byte rest[kLanes<Arch> * E::kBytes / E::kBlock] = {};
+    const std::byte* const from = row + x / E::kBlock * E::kBytes;
+    for (std::int32_t i = 0; i < count / E::kBlock * E::kBytes; ++i) rest[i] = from[i];
     return E::template widen<Arch>(rest, 0);
   }
-}
-
-/// Widens a row of `dims` elements, filled up with zeros to whole vectors.
-template <class Arch>
-__attribute__((noinline)) void widen_row(DType type, const std::byte* row, std::int32_t dims,
-                                         float* to) {
-  for_element_type(
-      type, [=](auto element) __attribute__((always_inline)) {
-        using E = decltype(element);
-        constexpr int lanes = kLanes<Arch>;
-        std::int32_t x = 0;
-        for (; x + lanes <= dims; x += lanes) store<Arch>(to + x, E::template widen<Arch>(row, x));
-        if (x < dims) store<Arch>(to + x, widen_first<Arch, E>(row, x, dims - x));
-      });
-}
-
-/// Rows of elements, a number of bytes apart.
-struct ElementRows {
-  DType type;
-  std::int32_t dims;
-  const std::byte* data;
-  std::ptrdiff_t stride;
-};
-
-/// narrow_row for one type.
-template <class Arch, class E>
-HEED_INLINE void narrow_row_of(const float* row, std::int32_t dims, std::byte* to) {
-  constexpr int lanes = kLanes<Arch>;
-  if constexpr (E::kBlock > 1) {
-    for (std::int32_t x = 0; x < dims; x += E::kBlock, to += E::kBytes) {
-      E::template narrow_block<Arch>(row + x, to);
-    }
-  } else {
-    std::int32_t x = 0;
-    for (; x + lanes <= dims; x += lanes, to += lanes * E::kBytes) {
-      E::template narrow<Arch>(load<Arch>(row + x), to);
-    }
-    if (x == dims) return;
-    alignas(kAlignment) std::byte last[lanes * E::kBytes];
-    E::template narrow<Arch>(load<Arch>(row + x), last);
-    for (std::int32_t i = 0; i < (dims - x) * E::kBytes; ++i) to[i] = last[i];
-  }
-}
-
-/// Rounds a row of floats to elements. The floats that fill up the last vector may be anything.
-template <class Arch>
-__attribute__((noinline)) void narrow_row(DType type, const float* row, std::int32_t dims,
-                                          std::byte* to) {
-  for_element_type(
-      type, [=](auto element) __attribute__((always_inline)) {
-        narrow_row_of<Arch, decltype(element)>(row, dims, to);
-      });
 }
 
 }  // namespace

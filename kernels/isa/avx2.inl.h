@@ -85,6 +85,14 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE I load_signed_bytes(const std::byte* p) {
     return _mm256_cvtepi8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)));
   }
+  /// Four bytes in every lane, of which each lane moves its own half to the top.
+  static HEED_INLINE I load_signed_nibbles(const std::byte* p) {
+    std::int32_t bits = 0;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    const __m256i top =
+        _mm256_sllv_epi32(_mm256_set1_epi32(bits), _mm256_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0));
+    return _mm256_srai_epi32(top, 28);
+  }
   static HEED_INLINE I load_words(const std::byte* p) {
     return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }

@@ -95,6 +95,15 @@ struct Ops<xsimd::avx512dq> {
   static HEED_INLINE I load_signed_bytes(const std::byte* p) {
     return _mm512_cvtepi8_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
   }
+  /// Four bytes in every lane, of which each lane moves its own half to the top.
+  static HEED_INLINE I load_signed_nibbles(const std::byte* p) {
+    std::int32_t bits[2] = {};
+    __builtin_memcpy(bits, p, sizeof bits);
+    const __m512i bytes = _mm512_mask_set1_epi32(_mm512_set1_epi32(bits[0]), 0xFF00, bits[1]);
+    const __m512i shifts =
+        _mm512_setr_epi32(28, 24, 20, 16, 12, 8, 4, 0, 28, 24, 20, 16, 12, 8, 4, 0);
+    return _mm512_srai_epi32(_mm512_sllv_epi32(bytes, shifts), 28);
+  }
   static HEED_INLINE I load_words(const std::byte* p) {
     return _mm512_cvtepu16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
   }

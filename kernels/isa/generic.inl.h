@@ -86,6 +86,16 @@ struct Ops<xsimd::sse2> {
     const __m128i twice = _mm_unpacklo_epi8(_mm_setzero_si128(), _mm_loadu_si32(p));
     return _mm_srai_epi32(_mm_unpacklo_epi16(_mm_setzero_si128(), twice), 24);
   }
+  /// In the upper halves of bytes nibbles are signed numbers, 16 times as large.
+  static HEED_INLINE I load_signed_nibbles(const std::byte* p) {
+    std::uint16_t bits = 0;
+    __builtin_memcpy(&bits, p, sizeof bits);
+    const __m128i words = _mm_unpacklo_epi8(_mm_cvtsi32_si128(bits), _mm_setzero_si128());
+    const __m128i places = _mm_or_si128(_mm_slli_epi16(words, 4), _mm_slli_epi16(words, 8));
+    const __m128i upper = _mm_and_si128(places, _mm_set1_epi8(-16));
+    const __m128i twice = _mm_unpacklo_epi8(_mm_setzero_si128(), upper);
+    return _mm_srai_epi32(_mm_unpacklo_epi16(_mm_setzero_si128(), twice), 28);
+  }
   static HEED_INLINE I load_words(const std::byte* p) {
     return _mm_unpacklo_epi16(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(p)),
                               _mm_setzero_si128());

@@ -5,7 +5,8 @@
 //
 //   a' = fma(a, cos θ, −(b · sin θ))     b' = fma(b, cos θ, a · sin θ)
 //
-// Elements of other types than f32 become floats first, and are rounded or quantised after that.
+// Elements of other types than f32 become floats first, and are rounded or quantised after that,
+// codes together with their scales.
 //
 // Memory: each element is read once and written once; the cosines and sines of a token come from L1
 // after its first head. The bits of a result depend on the element, its partner and their angle
@@ -16,7 +17,7 @@
 // (|a| + |b|) · (2·ε + δ) · (1 + 2·ε) + 2⁻¹⁴⁸, of which 2⁻¹⁴⁸ is for subnormal results.
 #pragma once
 
-#include "kernels/elements/elements.inl.h"
+#include "kernels/elements/rows.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -63,28 +64,36 @@ HEED_INLINE void write_floats(const TokenVectors& v, const float* x, float* y,
   copy<Arch>(x + rotated, y + rotated, v.dims - rotated);
 }
 
-/// Writes one vector by way of floats in L1.
+/// Writes one vector by way of floats in L1. The scales of codes are `offset` floats after the
+/// first ones.
 template <class Arch, RotaryRule Rule>
-void write_elements(const TokenVectors& v, const std::byte* x, std::byte* y, const float* cosines) {
+void write_elements(const TokenVectors& v, const std::byte* x, std::byte* y, std::ptrdiff_t offset,
+                    const float* cosines) {
   alignas(kAlignment) float floats[padded(kMaxHeadDim, kLanes<Arch>)];  // NOLINT: written first
   widen_row<Arch>(v.x_type, x, v.dims, floats);
   if constexpr (Rule != RotaryRule::none) {
     rotate<Arch, Rule>(floats, floats, cosines, v.rotary_dim / 2);
   }
-  narrow_row<Arch>(v.y_type, floats, v.dims, y);
+  if (!is_scaled(v.y_type)) return narrow_row<Arch>(v.y_type, floats, v.dims, y);
+  const ScaleSlots& s = v.y_scales;
+  narrow_codes<Arch>(
+      v.y_type, floats, v.dims, y,
+      {s.scale + offset, s.zero_point == nullptr ? nullptr : s.zero_point + offset, s.group},
+      s.written);
 }
 
-/// Writes the heads of one token from x to y.
+/// Writes the heads of one token from x to y. The scales of the first one are `offset` floats after
+/// the first of all.
 template <class Arch, RotaryRule Rule>
 HEED_INLINE void write_heads(const TokenVectors& v, const std::byte* x, std::byte* y,
-                             const float* cosines) {
+                             std::ptrdiff_t offset, const float* cosines) {
   const bool floats = v.x_type == DType::f32 && v.y_type == DType::f32;
   for (std::int32_t h = 0; h < v.heads; ++h, x += v.x_stride.head, y += v.y_stride.head) {
     if (floats) {
       write_floats<Arch, Rule>(v, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y),
                                cosines);
     } else {
-      write_elements<Arch, Rule>(v, x, y, cosines);
+      write_elements<Arch, Rule>(v, x, y, offset + h * v.y_scales.stride.head, cosines);
     }
   }
 }
@@ -94,11 +103,12 @@ void write_by_rule(const TokenVectors& v) {
   for (std::int64_t i = 0; i < v.tokens; ++i) {
     const std::int64_t slot = v.slots == nullptr ? i : v.slots[i];
     if (slot < 0) continue;
-    const std::int64_t page = slot / v.page_tokens, offset = slot % v.page_tokens;
+    const std::int64_t page = slot / v.page_tokens, in_page = slot % v.page_tokens;
     const float* const cosines =
         Rule == RotaryRule::none ? nullptr : v.rotations + v.positions[i] * v.rotary_dim;
     write_heads<Arch, Rule>(v, v.x + i * v.x_stride.token,
-                            v.y + page * v.y_page_stride + offset * v.y_stride.token, cosines);
+                            v.y + page * v.y_page_stride + in_page * v.y_stride.token,
+                            page * v.y_scales.page + in_page * v.y_scales.stride.token, cosines);
   }
 }
 

@@ -107,6 +107,8 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             as many bytes as there are lanes, each from 0 to 255
 ///     I load_signed_bytes(const std::byte* p)
 ///                             the same, each from −128 to 127
+///     I load_signed_nibbles(const std::byte* p)
+///                             half as many bytes, whose lower and upper halves are from −8 to 7
 ///     I load_words(const std::byte* p)
 ///                             as many pairs of bytes, each from 0 to 65535
 ///     void store_words(std::byte* p, I x)

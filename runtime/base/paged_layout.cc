@@ -2,6 +2,7 @@
 
 #include "heed/attention.h"
 #include "runtime/base/message.h"
+#include "runtime/base/scale_layout.h"
 
 namespace heed::detail {
 namespace {
@@ -24,6 +25,15 @@ Status check_pool(const char* name, const PagedLayout& layout, const PageStrides
   return check_apart(name, axes, dims);
 }
 
+Status check_scales(const char* name, const std::optional<ScaleLayout>& scales, std::int64_t dims) {
+  if (!scales) return {};
+  if (scales->sequence_stride < 0 || scales->token_stride < 0 || scales->head_stride < 0) {
+    return invalid(name, ": strides (", scales->sequence_stride, ", ", scales->token_stride, ", ",
+                   scales->head_stride, ") must be 0 or more");
+  }
+  return check_groups(name, scales, dims);
+}
+
 }  // namespace
 
 StridedShape pool_shape(const PagedLayout& layout, const PageStrides& strides, std::int64_t dims) {
@@ -37,7 +47,9 @@ Status check_paged_layout(const PagedLayout& layout) {
   HEED_RETURN_IF_ERROR(check_range("layout.head_dim", layout.head_dim, 1, kMaxHeadDim));
   HEED_RETURN_IF_ERROR(check_range("layout.value_head_dim", layout.value_head_dim, 1, kMaxHeadDim));
   HEED_RETURN_IF_ERROR(check_pool("k", layout, layout.k, layout.head_dim));
-  return check_pool("v", layout, layout.v, layout.value_head_dim);
+  HEED_RETURN_IF_ERROR(check_pool("v", layout, layout.v, layout.value_head_dim));
+  HEED_RETURN_IF_ERROR(check_scales("layout.k_scales", layout.k_scales, layout.head_dim));
+  return check_scales("layout.v_scales", layout.v_scales, layout.value_head_dim);
 }
 
 std::int64_t pool_elements(const PagedLayout& layout, const PageStrides& strides,

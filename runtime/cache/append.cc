@@ -9,6 +9,7 @@
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
 #include "runtime/base/regions.h"
+#include "runtime/base/scale_layout.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/threads/parallel_for_rows.h"
@@ -71,7 +72,14 @@ struct Side {
   const char* pool_name;
   OutputData pool;
   const PageStrides& strides;
+  const char* scales_name;
+  MutableScales scales;
+  const std::optional<ScaleLayout>& scale_layout;
 };
+
+detail::ScaledVectors scaled_vectors(const PagedLayout& layout, std::int64_t dims) {
+  return {layout.pages, layout.page_tokens, layout.kv_heads, dims};
+}
 
 /// Whether a pool is of a known type, and of whole blocks of it.
 Status check_pool(const PagedLayout& layout, const Side& side) {
@@ -79,6 +87,27 @@ Status check_pool(const PagedLayout& layout, const Side& side) {
   HEED_RETURN_IF_ERROR(detail::check_type_of(side.pool_name, type, false));
   return detail::check_blocks(side.pool_name, type,
                               detail::pool_shape(layout, side.strides, side.tokens.dims));
+}
+
+/// Checks and describes the scales of a pool of codes.
+Status describe_scales(const PagedLayout& layout, bool needed, const Side& side,
+                       kernels::ScaleSlots& slots) {
+  const DType type = side.pool.type();
+  const detail::ScaledVectors vectors = scaled_vectors(layout, side.tokens.dims);
+  HEED_RETURN_IF_ERROR(
+      detail::check_scale_layout(side.scales_name, side.scale_layout, type, vectors));
+  HEED_RETURN_IF_ERROR(detail::check_given_scales(side.scales_name, side.scales, type, needed));
+  if (!dtype_info(type).scaled) return {};
+  const ScaleLayout scales = detail::complete_scales(side.scale_layout, type, vectors);
+  slots.scale = side.scales.scales;
+  slots.zero_point = side.scales.zero_points;
+  slots.stride = {scales.token_stride, scales.head_stride};
+  slots.page = scales.sequence_stride;
+  slots.group = static_cast<std::int32_t>(scales.group);
+  slots.written = detail::has_own_scales(scales, layout.page_tokens);
+  if (!slots.written) return {};
+  const detail::StridedShape shape = detail::scale_shape(scales, type, vectors);
+  return detail::check_apart(side.scales_name, shape.axes, shape.dims);
 }
 
 Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, const Side& side,
@@ -99,26 +128,49 @@ Status describe(const PagedLayout& layout, std::span<const std::int64_t> slots, 
   v.tokens = side.tokens.tokens;
   v.heads = static_cast<std::int32_t>(side.tokens.heads);
   v.dims = static_cast<std::int32_t>(side.tokens.dims);
-  return {};
+  return describe_scales(layout, !slots.empty(), side, v.y_scales);
 }
 
-/// Whether all tensors are aligned, and pools overlap neither each other nor what is read.
-Status check_places(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
-                    const detail::TokenTensor& k, const detail::TokenTensor& v) {
+/// What is written, and what is read.
+struct Places {
+  std::array<Region, 6> outputs, inputs;
+  std::size_t written = 0, read = 0;
+
+  void write(const Region& region) { outputs[written++] = region; }
+  void read_from(const Region& region) { inputs[read++] = region; }
+};
+
+/// The pool of one side, and its scales, which are written or read.
+void add_places(const PagedLayout& layout, const Side& side, const TokenVectors& v,
+                Places& places) {
+  const DType type = side.pool.type();
+  const std::int64_t dims = side.tokens.dims;
+  places.write(
+      {{side.pool_name}, side.pool.data(), detail::pool_shape(layout, side.strides, dims), type});
+  const detail::ScaledVectors vectors = scaled_vectors(layout, dims);
+  const detail::StridedShape shape =
+      detail::scale_shape(detail::complete_scales(side.scale_layout, type, vectors), type, vectors);
+  const Region scales({side.scales_name, ".scales"}, side.scales.scales, shape);
+  const Region zero_points({side.scales_name, ".zero_points"}, side.scales.zero_points, shape);
+  for (const Region& region : {scales, zero_points}) {
+    v.y_scales.written ? places.write(region) : places.read_from(region);
+  }
+}
+
+/// Whether all tensors are aligned, and what is written overlaps neither itself nor what is read.
+Status check_places(const PagedLayout& layout, const NewTokens& t, const Side& keys,
+                    const TokenVectors& k, const Side& values, const TokenVectors& v) {
   if (t.slots.empty()) return {};
-  const Region pools[] = {{{"pages.k"},
-                           pages.k.data(),
-                           detail::pool_shape(layout, layout.k, layout.head_dim),
-                           pages.k.type()},
-                          {{"pages.v"},
-                           pages.v.data(),
-                           detail::pool_shape(layout, layout.v, layout.value_head_dim),
-                           pages.v.type()}};
-  const Region inputs[] = {detail::region_of(k),
-                           detail::region_of(v),
+  Places places;
+  add_places(layout, keys, k, places);
+  add_places(layout, values, v, places);
+  const Region inputs[] = {detail::region_of(keys.tokens),
+                           detail::region_of(values.tokens),
                            {{"slots"}, t.slots},
                            {{"positions"}, t.positions}};
-  return detail::check_regions(pools, inputs);
+  const auto outputs = std::span(places.outputs).first(places.written);
+  HEED_RETURN_IF_ERROR(detail::check_regions(outputs, inputs));
+  return detail::check_regions(outputs, std::span(places.inputs).first(places.read));
 }
 
 Status describe(const PagedLayout& layout, const KvPages& pages, const NewTokens& t,
@@ -129,14 +181,20 @@ Status describe(const PagedLayout& layout, const KvPages& pages, const NewTokens
   const Side keys{{"k", t.k, t.k_layout, tokens, layout.kv_heads, layout.head_dim},
                   "pages.k",
                   pages.k,
-                  layout.k};
+                  layout.k,
+                  "pages.k_scales",
+                  pages.k_scales,
+                  layout.k_scales};
   const Side values{{"v", t.v, t.v_layout, tokens, layout.kv_heads, layout.value_head_dim},
                     "pages.v",
                     pages.v,
-                    layout.v};
+                    layout.v,
+                    "pages.v_scales",
+                    pages.v_scales,
+                    layout.v_scales};
   HEED_RETURN_IF_ERROR(describe(layout, t.slots, keys, k));
   HEED_RETURN_IF_ERROR(describe(layout, t.slots, values, v));
-  HEED_RETURN_IF_ERROR(check_places(layout, pages, t, keys.tokens, values.tokens));
+  HEED_RETURN_IF_ERROR(check_places(layout, t, keys, k, values, v));
   if (t.rotary != nullptr) return detail::set_rotation(*t.rotary, t.positions, k);
   if (t.positions.empty()) return {};
   return invalid("positions has ", t.positions.size(), " entries; without rotary it must be empty");

@@ -34,6 +34,10 @@ Status check_side(const char* name, const TypedData<Void>& data, std::int64_t el
   if (elements > 0 && data == nullptr) return invalid(name, " must not be null");
   HEED_RETURN_IF_ERROR(detail::check_type_of(name, data.type(), false));
   const DTypeInfo& type = dtype_info(data.type());
+  if (type.scaled) {
+    return invalid(name, " is of ", type.name,
+                   ", whose scales lie apart: heed::append writes them");
+  }
   if (elements % type.block_elements == 0) return {};
   return invalid("elements (", elements, ") must be a multiple of ", type.block_elements, ": ",
                  name, " is of ", type.name);

@@ -48,6 +48,8 @@ Status append_keys_and_values(StepData& step, const KvPages& pages) {
 Status attend(StepData& step, const KvPages& pages) {
   AttentionTensors tensors{
       .q = step.scratch.q.data(), .k = pages.k, .v = pages.v, .out = step.scratch.context.data()};
+  tensors.k_scales = pages.k_scales;
+  tensors.v_scales = pages.v_scales;
   tensors.tables = {.pages = step.now.page_numbers, .indptr = step.now.page_offsets};
   return run(step.now.plan, tensors, step.workspace, step.options.executor);
 }

@@ -52,6 +52,8 @@ class Planner {
     plan_.v = in_bytes(d_.v, d_.config.v_type);
     plan_.out = in_bytes(d_.out, d_.config.out_type);
     plan_.lse = d_.lse;
+    plan_.k_scales = d_.k_scales;
+    plan_.v_scales = d_.v_scales;
     plan_.shapes = d_.shapes;
     plan_.pages = d_.pages;
     if (d_.pages) {
@@ -88,6 +90,8 @@ class Planner {
     shape.window_right = c.causal ? 0 : clamp_side(c.window_right);
     shape.q_type = c.q_type, shape.k_type = c.k_type;
     shape.v_type = c.v_type, shape.out_type = c.out_type;
+    shape.k_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.k_scales.group, 1));
+    shape.v_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.v_scales.group, 1));
   }
 
   void place_sequences() {
@@ -95,7 +99,7 @@ class Planner {
     plan_.masks.clear();
     std::int64_t query_token = 0, key_token = 0;
     for (std::int64_t b = 0; b < d_.sequences; ++b) {
-      const auto start = [b](const Layout& layout, const Lengths& lengths, std::int64_t token) {
+      const auto start = [b](const auto& layout, const Lengths& lengths, std::int64_t token) {
         return lengths.offsets.empty() ? b * layout.sequence_stride : token * layout.token_stride;
       };
       plan_.sequences.push_back({.q = start(plan_.q, d_.query, query_token),
@@ -103,6 +107,8 @@ class Planner {
                                  .v = d_.pages ? 0 : start(plan_.v, d_.key, key_token),
                                  .out = start(plan_.out, d_.query, query_token),
                                  .lse = start(d_.lse, d_.query, query_token),
+                                 .k_scales = d_.pages ? 0 : start(d_.k_scales, d_.key, key_token),
+                                 .v_scales = d_.pages ? 0 : start(d_.v_scales, d_.key, key_token),
                                  .state = start(state_layout(), d_.query, query_token)});
       const std::int64_t keys = tokens_of(d_.key, b);
       const std::int64_t before = d_.shard ? first_key_of(*d_.shard, b) : 0;

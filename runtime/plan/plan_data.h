@@ -15,17 +15,18 @@
 
 namespace heed::detail {
 
-/// Where one sequence's tensors begin (q, k, v and out in bytes, lse in elements), and its states,
-/// in rows.
+/// Where one sequence's tensors begin (q, k, v and out in bytes, the others in elements), and its
+/// states, in rows.
 struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
+  std::ptrdiff_t k_scales = 0, v_scales = 0;
   std::ptrdiff_t state = 0;
 };
 
 /// What tensors certainly hold in memory, from their pointers: keys and values in pages have their
 /// pools, and each sequence of a padded tensor the tokens of the shortest one.
 struct TensorShapes {
-  StridedShape q, k, v, out, lse;
+  StridedShape q, k, v, out, lse, k_scales, v_scales;
 };
 
 /// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
@@ -48,6 +49,7 @@ struct PlanData {
   AttentionConfig config;
   Layout q, k, v, out;  ///< in bytes
   Layout lse;
+  ScaleLayout k_scales, v_scales;  ///< with groups of at least 1 where there are any
   TensorShapes shapes;
   std::optional<PagedLayout> pages;       ///< k and v then have no sequence stride
   std::ptrdiff_t k_page = 0, v_page = 0;  ///< from page to page, in bytes

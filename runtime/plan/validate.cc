@@ -9,6 +9,7 @@
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
+#include "runtime/base/scale_layout.h"
 #include "runtime/base/strides.h"
 #include "runtime/threads/executor.h"
 
@@ -186,11 +187,29 @@ Layout contiguous(const Extent& e) {
   return e.empty() ? Layout() : Layout::bshd(e.tokens, e.heads, e.dims);
 }
 
+/// Scales of the keys and values of so many sequences or pages of so many tokens.
+Status complete_scales(const std::optional<ScaleLayout>& k, const std::optional<ScaleLayout>& v,
+                       std::int64_t outer, std::int64_t tokens, Description& d) {
+  const AttentionConfig& c = d.config;
+  const ScaledVectors keys{outer, tokens, c.kv_heads, c.head_dim};
+  const ScaledVectors values{outer, tokens, c.kv_heads, c.value_head_dim};
+  HEED_RETURN_IF_ERROR(check_scale_layout("k_scales", k, c.k_type, keys));
+  HEED_RETURN_IF_ERROR(check_scale_layout("v_scales", v, c.v_type, values));
+  d.k_scales = complete_scales(k, c.k_type, keys);
+  d.v_scales = complete_scales(v, c.v_type, values);
+  d.shapes.k_scales = scale_shape(d.k_scales, c.k_type, keys);
+  d.shapes.v_scales = scale_shape(d.v_scales, c.v_type, values);
+  return {};
+}
+
 /// Pages that fit the heads, and hold as many tokens as a sequence may have.
 Status complete_pages(const Batch& batch, Description& d) {
   const PagedLayout& p = *batch.pages;
   const AttentionConfig& c = d.config;
   if (batch.k || batch.v) return invalid("pages exclude k and v: give one or the other layout");
+  if (batch.k_scales || batch.v_scales) {
+    return invalid("pages exclude k_scales and v_scales: their layout has scales of its own");
+  }
   HEED_RETURN_IF_ERROR(check_paged_layout(p));
   const auto check = [](const char* name, std::int64_t pages, std::int64_t config) -> Status {
     if (pages == config) return {};
@@ -204,7 +223,7 @@ Status complete_pages(const Batch& batch, Description& d) {
   d.v = {0, p.v.token, p.v.head};
   d.shapes.k = pool_shape(p, p.k, p.head_dim);
   d.shapes.v = pool_shape(p, p.v, p.value_head_dim);
-  return {};
+  return complete_scales(p.k_scales, p.v_scales, p.pages, p.page_tokens, d);
 }
 
 /// Keys and values in one piece.
@@ -219,7 +238,8 @@ Status complete_keys(const Batch& batch, Description& d) {
   d.shapes.k = shape_of(d.k, k);
   d.shapes.v = shape_of(d.v, v);
   HEED_RETURN_IF_ERROR(check_reach("k", d.shapes.k));
-  return check_reach("v", d.shapes.v);
+  HEED_RETURN_IF_ERROR(check_reach("v", d.shapes.v));
+  return complete_scales(batch.k_scales, batch.v_scales, k.sequences, k.tokens, d);
 }
 
 /// Keeps of the shapes of padded tensors what memory is certain to hold: callers may end a tensor
@@ -253,7 +273,8 @@ Status complete_layouts(const Batch& batch, Description& d) {
   HEED_RETURN_IF_ERROR(check_apart("out", shapes.out.axes, shapes.out.dims));
   HEED_RETURN_IF_ERROR(check_apart("lse", shapes.lse.axes, shapes.lse.dims));
   shorten_padded(d.query, {&shapes.q, &shapes.out, &shapes.lse});
-  if (!batch.pages) shorten_padded(d.key, {&shapes.k, &shapes.v});
+  if (!batch.pages)
+    shorten_padded(d.key, {&shapes.k, &shapes.v, &shapes.k_scales, &shapes.v_scales});
   return {};
 }
 

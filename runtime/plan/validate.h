@@ -14,6 +14,7 @@ struct Description {
   std::int64_t sequences = 0;
   Lengths query, key;
   Layout q, k, v, out, lse;
+  ScaleLayout k_scales, v_scales;  ///< of types that have scales
   TensorShapes shapes;
   std::optional<PagedLayout> pages;
   std::optional<KeyShard> shard;

@@ -12,6 +12,7 @@
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/base/regions.h"
+#include "runtime/base/scale_layout.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
@@ -59,7 +60,11 @@ class Run {
     RunIdentity run{.plan = plan_.number,
                     .q = tensors_.q.data(),
                     .k = tensors_.k.data(),
-                    .v = tensors_.v.data()};
+                    .v = tensors_.v.data(),
+                    .k_scales = tensors_.k_scales.scales,
+                    .v_scales = tensors_.v_scales.scales,
+                    .k_zero_points = tensors_.k_scales.zero_points,
+                    .v_zero_points = tensors_.v_scales.zero_points};
     if (states_ == nullptr) {
       run.out = tensors_.out.data(), run.lse = tensors_.lse;
     } else {
@@ -213,6 +218,18 @@ class Run {
       item.k_page = plan_.k_page;
       item.v_page = plan_.v_page;
     }
+    item.k_scales = bind_scales(tensors_.k_scales, plan_.k_scales, s.k_scales, p.kv_head);
+    item.v_scales = bind_scales(tensors_.v_scales, plan_.v_scales, s.v_scales, p.kv_head);
+  }
+
+  /// The scales of one head of a sequence, or of the pool.
+  static kernels::TokenScales bind_scales(const Scales& scales, const ScaleLayout& layout,
+                                          std::ptrdiff_t start, std::int32_t head) noexcept {
+    if (scales.scales == nullptr) return {};
+    const std::ptrdiff_t offset = start + head * layout.head_stride;
+    return {scales.scales + offset,
+            scales.zero_points == nullptr ? nullptr : scales.zero_points + offset,
+            layout.token_stride, layout.sequence_stride};
   }
 
   /// Binds outputs, or the item's states.
@@ -265,22 +282,31 @@ class Run {
 /// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
 Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
   const AttentionConfig& c = plan.config;
-  const Region inputs[] = {{{"q"}, t.q.data(), plan.shapes.q, c.q_type},
-                           {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
-                           {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
-                           {{"tables.pages"}, t.tables.pages},
-                           {{"tables.indptr"}, t.tables.indptr}};
+  const Region inputs[] = {
+      {{"q"}, t.q.data(), plan.shapes.q, c.q_type},
+      {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
+      {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
+      {{"tables.pages"}, t.tables.pages},
+      {{"tables.indptr"}, t.tables.indptr},
+      {{"k_scales.scales"}, t.k_scales.scales, plan.shapes.k_scales},
+      {{"k_scales.zero_points"}, t.k_scales.zero_points, plan.shapes.k_scales},
+      {{"v_scales.scales"}, t.v_scales.scales, plan.shapes.v_scales},
+      {{"v_scales.zero_points"}, t.v_scales.zero_points, plan.shapes.v_scales}};
   if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
   const Region outputs[] = {{{"out"}, t.out.data(), plan.shapes.out, c.out_type},
                             {{"lse"}, t.lse, plan.shapes.lse}};
   return check_regions(outputs, inputs);
 }
 
-/// Whether inputs that are there have the types of the plan.
-Status check_types(const AttentionConfig& config, const AttentionTensors& t) {
+/// Whether inputs that are there have the types of the plan, and scales where these need them.
+Status check_types(const PlanData& plan, const AttentionTensors& t) {
+  const AttentionConfig& config = plan.config;
+  const bool needed = plan.schedule.visible_scores > 0;
   HEED_RETURN_IF_ERROR(check_given_type("q", t.q, config.q_type));
   HEED_RETURN_IF_ERROR(check_given_type("k", t.k, config.k_type));
-  return check_given_type("v", t.v, config.v_type);
+  HEED_RETURN_IF_ERROR(check_given_type("v", t.v, config.v_type));
+  HEED_RETURN_IF_ERROR(check_given_scales("k_scales", t.k_scales, config.k_type, needed));
+  return check_given_scales("v_scales", t.v_scales, config.v_type, needed);
 }
 
 /// Without rows, or states of no partition.
@@ -308,7 +334,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   }
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
-  HEED_RETURN_IF_ERROR(check_types(plan->config, t));
+  HEED_RETURN_IF_ERROR(check_types(*plan, t));
   if (states == nullptr) {
     HEED_RETURN_IF_ERROR(check_given_type("out", t.out, plan->config.out_type));
   }

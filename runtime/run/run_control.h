@@ -17,6 +17,8 @@ namespace heed::detail {
 struct RunIdentity {
   std::uint64_t plan = 0;  ///< PlanData::number
   const void *q = nullptr, *k = nullptr, *v = nullptr;
+  const float *k_scales = nullptr, *v_scales = nullptr;
+  const float *k_zero_points = nullptr, *v_zero_points = nullptr;
   const void *out = nullptr, *lse = nullptr;             ///< null for run_partial
   const float *m = nullptr, *l = nullptr, *o = nullptr;  ///< null for run
   int nth = 0;                                           ///< shares

@@ -70,10 +70,10 @@ TEST(Convert, EveryTypeBecomesEveryOther) {
     for (const std::int64_t count : {0, 1, 31, 32, 1000, 1024, 1056, 5 * 1024 + 96}) {
       const std::vector<float> floats = mixed_floats(count);
       for (const DTypeInfo& from : kDTypes) {
-        if (count % from.block_elements != 0) continue;
+        if (from.scaled || count % from.block_elements != 0) continue;
         const TypedBuffer numbers = narrowed(floats, from.type);
         for (const DTypeInfo& to : kDTypes) {
-          if (count % to.block_elements != 0) continue;
+          if (to.scaled || count % to.block_elements != 0) continue;
           RunOptions options;
           options.isa = isa;
           expect_converted(numbers, to.type, count, options);
@@ -111,7 +111,10 @@ TEST(Convert, WhatIsRefused) {
   EXPECT_EQ(refused(nullptr, to.data(), 32), "from must not be null");
   EXPECT_EQ(refused(from.data(), OutputData{nullptr, DType::f16}, 32), "to must not be null");
   EXPECT_EQ(refused(from.data(), {to.data().data(), static_cast<DType>(-1)}, 32),
-            "the type of to (-1) must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
+            "the type of to (-1) must be one of f32, f16, bf16, int8, int4, fp8_e4m3, fp8_e5m2, "
+            "q8_0, q4_0");
+  EXPECT_EQ(refused(from.data(), {to.data().data(), DType::int4}, 32),
+            "to is of int4, whose scales lie apart: heed::append writes them");
   EXPECT_EQ(refused(from.data(), {from.data().data(), DType::f16}, 32), "to must not overlap from");
   EXPECT_NE(refused(from.data(), from.data(), std::numeric_limits<std::int64_t>::max()), "");
   EXPECT_TRUE(convert(nullptr, nullptr, 0).ok());

@@ -59,11 +59,37 @@ std::string types_of(const AttentionConfig& c) {
   return floats ? "" : text;
 }
 
+/// "scales per head, zero points ", of types that have any.
+std::string scales_of(const CaseSpec& spec) {
+  constexpr const char* names[] = {"token", "group", "head", "channel", "tensor"};
+  const AttentionConfig& c = spec.config;
+  if (!dtype_info(c.k_type).scaled && !dtype_info(c.v_type).scaled) return "";
+  return std::string("scales per ") + names[static_cast<int>(spec.scaling)] +
+         (spec.zero_points ? ", zero points " : " ");
+}
+
 std::string side(std::int64_t window) {
   return window == kUnlimited ? "inf" : std::to_string(window);
 }
 
 }  // namespace
+
+std::optional<ScaleLayout> scale_layout(Scaling scaling, std::int64_t tokens, std::int64_t heads,
+                                        std::int64_t dims) {
+  switch (scaling) {
+    case Scaling::token:
+      break;
+    case Scaling::group:
+      return ScaleLayout::per_token(tokens, heads, dims, dims % 16 == 0 ? 16 : 1);
+    case Scaling::head:
+      return ScaleLayout::per_head();
+    case Scaling::channel:
+      return ScaleLayout::per_channel(dims);
+    case Scaling::tensor:
+      return ScaleLayout::per_tensor();
+  }
+  return std::nullopt;
+}
 
 std::string to_string(const CaseSpec& spec) {
   constexpr const char* forms[] = {"dense", "padded", "ragged"};
@@ -74,10 +100,10 @@ std::string to_string(const CaseSpec& spec) {
          (c.causal ? " causal" : "") + (c.alignment == Alignment::end ? " end" : " start") +
          " window " + side(c.window_left) + "," + side(c.window_right) +
          (c.scale ? " scale " + std::to_string(*c.scale) : "") + " T " +
-         std::to_string(c.temperature) + " " + types_of(c) + forms[static_cast<int>(spec.form)] +
-         " " + storages[static_cast<int>(spec.storage)] + " queries " + list(spec.queries) +
-         " keys " + list(spec.keys) + " " + std::string(to_string(spec.distribution)) + " seed " +
-         std::to_string(spec.seed);
+         std::to_string(c.temperature) + " " + types_of(c) + scales_of(spec) +
+         forms[static_cast<int>(spec.form)] + " " + storages[static_cast<int>(spec.storage)] +
+         " queries " + list(spec.queries) + " keys " + list(spec.keys) + " " +
+         std::string(to_string(spec.distribution)) + " seed " + std::to_string(spec.seed);
 }
 
 Case::Case(const CaseSpec& spec, GuardedBuffer::Touching touching)
@@ -113,15 +139,23 @@ Batch Case::batch() const {
     batch.out = layout(n_q, c.query_heads, dv);
     if (spec_.storage == Storage::spaced) batch.lse = spaced(n_q, c.query_heads, 1);
   }
+  const auto scales = [&](DType type, std::int64_t dims) {
+    return dtype_info(type).scaled ? scale_layout(spec_.scaling, n_kv, c.kv_heads, dims)
+                                   : std::nullopt;
+  };
+  batch.k_scales = scales(c.k_type, c.head_dim);
+  batch.v_scales = scales(c.v_type, dv);
   return batch;
 }
 
 AttentionTensors Case::inputs() const {
   AttentionTensors tensors;
-  if (!typed_.empty()) {
-    tensors.q = typed_[0].data();
-    tensors.k = typed_[1].data();
-    tensors.v = typed_[2].data();
+  if (typed_) {
+    tensors.q = typed_->q.data();
+    tensors.k = typed_->k.elements.data();
+    tensors.v = typed_->v.elements.data();
+    tensors.k_scales = typed_->k.scale_data();
+    tensors.v_scales = typed_->v.scale_data();
     return tensors;
   }
   tensors.q = at(q_);
@@ -132,11 +166,11 @@ AttentionTensors Case::inputs() const {
 
 void Case::narrow() {
   const AttentionConfig& c = config();
-  typed_.clear();
+  typed_.reset();
   if (c.q_type == DType::f32 && c.k_type == DType::f32 && c.v_type == DType::f32) return;
-  typed_.push_back(narrow_queries(geometry_, q(), c.q_type));
-  typed_.push_back(narrow_keys(geometry_, k(), c.k_type));
-  typed_.push_back(narrow_values(geometry_, v(), c.v_type));
+  typed_.emplace(Typed{narrow_queries(geometry_, q(), c.q_type),
+                       narrow_keys(geometry_, k(), c.k_type, spec_.zero_points),
+                       narrow_values(geometry_, v(), c.v_type, spec_.zero_points)});
 }
 
 std::size_t Case::out_size() const {

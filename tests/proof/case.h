@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,15 @@ enum class Storage {
   pages,        ///< tokens a multiple of 4096 bytes apart
 };
 
+/// What elements of int8 and int4 have a scale in common.
+enum class Scaling {
+  token,    ///< a token's vector: the default, no layout is given
+  group,    ///< 16 neighbouring elements of it, where they divide it, else each one
+  head,     ///< all vectors of a head
+  channel,  ///< each element of all vectors of a head
+  tensor,   ///< all elements
+};
+
 struct CaseSpec {
   AttentionConfig config;
   Form form = Form::dense;
@@ -32,7 +42,13 @@ struct CaseSpec {
   std::vector<std::int32_t> queries, keys;  ///< lengths, one per sequence; all equal where dense
   Distribution distribution = Distribution::normal;
   std::uint64_t seed = 1;
+  Scaling scaling = Scaling::token;
+  bool zero_points = false;
 };
+
+/// Of vectors of so many heads and dimensions; nothing for the default.
+std::optional<ScaleLayout> scale_layout(Scaling scaling, std::int64_t tokens, std::int64_t heads,
+                                        std::int64_t dims);
 
 /// One line that says everything needed to build the case again.
 std::string to_string(const CaseSpec& spec);
@@ -78,7 +94,12 @@ class Case {
   std::vector<std::int32_t> query_offsets_, key_offsets_;
   Geometry geometry_;
   std::vector<GuardedBuffer> buffers_;
-  std::vector<TypedBuffer> typed_;  ///< q, k and v, where one of them is not of f32
+  /// Where q, k or v is not of f32.
+  struct Typed {
+    TypedBuffer q;
+    TypedSide k, v;
+  };
+  std::optional<Typed> typed_;
   Place q_, k_, v_;
 };
 

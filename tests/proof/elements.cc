@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <limits>
+#include <utility>
 
 namespace heed::proof {
 namespace {
@@ -156,6 +157,25 @@ void narrow_blocks(std::span<const float> floats, void* data) {
   }
 }
 
+/// The code of element i, of int8 or int4.
+float code_of(const InputData& data, std::size_t i) {
+  if (data.type() == DType::int8) return static_cast<float>(data.as<std::int8_t>()[i]);
+  const unsigned bits = data.as<Int4Pair>()[i / 2].bits >> (i % 2 == 0 ? 0 : 4) & 15U;
+  return static_cast<float>(bits < 8 ? static_cast<int>(bits) : static_cast<int>(bits) - 16);
+}
+
+void set_code(const OutputData& data, std::size_t i, float code) {
+  const auto number = static_cast<int>(code);
+  if (data.type() == DType::int8) {
+    data.as<std::int8_t>()[i] = static_cast<std::int8_t>(number);
+    return;
+  }
+  std::uint8_t& bits = data.as<Int4Pair>()[i / 2].bits;
+  const unsigned shift = i % 2 == 0 ? 0 : 4;
+  bits = static_cast<std::uint8_t>((bits & ~(15U << shift)) | (static_cast<unsigned>(number) & 15U)
+                                                                  << shift);
+}
+
 void widen(const InputData& data, std::span<float> floats) {
   switch (data.type()) {
     case DType::f32:
@@ -164,6 +184,10 @@ void widen(const InputData& data, std::span<float> floats) {
       return widen_all<std::uint16_t>(kBinary16, data.data(), floats);
     case DType::bf16:
       return widen_all<std::uint16_t>(kBFloat16, data.data(), floats);
+    case DType::int8:
+    case DType::int4:
+      for (std::size_t i = 0; i < floats.size(); ++i) floats[i] = code_of(data, i);
+      return;
     case DType::fp8_e4m3:
       return widen_all<std::uint8_t>(kE4M3, data.data(), floats);
     case DType::fp8_e5m2:
@@ -195,6 +219,9 @@ void narrow(std::span<const float> floats, const OutputData& data) {
       return narrow_all<std::uint16_t>(kBinary16, floats, data.data());
     case DType::bf16:
       return narrow_all<std::uint16_t>(kBFloat16, floats, data.data());
+    case DType::int8:
+    case DType::int4:
+      return;  // they take scales
     case DType::fp8_e4m3:
       return narrow_all<std::uint8_t>(kE4M3, floats, data.data());
     case DType::fp8_e5m2:
@@ -203,6 +230,56 @@ void narrow(std::span<const float> floats, const OutputData& data) {
       return narrow_blocks<BlockQ8>(floats, data.data());
     case DType::q4_0:
       return narrow_blocks<BlockQ4>(floats, data.data());
+  }
+}
+
+std::span<const float> floats_of(const InputData& data, const RowScales& scales, std::int64_t count,
+                                 std::vector<float>& buffer) {
+  const std::span<const float> elements = floats_of(data, count, buffer);
+  if (!dtype_info(data.type()).scaled) return elements;
+  for (std::size_t i = 0; i < buffer.size(); ++i) {
+    const std::size_t group = i / static_cast<std::size_t>(scales.group);
+    const float zero_point = scales.zero_points == nullptr ? 0.0F : scales.zero_points[group];
+    const float steps = buffer[i] - zero_point;
+    buffer[i] = steps * scales.scales[group];
+  }
+  return buffer;
+}
+
+namespace {
+
+/// The scale and the zero point of a group.
+std::pair<float, float> scale_of(std::span<const float> group, float least, bool zero_points) {
+  if (std::ranges::any_of(group, [](float x) { return !std::isfinite(x); })) {
+    return {std::numeric_limits<float>::quiet_NaN(), 0.0F};
+  }
+  if (!zero_points) return {std::abs(largest(group)) / (-1 - least), 0.0F};
+  const auto [lowest, highest] = std::ranges::minmax(group);
+  const float low = std::min(lowest, 0.0F), high = std::max(highest, 0.0F);
+  const float steps = -1 - 2 * least, scale = high / steps - low / steps;
+  if (scale == 0.0F) return {0.0F, 0.0F};
+  return {scale, std::nearbyint(std::clamp(least - low / scale, least, -1 - least)) + 0.0F};
+}
+
+}  // namespace
+
+void narrow(std::span<const float> floats, const OutputData& data, const MutableRowScales& scales,
+            bool write_scales) {
+  const float least = data.type() == DType::int4 ? -8.0F : -128.0F;
+  const auto group = static_cast<std::size_t>(scales.group);
+  for (std::size_t x = 0; write_scales && x < floats.size(); x += group) {
+    const auto [scale, zero_point] =
+        scale_of(floats.subspan(x, group), least, scales.zero_points != nullptr);
+    scales.scales[x / group] = scale;
+    if (scales.zero_points != nullptr) scales.zero_points[x / group] = zero_point;
+  }
+  for (std::size_t i = 0; i < floats.size(); ++i) {
+    const float scale = scales.scales[i / group];
+    const float zero_point = scales.zero_points == nullptr ? 0.0F : scales.zero_points[i / group];
+    const float steps = scale == 0.0F || std::isnan(scale) ? 0.0F : floats[i] / scale;
+    const float code = steps + zero_point;
+    set_code(data, i,
+             std::isnan(code) ? -1 - least : std::nearbyint(std::clamp(code, least, -1 - least)));
   }
 }
 

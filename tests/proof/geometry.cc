@@ -46,6 +46,19 @@ std::int64_t PageLists::offset(const PageStrides& strides, std::int64_t sequence
 
 namespace {
 
+RowScales row_scales(const Scales& all, std::int64_t offset, std::int64_t group) {
+  if (all.scales == nullptr) return {};
+  return {all.scales + offset, all.zero_points == nullptr ? nullptr : all.zero_points + offset,
+          group};
+}
+
+ScaleLayout complete(const std::optional<ScaleLayout>& given, std::int64_t tokens,
+                     std::int64_t heads, std::int64_t dims) {
+  ScaleLayout layout = given.value_or(ScaleLayout::per_token(tokens, heads, dims));
+  if (layout.group == 0) layout.group = dims;
+  return layout;
+}
+
 Layout default_lse(const Tokens& tokens, std::int64_t heads) {
   return {heads * tokens.slot(), 1, tokens.slot()};
 }
@@ -63,7 +76,13 @@ Geometry::Geometry(const AttentionConfig& config, const Batch& batch, const Page
   v_ = batch.v.value_or(Layout::bshd(keys_.slot(), config.kv_heads, value_head_dim_));
   out_ = batch.out.value_or(Layout::bshd(queries_.slot(), config.query_heads, value_head_dim_));
   lse_ = batch.lse.value_or(default_lse(queries_, config.query_heads));
-  if (batch.pages) pages_.emplace(*batch.pages, tables, keys_, sequences_);
+  const PagedLayout* const pages = batch.pages ? &*batch.pages : nullptr;
+  const std::int64_t slot = pages != nullptr ? pages->page_tokens : keys_.slot();
+  k_scales_ = complete(pages != nullptr ? pages->k_scales : batch.k_scales, slot, config.kv_heads,
+                       config.head_dim);
+  v_scales_ = complete(pages != nullptr ? pages->v_scales : batch.v_scales, slot, config.kv_heads,
+                       value_head_dim_);
+  if (pages != nullptr) pages_.emplace(*pages, tables, keys_, sequences_);
 }
 
 std::vector<Row> Geometry::rows() const {
@@ -99,6 +118,26 @@ std::int64_t Geometry::v(const Row& row, std::int64_t key) const {
   const std::int64_t head = row.head / group();
   return pages_ ? pages_->offset(pages_->layout().v, row.sequence, key, head)
                 : keys_.offset(v_, row.sequence, key, head);
+}
+std::int64_t Geometry::scale_offset(const ScaleLayout& s, const Row& row, std::int64_t key) const {
+  const std::int64_t head = row.head / group();
+  if (pages_) {
+    return pages_->offset({s.sequence_stride, s.token_stride, s.head_stride}, row.sequence, key,
+                          head);
+  }
+  return keys_.offset({s.sequence_stride, s.token_stride, s.head_stride}, row.sequence, key, head);
+}
+std::int64_t Geometry::k_scales(const Row& row, std::int64_t key) const {
+  return scale_offset(k_scales_, row, key);
+}
+std::int64_t Geometry::v_scales(const Row& row, std::int64_t key) const {
+  return scale_offset(v_scales_, row, key);
+}
+RowScales Geometry::scales_of_k(const Row& row, std::int64_t key, const Scales& all) const {
+  return row_scales(all, k_scales(row, key), k_scales_.group);
+}
+RowScales Geometry::scales_of_v(const Row& row, std::int64_t key, const Scales& all) const {
+  return row_scales(all, v_scales(row, key), v_scales_.group);
 }
 std::int64_t Geometry::out(const Row& row) const {
   return queries_.offset(out_, row.sequence, row.token, row.head);

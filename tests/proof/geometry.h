@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "heed/attention.h"
+#include "tests/proof/elements.h"
 
 namespace heed::proof {
 
@@ -80,17 +81,30 @@ class Geometry {
   std::int64_t out(const Row& row) const;
   std::int64_t lse(const Row& row) const;
 
+  /// The scales of the key and of the value, of those of all; of other types than int8 and int4
+  /// none.
+  RowScales scales_of_k(const Row& row, std::int64_t key, const Scales& all) const;
+  RowScales scales_of_v(const Row& row, std::int64_t key, const Scales& all) const;
+  /// The offset of the first one.
+  std::int64_t k_scales(const Row& row, std::int64_t key) const;
+  std::int64_t v_scales(const Row& row, std::int64_t key) const;
+
   const Layout& q_layout() const { return q_; }
   const Layout& k_layout() const { return k_; }
   const Layout& v_layout() const { return v_; }
   const Layout& out_layout() const { return out_; }
   const Layout& lse_layout() const { return lse_; }
+  const ScaleLayout& k_scale_layout() const { return k_scales_; }
+  const ScaleLayout& v_scale_layout() const { return v_scales_; }
 
  private:
+  std::int64_t scale_offset(const ScaleLayout& layout, const Row& row, std::int64_t key) const;
+
   AttentionConfig config_;
   std::int64_t sequences_, value_head_dim_;
   Tokens queries_, keys_;
   Layout q_, k_, v_, out_, lse_;
+  ScaleLayout k_scales_, v_scales_;  ///< no group is 0
   std::optional<PageLists> pages_;
 };
 

@@ -82,8 +82,9 @@ class OracleOf {
   }
 
   float logit(std::int64_t key) const {
-    const std::span<const float> k =
-        floats_of(tensors_.k + geometry_.k(row_, key), geometry_.config().head_dim, buffer_);
+    const std::span<const float> k = floats_of(tensors_.k + geometry_.k(row_, key),
+                                               geometry_.scales_of_k(row_, key, tensors_.k_scales),
+                                               geometry_.config().head_dim, buffer_);
     float t = 0;
     for (std::size_t x = 0; x < q_.size(); ++x) t = Arithmetic::multiply_add(q_[x], k[x], t);
     return t;
@@ -120,8 +121,10 @@ class OracleOf {
     std::int64_t key = keys.begin;
     for (const float t : logits) {
       const float p = weight(t, state.m);
-      const std::span<const float> v =
-          floats_of(tensors_.v + geometry_.v(row_, key++), geometry_.value_head_dim(), buffer_);
+      const std::span<const float> v = floats_of(
+          tensors_.v + geometry_.v(row_, key), geometry_.scales_of_v(row_, key, tensors_.v_scales),
+          geometry_.value_head_dim(), buffer_);
+      ++key;
       state.l += p;
       for (std::size_t x = 0; x < v.size(); ++x) {
         state.o[x] = Arithmetic::multiply_add(p, v[x], state.o[x]);

@@ -31,7 +31,8 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
   std::vector<Score> scores;
   for (std::int64_t j = range.begin; j < range.end; ++j) {
     const std::span<const float> k =
-        floats_of(tensors.k + geometry.k(row, j), config.head_dim, k_buffer);
+        floats_of(tensors.k + geometry.k(row, j), geometry.scales_of_k(row, j, tensors.k_scales),
+                  config.head_dim, k_buffer);
     Score score;
     for (std::size_t x = 0; x < q.size(); ++x) {
       const double product = static_cast<double>(q[x]) * k[x];
@@ -75,8 +76,9 @@ ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& ten
   for (std::size_t j = 0; j < scores.size(); ++j) {
     const double p = weight(scores[j].logit, largest, argmax);
     const std::int64_t key = range.begin + static_cast<std::int64_t>(j);
-    const std::span<const float> v =
-        floats_of(tensors.v + geometry.v(row, key), geometry.value_head_dim(), buffer);
+    const std::span<const float> v = floats_of(tensors.v + geometry.v(row, key),
+                                               geometry.scales_of_v(row, key, tensors.v_scales),
+                                               geometry.value_head_dim(), buffer);
     sum += p;
     result.mean_terms += p * scores[j].terms;
     for (std::size_t x = 0; x < result.out.size(); ++x) {

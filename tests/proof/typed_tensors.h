@@ -28,7 +28,17 @@ class TypedBuffer {
 
 /// The nearest elements to a description's queries, keys or values, which are floats; as they lie.
 TypedBuffer narrow_queries(const Geometry& geometry, const InputData& floats, DType type);
-TypedBuffer narrow_keys(const Geometry& geometry, const InputData& floats, DType type);
-TypedBuffer narrow_values(const Geometry& geometry, const InputData& floats, DType type);
+
+/// Keys or values, and the scales of codes.
+struct TypedSide {
+  TypedBuffer elements, scales, zero_points;  ///< the last ones empty where there are none
+
+  /// Null where there are none.
+  Scales scale_data() const;
+};
+TypedSide narrow_keys(const Geometry& geometry, const InputData& floats, DType type,
+                      bool zero_points);
+TypedSide narrow_values(const Geometry& geometry, const InputData& floats, DType type,
+                        bool zero_points);
 
 }  // namespace heed::proof

@@ -114,8 +114,11 @@ TEST(ElementTypes, HeadDimensionsAndStorages) {
            {Storage::bshd, Storage::bhsd, Storage::spaced, Storage::interleaved}) {
         if (blocks && storage == Storage::spaced) continue;
         CaseSpec spec = spec_of({3, 20}, {33, 40});
-        spec.config.head_dim = blocks ? (dims + 31) / 32 * 32 : dims;
-        spec.config.value_head_dim = blocks ? 32 : (dims * 7 + 5) % 70 + 1;
+        const auto whole = [&](std::int64_t count) {
+          return (count + info.block_elements - 1) / info.block_elements * info.block_elements;
+        };
+        spec.config.head_dim = whole(dims);
+        spec.config.value_head_dim = whole((dims * 7 + 5) % 70 + 1);
         spec.storage = storage;
         spec.seed = static_cast<std::uint64_t>(dims);
         const DType near = info.computes ? info.type : DType::f16;
@@ -137,6 +140,38 @@ TEST(ElementTypes, TemperaturesMasksAndMagnitudes) {
         spec.distribution = distribution;
         check(spec, {DType::f16, info.type, info.type, DType::bf16});
         if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Every way in which elements can share scales, with and without zero points, for both kernels, in
+// one piece and in pages of a block, of less than one, and of one token.
+TEST(ElementTypes, ScalesOfEveryKind) {
+  using proof::Scaling;
+  std::uint64_t seed = 0;
+  for (const DType type : {DType::int8, DType::int4}) {
+    for (const Scaling scaling :
+         {Scaling::token, Scaling::group, Scaling::head, Scaling::channel, Scaling::tensor}) {
+      for (const bool zero_points : {false, true}) {
+        for (const std::int64_t dims : {64, 40}) {
+          CaseSpec spec = spec_of({1, 5, 30}, {300, 40, 60});
+          spec.config.head_dim = dims;
+          spec.config.value_head_dim = 104 - dims;
+          spec.scaling = scaling;
+          spec.zero_points = zero_points;
+          spec.seed = ++seed;
+          spec = with_types(spec, {DType::f32, type, type, DType::f32});
+          SCOPED_TRACE(to_string(spec));
+          const Case c(spec);
+          constexpr std::int64_t kPages[] = {1, 16, 100, 5};
+          const PagedCase paged(c, kPages[seed % 4], seed % 3 == 0 ? Pool::bhsd : Pool::bshd);
+          for (const std::string_view isa : supported_isas()) {
+            expect_oracle(typed_run(c), on(isa, 2));
+            expect_oracle({c.config(), paged.batch(), paged.tensors(false)}, on(isa));
+            if (HasFailure()) return;
+          }
+        }
       }
     }
   }
@@ -280,7 +315,7 @@ TypedBuffer every_code(DType type, std::int64_t elements) {
   TypedBuffer buffer(type, elements);
   const std::span<std::byte> bytes = buffer.bytes();
   const DTypeInfo& info = dtype_info(type);
-  if (info.block_elements == 1) {
+  if (info.block_elements < 32) {
     // Two's complement of their number: all codes of 16 bits, those of 8 bits again and again.
     for (std::size_t i = 0; i < bytes.size(); ++i) {
       const std::size_t code = i / static_cast<std::size_t>(info.block_bytes);
@@ -321,9 +356,12 @@ TEST(ElementTypes, EveryCodeOfKeys) {
     proof::Random random(5);
     for (float& x : v) x = static_cast<float>(random.normal());
     for (float& x : q) x = static_cast<float>(random.normal());
+    AttentionTensors tensors{.q = q.data(), .k = k.data(), .v = v.data()};
+    const std::vector<float> scales(kSequences * kKeys, 0.1F);
+    if (type.scaled) tensors.k_scales.scales = scales.data();
     for (const std::string_view isa : supported_isas()) {
       SCOPED_TRACE(type.name);
-      expect_oracle({config, batch, {.q = q.data(), .k = k.data(), .v = v.data()}}, on(isa));
+      expect_oracle({config, batch, tensors}, on(isa));
       if (HasFailure()) return;
     }
   }
@@ -342,9 +380,15 @@ TEST(ElementTypes, StrideOfASingleKey) {
     batch.k = batch.v = Layout{kFar, kFar, kDims};
     const std::vector<float> q(3 * kDims, 0.5F);
     const TypedBuffer k = every_code(type.type, kDims), v = every_code(type.type, kDims);
+    const float scale = 0.1F;
+    AttentionTensors tensors{.q = q.data(), .k = k.data(), .v = v.data()};
+    if (type.scaled) {
+      batch.k_scales = batch.v_scales = ScaleLayout{0, kFar, kFar, 0};
+      tensors.k_scales = tensors.v_scales = {&scale, nullptr};
+    }
     for (const std::string_view isa : supported_isas()) {
       SCOPED_TRACE(type.name);
-      expect_oracle({config, batch, {.q = q.data(), .k = k.data(), .v = v.data()}}, on(isa));
+      expect_oracle({config, batch, tensors}, on(isa));
       if (HasFailure()) return;
     }
   }
@@ -470,8 +514,9 @@ TEST(ElementTypes, DescriptionsThatAreRefused) {
   expect_refused(config, one_by_one(), "out_type (fp8_e4m3) must be one of f32, f16, bf16");
   config.out_type = DType::f32;
   config.k_type = static_cast<DType>(99);
-  expect_refused(config, one_by_one(),
-                 "k_type (99) must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
+  expect_refused(
+      config, one_by_one(),
+      "k_type (99) must be one of f32, f16, bf16, int8, int4, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
   config.k_type = DType::q8_0;
   expect_refused(config, one_by_one(),
                  "the head dimension of k (48) must be a multiple of 32, the elements of a block "

@@ -17,11 +17,13 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <numeric>
 #include <string>
 #include <vector>
 
 #include "heed/heed.h"
 #include "tests/proof/bounds.h"
+#include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
 #include "tests/proof/reference.h"
 #include "tests/proof/typed_tensors.h"
@@ -91,9 +93,11 @@ Data real_data(const std::filesystem::path& folder) {
 }
 
 /// How far each number of a block, a vector or a single one, may move: half a unit of its last
-/// place, of subnormal ones half the smallest number. q8_0: half a scale, and the rounding of the
-/// scale to f16 on codes up to 127. q4_0: half a scale, but a whole one for numbers as large as the
-/// largest and of the other sign, whose code would be 8; likewise.
+/// place, of subnormal ones half the smallest number. int8 and int4: half a scale, and the
+/// roundings of the scale, of element / scale and of the product, 2⁻²⁴ of the largest magnitude
+/// each. q8_0: half a scale, and the rounding of the scale to f16 on codes up to 127. q4_0: half a
+/// scale, but a whole one for numbers as large as the largest and of the other sign, whose code
+/// would be 8; likewise.
 double largest_move(DType type, double x, double largest_of_block) {
   const auto rounded = [&](int bits, int least) {
     return std::max(std::ldexp(std::abs(x), -bits), std::ldexp(1, least - 1));
@@ -105,6 +109,10 @@ double largest_move(DType type, double x, double largest_of_block) {
       return rounded(11, -24);
     case DType::bf16:
       return rounded(8, -133);
+    case DType::int8:
+      return largest_of_block * (0.5 / 127 + 0x1p-22);
+    case DType::int4:
+      return largest_of_block * (0.5 / 7 + 0x1p-22);
     case DType::fp8_e4m3:
       return rounded(4, -9);
     case DType::fp8_e5m2:
@@ -117,13 +125,14 @@ double largest_move(DType type, double x, double largest_of_block) {
   return 0;
 }
 
-/// The largest moves of all numbers of a tensor.
-std::vector<double> largest_moves(DType type, const std::vector<float>& x) {
+/// The largest moves of all numbers of a tensor of vectors of `dims` numbers.
+std::vector<double> largest_moves(DType type, const std::vector<float>& x, std::size_t dims) {
+  const std::size_t size = dtype_info(type).scaled ? dims : 32;
   std::vector<double> moves(x.size());
   for (std::size_t i = 0; i < x.size(); ++i) {
     double largest = 0;
-    const std::size_t block = i / 32 * 32;
-    for (std::size_t j = block; j < std::min(block + 32, x.size()); ++j) {
+    const std::size_t block = i / size * size;
+    for (std::size_t j = block; j < std::min(block + size, x.size()); ++j) {
       largest = std::max(largest, std::abs(static_cast<double>(x[j])));
     }
     moves[i] = largest_move(type, x[i], largest);
@@ -131,15 +140,38 @@ std::vector<double> largest_moves(DType type, const std::vector<float>& x) {
   return moves;
 }
 
-TypedBuffer as_type(const std::vector<float>& x, DType type) {
-  TypedBuffer buffer(type, std::ssize(x));
-  EXPECT_TRUE(convert(x.data(), buffer.data(), std::ssize(x)).ok());
-  return buffer;
+/// Elements of a type, and the scales of their vectors where these have any.
+struct Narrowed {
+  TypedBuffer elements;
+  std::vector<float> scales;
+};
+
+/// Vectors of `dims` numbers as heed::append writes them, as keys of a cache.
+Narrowed as_type(const std::vector<float>& x, std::int64_t dims, DType type) {
+  const std::int64_t vectors = std::ssize(x) / dims;
+  Narrowed narrowed{{type, std::ssize(x)}, {}};
+  if (dtype_info(type).scaled) narrowed.scales.resize(static_cast<std::size_t>(vectors));
+  std::vector<float> values(x.size());
+  std::vector<std::int64_t> slots(static_cast<std::size_t>(vectors));
+  std::iota(slots.begin(), slots.end(), 0);
+  const KvPages pages{narrowed.elements.data(),
+                      values.data(),
+                      {narrowed.scales.empty() ? nullptr : narrowed.scales.data(), nullptr},
+                      {}};
+  const NewTokens tokens{.k = x.data(), .v = x.data(), .slots = slots};
+  const Status status = append(PagedLayout::bshd(1, vectors, 1, dims), pages, tokens);
+  EXPECT_TRUE(status.ok()) << status.message();
+  return narrowed;
 }
 
-std::vector<float> as_floats(const TypedBuffer& x, std::size_t count) {
-  std::vector<float> floats(count);
-  EXPECT_TRUE(convert(x.data(), floats.data(), static_cast<std::int64_t>(count)).ok());
+std::vector<float> as_floats(const Narrowed& x, std::size_t count, std::int64_t dims) {
+  std::vector<float> floats, buffer;
+  for (std::size_t i = 0; i < count / static_cast<std::size_t>(dims); ++i) {
+    const proof::RowScales scales{x.scales.empty() ? nullptr : &x.scales[i], nullptr, dims};
+    const auto vector = proof::floats_of(x.elements.data() + static_cast<std::int64_t>(i) * dims,
+                                         scales, dims, buffer);
+    floats.insert(floats.end(), vector.begin(), vector.end());
+  }
   return floats;
 }
 
@@ -149,12 +181,12 @@ class Measurement {
   Measurement(const Data& data, DType type)
       : data_(data),
         type_(type),
-        k_(as_type(data.k, type)),
-        v_(as_type(data.v, type)),
-        wide_k_(as_floats(k_, data.k.size())),
-        wide_v_(as_floats(v_, data.v.size())),
-        k_moves_(largest_moves(type, data.k)),
-        v_moves_(largest_moves(type, data.v)),
+        k_(as_type(data.k, data.config.head_dim, type)),
+        v_(as_type(data.v, data.config.head_dim, type)),
+        wide_k_(as_floats(k_, data.k.size(), data.config.head_dim)),
+        wide_v_(as_floats(v_, data.v.size(), data.config.head_dim)),
+        k_moves_(largest_moves(type, data.k, static_cast<std::size_t>(data.config.head_dim))),
+        v_moves_(largest_moves(type, data.v, static_cast<std::size_t>(data.config.head_dim))),
         geometry_(data.config, data.batch) {
     expect_moves(data.k, wide_k_, k_moves_);
     expect_moves(data.v, wide_v_, v_moves_);
@@ -200,8 +232,12 @@ class Measurement {
     Workspace workspace;
     ASSERT_TRUE(plan_attention(config, data_.batch, {}, plan).ok());
     ASSERT_TRUE(workspace.reserve(plan).ok());
-    const AttentionTensors tensors{
-        .q = data_.q.data(), .k = k_.data(), .v = v_.data(), .out = out_.data()};
+    AttentionTensors tensors{
+        .q = data_.q.data(), .k = k_.elements.data(), .v = v_.elements.data(), .out = out_.data()};
+    if (dtype_info(type_).scaled) {
+      tensors.k_scales.scales = k_.scales.data();
+      tensors.v_scales.scales = v_.scales.data();
+    }
     ASSERT_TRUE(run(plan, tensors, workspace).ok());
   }
 
@@ -226,7 +262,7 @@ class Measurement {
 
   const Data& data_;
   DType type_;
-  TypedBuffer k_, v_;
+  Narrowed k_, v_;
   std::vector<float> wide_k_, wide_v_;
   std::vector<double> k_moves_, v_moves_;
   Geometry geometry_;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <numeric>
 #include <random>
 #include <utility>
@@ -53,6 +54,7 @@ PagedCase::PagedCase(const Case& c, std::int64_t page_tokens, Pool pool, Prefixe
   number_pages();
   fill_block_table();
   make_buffers(pool);
+  make_scales();
   for (std::int64_t b = 0; b < sequences; ++b) copy_sequence(b);
 }
 
@@ -60,6 +62,8 @@ Batch PagedCase::batch() const {
   Batch batch = case_.batch();
   batch.k.reset();
   batch.v.reset();
+  batch.k_scales.reset();
+  batch.v_scales.reset();
   batch.pages = layout_;
   batch.shared_prefixes = prefixes_;
   return batch;
@@ -69,6 +73,11 @@ AttentionTensors PagedCase::tensors(bool csr) const {
   AttentionTensors tensors = case_.inputs();
   tensors.k = k_;
   tensors.v = v_;
+  const auto data = [](const std::vector<float>& floats) {
+    return floats.empty() ? nullptr : floats.data();
+  };
+  tensors.k_scales = {data(k_scales_), data(k_zero_points_)};
+  tensors.v_scales = {data(v_scales_), data(v_zero_points_)};
   tensors.tables = csr ? PageTables{.pages = pages_, .indptr = indptr_}
                        : PageTables{.pages = block_table_, .stride = row_pages_ + 1};
   return tensors;
@@ -128,6 +137,46 @@ void PagedCase::make_buffers(Pool pool) {
   v_ = one ? OutputData((k_ + v_offset).data(), config.v_type) : buffers_.back().data();
 }
 
+/// Scales as those of the case, for pages.
+void PagedCase::make_scales() {
+  const proof::CaseSpec& spec = case_.spec();
+  const auto make = [&](DType type, std::int64_t dims, std::optional<ScaleLayout>& layout,
+                        std::vector<float>& scales, std::vector<float>& zero_points) {
+    if (!dtype_info(type).scaled) return;
+    layout = proof::scale_layout(spec.scaling, layout_.page_tokens, layout_.kv_heads, dims);
+    const ScaleLayout all =
+        layout.value_or(ScaleLayout::per_token(layout_.page_tokens, layout_.kv_heads, dims));
+    const std::int64_t groups = all.group == 0 ? 1 : dims / all.group;
+    const auto count = static_cast<std::size_t>((layout_.pages - 1) * all.sequence_stride +
+                                                (layout_.page_tokens - 1) * all.token_stride +
+                                                (layout_.kv_heads - 1) * all.head_stride + groups);
+    scales.assign(count, std::numeric_limits<float>::quiet_NaN());
+    if (spec.zero_points) zero_points = scales;
+  };
+  make(case_.config().k_type, layout_.head_dim, layout_.k_scales, k_scales_, k_zero_points_);
+  make(case_.config().v_type, layout_.value_head_dim, layout_.v_scales, v_scales_, v_zero_points_);
+}
+
+/// The scales of all heads of a key and of its value.
+void PagedCase::copy_scales(std::int64_t b, std::int64_t key) {
+  if (k_scales_.empty() && v_scales_.empty()) return;
+  const proof::Geometry& dense = case_.geometry();
+  const proof::Geometry paged(case_.config(), batch(), tensors(true).tables);
+  const auto copy = [](const float* from, std::int64_t groups, std::vector<float>& to,
+                       std::int64_t offset) {
+    if (from != nullptr) std::copy_n(from, groups, to.begin() + offset);
+  };
+  for (std::int64_t head = 0; head < layout_.kv_heads; ++head) {
+    const Row row{b, 0, head * dense.group()};
+    const proof::RowScales k = dense.scales_of_k(row, key, case_.inputs().k_scales);
+    const proof::RowScales v = dense.scales_of_v(row, key, case_.inputs().v_scales);
+    copy(k.scales, layout_.head_dim / k.group, k_scales_, paged.k_scales(row, key));
+    copy(k.zero_points, layout_.head_dim / k.group, k_zero_points_, paged.k_scales(row, key));
+    copy(v.scales, layout_.value_head_dim / v.group, v_scales_, paged.v_scales(row, key));
+    copy(v.zero_points, layout_.value_head_dim / v.group, v_zero_points_, paged.v_scales(row, key));
+  }
+}
+
 void PagedCase::copy_sequence(std::int64_t b) {
   const AttentionTensors dense = case_.inputs();
   for (std::int64_t j = 0; j < case_.geometry().keys().length(b); ++j) {
@@ -142,6 +191,7 @@ void PagedCase::copy_sequence(std::int64_t b) {
       copy_vector(dense.v + case_.geometry().v(row, j), layout_.value_head_dim,
                   v_ + place(layout_.v, head));
     }
+    copy_scales(b, j);
   }
 }
 

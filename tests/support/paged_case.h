@@ -49,8 +49,12 @@ class PagedCase {
   Prefixes prefixes_;
   std::int64_t row_pages_ = 0;
   std::vector<std::int32_t> indptr_, pages_, block_table_;
+  void make_scales();
+  void copy_scales(std::int64_t b, std::int64_t key);
+
   std::vector<proof::TypedBuffer> buffers_;
   OutputData k_, v_;
+  std::vector<float> k_scales_, k_zero_points_, v_scales_, v_zero_points_;
 };
 
 /// The outputs of a case in pages.

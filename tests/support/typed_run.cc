@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <span>
 #include <string>
@@ -34,9 +35,14 @@ void expect_row(const Geometry& geometry, const AttentionTensors& tensors, const
   const std::span<const float> want = proof::floats_of(rounded.data(), dims, expected);
   const std::span<const float> have =
       proof::floats_of(tensors.out + geometry.out(row), dims, actual);
+  // A key whose weight is below 2⁻¹⁰⁰ of the largest one may count or not (docs/canonical-row.md).
+  float largest = 0;
+  for (const float y : want) largest = std::max(largest, std::abs(y));
   for (std::size_t x = 0; x < want.size(); ++x) {
-    ASSERT_TRUE(same_bits(have[x], want[x])) << to_string(row) << ", element " << x << ": "
-                                             << have[x] << " where the oracle has " << want[x];
+    const bool same =
+        same_bits(have[x], want[x]) || std::abs(have[x] - want[x]) <= 0x1p-100F * largest;
+    ASSERT_TRUE(same) << to_string(row) << ", element " << x << ": " << have[x]
+                      << " where the oracle has " << want[x];
   }
   const float lse = tensors.lse[geometry.lse(row)];
   ASSERT_TRUE(within_one_ulp(lse, oracle.lse))

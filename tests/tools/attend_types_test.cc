@@ -83,6 +83,36 @@ TEST_F(AttendTypes, QuantisesKeysAndValues) {
   }
 }
 
+// Codes of int8 are 127 · x where the largest magnitude of a group is 1, and those of int4 7 · x.
+TEST_F(AttendTypes, QuantisesWithScales) {
+  const Shape shape{1, 3, 1, 32};
+  Array q{shape, {}}, k{shape, {}}, v{shape, {}};
+  for (int i = 0; i < 96; ++i) {
+    q.data.push_back(std::sin(static_cast<float>(i)));
+    k.data.push_back(i % 8 == 0 ? 1.0F : std::cos(static_cast<float>(3 * i)));
+    v.data.push_back(i % 8 == 0 ? -1.0F : std::cos(static_cast<float>(i * i)));
+  }
+  for (const auto& [name, codes] : {std::pair{"int8", 127.0F}, std::pair{"int4", 7.0F}}) {
+    for (const char* group : {"", "8"}) {
+      write_npy(q_, q);
+      write_npy(k_, k);
+      write_npy(v_, v);
+      const Arguments groups = *group == 0 ? Arguments{} : Arguments{"--group", group};
+      expect_fine(run_heed(all() + Arguments{"--kv-type", name} + groups));
+      const std::string out = read_bytes(out_), lse = read_bytes(lse_);
+      for (const auto& [path, array] : {std::pair{k_, k}, std::pair{v_, v}}) {
+        Array rounded = array;
+        const float scale = 1 / codes;
+        for (float& x : rounded.data) x = std::nearbyint(x / scale) * scale;
+        write_npy(path, rounded);
+      }
+      expect_fine(run_heed(all()));
+      EXPECT_EQ(read_bytes(out_), out) << name;
+      EXPECT_EQ(read_bytes(lse_), lse) << name;
+    }
+  }
+}
+
 TEST_F(AttendTypes, TypesThatAreRefused) {
   const std::string rule = "\") must be some of q, k and v, with commas between";
   for (const std::string text : {"x", "q,", ",q", "qk", "q k"}) {
@@ -96,8 +126,15 @@ TEST_F(AttendTypes, TypesThatAreRefused) {
           "--k " + k_ + ": dtype must be uint16, which --bf16 takes for the bits of bfloat16");
   refused({"--out-type", "q8_0"}, "--out-type (\"q8_0\") must be f32, f16 or bf16");
   refused({"--q-type", "f64"},
-          "--q-type (\"f64\") must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0");
+          "--q-type (\"f64\") must be one of f32, f16, bf16, int8, int4, fp8_e4m3, fp8_e5m2, q8_0, "
+          "q4_0");
   refused({"--q-type", "q8_0"}, "q_type (q8_0) must be one of f32, f16, bf16");
+  refused({"--group", "2"},
+          "--group (\"2\") must be left out where neither keys nor values become int8 or int4");
+  refused({"--group", "3", "--k-type", "int8"},
+          "--group (\"3\") must be a divisor of the head_dim (2)");
+  refused({"--group", "0", "--k-type", "int8"},
+          "--group (\"0\") must be an integer from 1 to 1024");
   refused({"--kv-type", "q4_0"},
           "the head dimension of k (2) must be a multiple of 32, the elements of a block of q4_0");
 }

@@ -271,7 +271,7 @@ TEST(GenerateCommand, Refuses) {
       {{"--prompt", "A", "--chunk", "0"}, "--chunk (\"0\") must be an integer from 1 to 65536"},
       {{"--prompt", "A", "--page", "x"}, "--page (\"x\") must be an integer from 1 to 65536"},
       {{"--prompt", "A", "--kv", "int3"},
-       "--kv (\"int3\") must be one of f32, f16, bf16, fp8_e4m3, fp8_e5m2, q8_0, q4_0"},
+       "--kv (\"int3\") must be one of f32, f16, bf16, int8, int4, fp8_e4m3, fp8_e5m2, q8_0, q4_0"},
       {{"--prompt", "A", "--seed", "-1"}, "--seed (\"-1\") must be an integer from 0 to"},
       {{"--prompt", "A", "--top-p", "0"}, "--top-p (\"0\") must be a number above 0"},
       {{"--prompt", "A", "--top-p", "1.1"}, "--top-p (\"1.1\") must be a number above 0"},
