@@ -75,7 +75,8 @@ Accuracy check_attention(const proof::Geometry& geometry, const AttentionTensors
     const proof::ReferenceRow reference = proof::reference_row(geometry, tensors, row);
     const std::span<const float> out = proof::floats_of(
         tensors.out + geometry.out(row), static_cast<std::int64_t>(reference.out.size()), buffer);
-    const double bound = proof::error_bounds(reference, geometry.config().head_dim).out;
+    const double bound =
+        proof::error_bounds(reference, geometry.config().head_dim, geometry.pairs()).out;
     add_row(largest_error(out, reference.out), bound,
             fmt::format("sequence {}, token {}, head {}", row.sequence, row.token, row.head),
             accuracy);

@@ -12,7 +12,7 @@ namespace {
 class AttentionBench : public Bench {
  public:
   AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
-      : setting_(setting), case_(workload, setting.kv_type), pool_(pool) {}
+      : setting_(setting), case_(workload, setting.kv_type, setting.q_type), pool_(pool) {}
 
   Status measure(int threads, Result& result) override;
 
@@ -63,7 +63,7 @@ Status AttentionBench::prepare(int threads) {
 AttentionTensors AttentionBench::tensors(std::int64_t run) {
   const std::int64_t copy = run % static_cast<std::int64_t>(copies_);
   AttentionTensors tensors;
-  tensors.q = query_.inputs(case_.query_inputs()).data();
+  tensors.q = query_.inputs(case_.query_inputs(), setting_.q_type);
   tensors.k = keys_and_values_ + copy * static_cast<std::int64_t>(case_.kv_copy_floats());
   tensors.v = tensors.k + static_cast<std::int64_t>(case_.value_offset());
   if (case_.scale_floats() > 0) {

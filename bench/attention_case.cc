@@ -21,9 +21,10 @@ std::vector<std::int32_t> offsets_of(const std::vector<std::int32_t>& lengths) {
 
 }  // namespace
 
-AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type)
+AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type, DType q_type)
     : workload_(workload) {
   config_.k_type = config_.v_type = kv_type;
+  config_.q_type = q_type;
   config_.query_heads = workload.query_heads;
   config_.kv_heads = workload.kv_heads;
   config_.head_dim = workload.head_dim;

@@ -25,6 +25,7 @@ struct Setting {
   bool warm = false;
   std::size_t stream_floats = 0;  ///< what a rotation of copies covers at least
   DType kv_type = DType::f32;     ///< of the keys and values of attention
+  DType q_type = DType::f32;      ///< of its queries
 
   Pages pages() const { return warm ? Pages::usual : Pages::huge; }
 };

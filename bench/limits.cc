@@ -120,18 +120,31 @@ Status resolve_isa(std::string_view& isa) {
   return {};
 }
 
-Status measure_fma_peak(std::string_view isa, int threads, double& gflops) {
+namespace {
+
+Status measure_peak(std::string_view isa, int threads, bool pairs, double& gflops) {
   const LimitKernels* kernels = nullptr;
   if (Status status = resolve_isa(isa); !status) return status;
   if (Status status = find_kernels(isa, kernels); !status) return status;
+  const bool twice = pairs && kernels->multiply_add_pairs != nullptr;
+  const auto multiply_add = twice ? kernels->multiply_add_pairs : kernels->multiply_add;
   // 6 cycles a round where two multiply-adds start in each: about 10 ms.
   constexpr std::int64_t kRounds = std::int64_t{5} << 20;
-  const double seconds = best_seconds(threads, {.untimed = 1, .timed = 5}, [&](int, int) {
-    kernels->multiply_add(kRounds, 0.5F, 1.0F);
-  });
+  const double seconds = best_seconds(threads, {.untimed = 1, .timed = 5},
+                                      [&](int, int) { multiply_add(kRounds, 0.5F, 1.0F); });
   const auto operations = static_cast<double>(kRounds * kernels->operations_per_round);
-  gflops = operations * threads / seconds * 1e-9;
+  gflops = (twice ? 2 : 1) * operations * threads / seconds * 1e-9;
   return {};
+}
+
+}  // namespace
+
+Status measure_fma_peak(std::string_view isa, int threads, double& gflops) {
+  return measure_peak(isa, threads, false, gflops);
+}
+
+Status measure_bf16_peak(std::string_view isa, int threads, double& gflops) {
+  return measure_peak(isa, threads, true, gflops);
 }
 
 Status measure_read_bandwidth(int threads, std::span<const float> memory, Residence residence,

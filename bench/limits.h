@@ -20,6 +20,8 @@ Status resolve_isa(std::string_view& isa);
 /// The f32 multiply-add peak of the ISA `isa` (empty: heed's choice) on `threads` threads, counting
 /// two operations each, from a loop that never leaves the registers: 10⁹ operations per second.
 Status measure_fma_peak(std::string_view isa, int threads, double& gflops);
+/// The same of products of bf16 where the ISA has them, else of floats.
+Status measure_bf16_peak(std::string_view isa, int threads, double& gflops);
 
 /// Bandwidth of a streaming sum over `memory`, each thread over a slice: 10⁹ bytes per second. The
 /// machine's best vectors do it, whatever ISA the figure is compared with.

@@ -41,7 +41,7 @@ Json result_json(const Result& result, const Setting& setting) {
       {"name", result.name},
       {"kind", result.kind},
       {"isa", std::string(setting.isa)},
-      {"dtype", "f32"},
+      {"dtype", result.kind == "softmax" ? "f32" : std::string(dtype_info(setting.q_type).name)},
       {"kv", result.kind == "softmax" ? "f32" : std::string(dtype_info(setting.kv_type).name)},
       {"layout", result.layout},
       {"threads", result.threads},
@@ -62,9 +62,9 @@ Json result_json(const Result& result, const Setting& setting) {
 
 Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view note) const {
   constexpr std::int64_t kMebibyte = 1 << 20;
-  fmt::print("{}, {} logical CPUs, ISA {}, f32{}\n", cpu_info().model, cpu_info().logical_cpus,
-             setting.isa,
-             setting.kv_type == DType::f32
+  fmt::print("{}, {} logical CPUs, ISA {}, {}{}\n", cpu_info().model, cpu_info().logical_cpus,
+             setting.isa, dtype_info(setting.q_type).name,
+             setting.kv_type == setting.q_type
                  ? ""
                  : fmt::format(", keys and values {}", dtype_info(setting.kv_type).name));
   if (setting.warm) {

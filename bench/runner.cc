@@ -107,8 +107,9 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   std::vector<Workload> workloads;
   if (Status status = select_workloads(options.workload_regex, workloads); !status) return status;
   const StreamSize stream = stream_size();
-  Setting setting{options.isa, options.seconds, options.warm,
-                  static_cast<std::size_t>(stream.bytes) / sizeof(float), options.kv_type};
+  Setting setting{options.isa,     options.seconds,
+                  options.warm,    static_cast<std::size_t>(stream.bytes) / sizeof(float),
+                  options.kv_type, options.q_type};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
   std::vector<int> threads;

@@ -18,6 +18,7 @@ struct BenchOptions {
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
   DType kv_type = DType::f32;  ///< of keys and values
+  DType q_type = DType::f32;   ///< of queries
 };
 
 /// The numbers of threads of a run that names none: 1, and one per CPU of this process.

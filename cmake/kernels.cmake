@@ -1,15 +1,19 @@
-# One line per ISA, best first: heed_isa(<name> FEATURES <cpu feature>...). From the same list come
+# One line per ISA, best first: heed_isa(<name> [WITH <isa>] FEATURES <cpu feature>...). An ISA that has
+# the kernels of another one but for some of its own is built with that one only. From the same list come
 # the -m flags of its object and the features that the run-time dispatch asks for, so the two cannot
 # disagree. An ISA's table is made in kernels/isa/<name>.cc from its operations in
 # kernels/isa/<name>.inl.h. The variable HEED_ISAS says which are built; their names are in the global
 # property HEED_ISAS, all names in HEED_KNOWN_ISAS, an ISA's features in
 # HEED_ISA_FEATURES_<name>.
 function(heed_isa name)
-  cmake_parse_arguments(arg "" "" "FEATURES" ${ARGN})
+  cmake_parse_arguments(arg "" "WITH" "FEATURES" ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HEED_KNOWN_ISAS ${name})
   # Every processor runs generic, so that a heed without the best ISA of its machine runs there too.
   if(HEED_ISAS AND NOT name IN_LIST HEED_ISAS AND NOT name STREQUAL generic)
     return()
+  endif()
+  if(HEED_ISAS AND arg_WITH AND NOT arg_WITH IN_LIST HEED_ISAS)
+    message(FATAL_ERROR "HEED_ISAS has ${name}, which needs ${arg_WITH}")
   endif()
   set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})
   set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})

@@ -43,6 +43,10 @@ struct AttentionShape {
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has
   float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
+  /// Products of bf16, in pairs: of dimensions 2 · i and 2 · i + 1 of a query and a key, and of
+  /// keys at positions 2 · i and 2 · i + 1, the second one of a pair first. The query factor is
+  /// applied to logits then, and the caller's floating-point environment takes denormals for zero.
+  bool pairs = false;
   /// Keys visible before and after the query's position, 0 … INT32_MAX.
   std::int64_t window_left = 0;
   std::int64_t window_right = 0;

@@ -16,7 +16,7 @@ namespace {
 /// The command line, as given.
 struct Options {
   bench::BenchOptions bench;
-  std::string threads, kv_type, seconds, json;
+  std::string threads, kv_type, q_type, seconds, json;
 };
 
 Outcome measure(Options& options) {
@@ -29,6 +29,12 @@ Outcome measure(Options& options) {
   }
   if (status.ok() && !options.kv_type.empty()) {
     status = parse_dtype("--kv-type", options.kv_type, options.bench.kv_type);
+  }
+  if (status.ok() && !options.q_type.empty()) {
+    status = parse_dtype("--q-type", options.q_type, options.bench.q_type);
+    if (status.ok() && !dtype_info(options.bench.q_type).computes) {
+      status = bad_value("--q-type", options.q_type, "f32, f16 or bf16");
+    }
   }
   if (status.ok() && !options.json.empty()) status = check_writable("--json", options.json);
   std::string json;
@@ -53,6 +59,9 @@ void add_bench(CLI::App& app, Action& action) {
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option("--kv-type", o->kv_type, "TYPE",
          fmt::format("Element type of keys and values: {} (f32)", dtype_names()).c_str());
+  option("--q-type", o->q_type, "TYPE",
+         "Element type of queries: f32, f16 or bf16 (f32); with keys and values of bf16 too, "
+         "products are of bf16");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--warm", o->bench.warm,

@@ -137,7 +137,8 @@ class Proof {
 
   void compare_exact(std::size_t i, const AttentionTensors& actual, const PlanOptions& options,
                      Verdict& verdict) const {
-    const proof::Bounds bounds = proof::error_bounds(exact_[i], case_.config().head_dim);
+    const proof::Bounds bounds =
+        proof::error_bounds(exact_[i], case_.config().head_dim, case_.geometry().pairs());
     const float* const out = actual.out.as<float>() + case_.geometry().out(rows_[i]);  // f32
     for (std::size_t x = 0; x < exact_[i].out.size(); ++x) {
       verdict.expect_within(out[x], exact_[i].out[x], bounds.out, [&] {

@@ -53,6 +53,23 @@ float multiply_add(std::int64_t rounds, float factor, float addend) {
   return total(result);
 }
 
+#if defined(__AVX512BF16__)
+float multiply_add_pairs(std::int64_t rounds, float factor, float addend) {
+  const auto pairs = __builtin_bit_cast(__m512bh, Vector{} + factor);
+  __m512 sums[kSums];
+  for (int i = 0; i < kSums; ++i) sums[i] = Vector{} + addend * static_cast<float>(i);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 12
+    for (__m512& chain : sums) chain = _mm512_dpbf16_ps(chain, pairs, pairs);
+  }
+  Vector result = {};
+  for (const __m512& chain : sums) result += chain;
+  return total(result);
+}
+#else
+constexpr float (*multiply_add_pairs)(std::int64_t, float, float) = nullptr;
+#endif
+
 float sum(const float* x, std::size_t n) {
   constexpr std::size_t kParts = 8;
   static_assert(kStreamFloats % (kParts * kLanes) == 0);
@@ -85,7 +102,11 @@ void stream_copy(const float* x, float* y, std::size_t n) {
 
 extern const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA);
 constinit const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA) = {
-    HEED_QUOTE(HEED_LIMITS_ISA), 2 * kSums* static_cast<std::int64_t>(kLanes), multiply_add, sum,
+    HEED_QUOTE(HEED_LIMITS_ISA),
+    2 * kSums* static_cast<std::int64_t>(kLanes),
+    multiply_add,
+    multiply_add_pairs,
+    sum,
     stream_copy};
 
 }  // namespace heed::bench

@@ -13,6 +13,9 @@ struct LimitKernels {
   std::int64_t operations_per_round;
   /// `rounds` of multiply-adds on registers; the result depends on each of them.
   float (*multiply_add)(std::int64_t rounds, float factor, float addend);
+  /// The same with products of bf16, two for each float of a round, so that operations count twice;
+  /// null where the ISA has none.
+  float (*multiply_add_pairs)(std::int64_t rounds, float factor, float addend);
   /// The sum of x[0 … n), n a multiple of kStreamFloats, x aligned to a cache line.
   float (*sum)(const float* x, std::size_t n);
   /// y = x with stores that bypass the cache; n and the alignment as above.

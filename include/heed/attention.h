@@ -61,6 +61,16 @@ inline constexpr std::int64_t kUnlimited = std::numeric_limits<std::int64_t>::ma
 /// query stands at the last key, as when decoding against a cache) or at key position i (start).
 enum class Alignment { end, start };
 
+/// What queries are multiplied with keys in, and weights with values. Sums are float in any case.
+enum class Products {
+  automatic,  ///< bf16 where q, k and v are all bf16 and head_dim is even, else f32
+  f32,        ///< of the floats that elements widen to
+  /// Of bf16 numbers, two at a time, as processors with AVX512-BF16 do: up to twice as fast there,
+  /// and the same bits elsewhere. Weights are rounded to bf16, and denormal numbers count as zero
+  /// throughout. q, k and v must be bf16, head_dim even.
+  bf16,
+};
+
 /// What is computed: the part of the description that a model fixes.
 struct AttentionConfig {
   std::int64_t query_heads = 1;  ///< ≥ 1
@@ -77,10 +87,12 @@ struct AttentionConfig {
   /// then undefined, and NaN); infinity weighs all visible keys equally (the LSE is the logarithm
   /// of their number).
   float temperature = 1.0F;
-  /// Element types. Everything is computed in f32, from rows of floats that these widen to; outputs
-  /// are rounded to the nearest, ties to even. q_type and out_type are f32, f16 or bf16; keys and
-  /// values of int8 and int4 have scales (Batch::k_scales, AttentionTensors::k_scales and so on).
+  /// Element types. Everything is computed in f32 (but for `products`), from rows of floats that
+  /// these widen to; outputs are rounded to the nearest, ties to even. q_type and out_type are f32,
+  /// f16 or bf16; keys and values of int8 and int4 have scales (Batch::k_scales,
+  /// AttentionTensors::k_scales and so on).
   DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32, out_type = DType::f32;
+  Products products = Products::automatic;
 };
 
 /// The lengths, in tokens, of one side (queries or keys) of a batch. Exactly one of three forms:

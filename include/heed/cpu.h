@@ -13,7 +13,7 @@ namespace heed {
 
 /// One ISA that this build contains kernels for.
 struct IsaInfo {
-  std::string_view name;  ///< "avx512", "avx2", "generic"; also what HEED_ISA takes
+  std::string_view name;  ///< "avx512_bf16", "avx512", "avx2", "generic"; also what HEED_ISA takes
   bool supported;         ///< the processor *and* the operating system provide every feature of it
   bool chosen;  ///< what a plan uses now: the best supported one, or the one HEED_ISA names
 };

@@ -103,7 +103,8 @@ class DecodeKernel {
       float* const to = q_ + r * head_dim_;
       widen_row<Arch>(shape_.q_type, item_.q + map.offset(item_.row_begin + r), shape_.head_dim,
                       to);
-      for (std::int32_t x = 0; x < shape_.head_dim; ++x) to[x] *= shape_.query_factor;
+      const float factor = shape_.pairs ? 1.0F : shape_.query_factor;
+      for (std::int32_t x = 0; x < shape_.head_dim; ++x) to[x] *= factor;
       for (std::int32_t x = shape_.head_dim; x < head_dim_; ++x) to[x] = 0.0F;
     }
   }
@@ -201,8 +202,12 @@ class DecodeKernel {
     std::int32_t begin, end;
   };
 
-  /// Whether keys and values are copied: pages shorter than a block would give a block each.
-  bool copies() const { return item_.pages != nullptr && item_.page_tokens < kBlockKeys; }
+  /// Whether keys and values are copied: pages shorter than a block would give a block each, and
+  /// those of an odd number of tokens would part pairs.
+  bool copies() const {
+    return item_.pages != nullptr &&
+           (item_.page_tokens < kBlockKeys || (shape_.pairs && item_.page_tokens % 2 == 1));
+  }
 
   /// Loads the keys and values of a partition, or of as much of it as there is room for copies: the
   /// longer the streams of keys and of values, the better prefetchers follow them.
@@ -247,8 +252,8 @@ class DecodeKernel {
     for (std::int32_t j = tile.begin; j < tile.end;) {
       const KeyBlock keys = block(tile.k, j, tile.end, k_scales_);
       const DecodeQueries queries{q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride};
-      if (several_scales(keys)) {
-        score_scaled(queries, keys);
+      if (shape_.pairs || several_scales(keys)) {
+        score_in_fours(queries, keys);
       } else {
         score_rows<kMaxRows>(queries, keys);
       }
@@ -264,10 +269,20 @@ class DecodeKernel {
     return is_scaled(block.rows.type) && !block.rows.scales.one_for_each();
   }
 
-  /// Calls body(Element<type>()) for a type of codes.
+  /// Calls body(element) for what is computed in fours: codes that have several scales or zero
+  /// points, and pairs, of bf16 or copied.
   template <class Body>
-  static void for_codes(DType type, Body body) {
-    type == DType::int8 ? body(Element<DType::int8>()) : body(Element<DType::int4>());
+  static void for_fours(DType type, Body body) {
+    switch (type) {
+      case DType::int8:
+        return body(Element<DType::int8>());
+      case DType::int4:
+        return body(Element<DType::int4>());
+      case DType::bf16:
+        return body(InPairs<Element<DType::bf16>>());
+      default:
+        return body(InPairs<Element<DType::f32>>());
+    }
   }
 
   /// The block of rows from j on, at most to `end`.
@@ -309,9 +324,10 @@ class DecodeKernel {
                             [](auto element) { return kBlockKeysOf<Arch, decltype(element)>; });
   }
 
-  /// How many rows a block from j on has.
-  static std::int32_t run(const Source& from, std::int32_t j, std::int32_t end) {
-    const std::int32_t left = end - j, most = block_keys(from.rows.type);
+  /// How many rows a block from j on has: pairs are not parted.
+  std::int32_t run(const Source& from, std::int32_t j, std::int32_t end) const {
+    const std::int32_t left = end - j;
+    const std::int32_t most = shape_.pairs && j % 2 == 1 ? 1 : block_keys(from.rows.type);
     return from.rows.run(j - from.first, left < most ? left : most);
   }
 
@@ -335,10 +351,10 @@ class DecodeKernel {
     });
   }
 
-  /// The same of codes that have several scales or zero points, four rows or one at a time: there
-  /// are fewer of them, and their kernels would be as large as all others.
-  void score_scaled(DecodeQueries queries, const KeyBlock& k) const {
-    for_codes(k.rows.type, [&](auto element) {
+  /// The same four rows or one at a time, where kernels for all numbers of rows would be larger
+  /// than they are worth.
+  void score_in_fours(DecodeQueries queries, const KeyBlock& k) const {
+    for_fours(k.rows.type, [&](auto element) {
       using E = decltype(element);
       std::int32_t r = 0;
       const auto go_on = [&](std::int32_t rows) {
@@ -370,8 +386,8 @@ class DecodeKernel {
       const KeyBlock values = block(keys.v, j, keys.end, v_scales_);
       const DecodeOutputs out{weights + (j - keys.begin), kWeightsStride,
                               partition_.o + row * dims_, dims_};
-      if (several_scales(values)) {
-        add_scaled(end - row, out, values);
+      if (shape_.pairs || several_scales(values)) {
+        add_in_fours(end - row, out, values);
       } else {
         add_rows<kMaxRows>(end - row, out, values);
       }
@@ -389,9 +405,9 @@ class DecodeKernel {
     });
   }
 
-  /// The same as score_scaled does.
-  static void add_scaled(std::int32_t rows, DecodeOutputs out, const KeyBlock& v) {
-    for_codes(v.rows.type, [&](auto element) {
+  /// The same as score_in_fours does.
+  static void add_in_fours(std::int32_t rows, DecodeOutputs out, const KeyBlock& v) {
+    for_fours(v.rows.type, [&](auto element) {
       using E = decltype(element);
       const auto go_on = [&](std::int32_t done) {
         rows -= done;
@@ -408,6 +424,12 @@ class DecodeKernel {
     // The lanes of the last vector that are past the end of the row have no weight.
     store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
+    if (shape_.pairs) {
+      const Vec<Arch> factor = splat<Arch>(shape_.query_factor);
+      for (std::int32_t j = 0; j < count; j += kWidth)
+        store<Arch>(t + j, load<Arch>(t + j) * factor);
+      store<Arch>(t + count, splat<Arch>(-__builtin_inff()));  // the factor may be 0 or negative
+    }
     for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
     alignas(kAlignment) float lane[kWidth];
     store<Arch>(lane, top);
@@ -423,7 +445,8 @@ class DecodeKernel {
       scale_output<Arch>(partition_.o + r * dims_, kWidth, dims_ / kWidth, factor);
     }
     for (std::int32_t j = 0; j < count; j += kWidth) {
-      store<Arch>(t + j, W::weight(load<Arch>(t + j), m));
+      const Vec<Arch> p = W::weight(load<Arch>(t + j), m);
+      store<Arch>(t + j, shape_.pairs ? nearest_bf16<Arch>(p) : p);
     }
   }
 

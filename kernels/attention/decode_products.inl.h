@@ -217,8 +217,9 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
         if constexpr (E::kPacking == Packing::codes) columns[b + c].seek(x);
       }
 #pragma GCC unroll 16
-      for (int i = 0; i < dims; ++i) {
-        if (b == 0 && i * chunks % dims < chunks) upcoming.prefetch(i * chunks / dims);
+      for (int step = 0; step < dims; ++step) {
+        const int i = kInPairs<E> ? step ^ 1 : step;
+        if (b == 0 && step * chunks % dims < chunks) upcoming.prefetch(step * chunks / dims);
         Vec<Arch> column[together];
 #pragma GCC unroll 2
         for (int c = 0; c < together; ++c) column[c] = columns[b + c].column(i);
@@ -323,6 +324,13 @@ class ValueScales {
   std::ptrdiff_t offset_[Vectors];  // NOLINT: of codes that have several scales or zero points
 };
 
+/// The jth of `count` keys in the order in which their values are added. Where they are in pairs,
+/// the first of them is the first of a pair, or the only one.
+template <class E>
+HEED_INLINE std::int32_t in_order(std::int32_t j, std::int32_t count) {
+  return kInPairs<E> && (j ^ 1) < count ? j ^ 1 : j;
+}
+
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
@@ -339,14 +347,16 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
       const std::int32_t end = j + next.template steps<bytes>(count - j);
       const std::byte* ahead = next.at();
       for (; j < end; ++j, row += v.stride, ahead += bytes) {
+        const std::int32_t key = in_order<E>(j, count);
+        const std::byte* const value = row + (key - j) * v.stride;
         Vec<Arch> values[Vectors];
 #pragma GCC unroll 8
         for (int i = 0; i < Vectors; ++i) {
-          values[i] = scales.value(E::template widen<Arch>(row, first + i * lanes), j, i);
+          values[i] = scales.value(E::template widen<Arch>(value, first + i * lanes), j, i);
         }
 #pragma GCC unroll 8
         for (int r = 0; r < Queries; ++r) {
-          const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + j]);
+          const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + key]);
 #pragma GCC unroll 8
           for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
         }
@@ -384,11 +394,13 @@ HEED_INLINE void add_last_columns(const DecodeOutputs& out, const ElementRows& v
   Vec<Arch> sum[Queries][1];
   load_rows<Arch>(sum, out.o, out.stride);
   for (std::int32_t j = 0; j < count; ++j) {
+    const std::int32_t key = in_order<E>(j, count);
     const Vec<Arch> value =
-        scales.value(widen_first<Arch, E>(v.data + j * v.stride, x, v.dims - x), j, 0);
+        scales.value(widen_first<Arch, E>(v.data + key * v.stride, x, v.dims - x), j, 0);
 #pragma GCC unroll 8
     for (int r = 0; r < Queries; ++r) {
-      Ops<Arch>::accumulate(splat<Arch>(out.weights[r * out.weights_stride + j]), value, sum[r][0]);
+      Ops<Arch>::accumulate(splat<Arch>(out.weights[r * out.weights_stride + key]), value,
+                            sum[r][0]);
     }
   }
   store_rows<Arch>(sum, out.o, out.stride);

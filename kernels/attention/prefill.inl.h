@@ -9,6 +9,8 @@
 // but the row. Memory traffic: each tile of K and V is read once per item and shared by its blocks.
 #pragma once
 
+#include <utility>
+
 #include "kernels/attention/block.inl.h"
 #include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/rows.inl.h"
@@ -36,7 +38,11 @@ template <class T, WeightRule Rule>
 class PrefillKernel {
  public:
   using Arch = typename T::Arch;
+  using Products = typename T::Products;
   static constexpr int kWidest = T::kVectors;
+  /// Pairs are multiplied as they are; else as floats, in their order.
+  static constexpr bool kPacked = Products::kPairs;
+  using Loader = TileLoader<Arch, kPacked>;
 
   PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
@@ -114,11 +120,24 @@ class PrefillKernel {
       const float* row[kLanes<Arch>];
       for (std::int32_t lane = 0; lane < count; ++lane) {
         const std::byte* q = item_.q + map.offset(item_.row_begin + b.first_row + first + lane);
-        row[lane] = as_floats<Arch>(shape_.q_type, q, shape_.head_dim, copy_[0] + lane * stride);
+        if constexpr (kPacked) {
+          row[lane] = reinterpret_cast<const float*>(q);
+        } else {
+          float* const buffer = copy_[0] + lane * stride;
+          row[lane] = as_floats<Arch>(shape_.q_type, q, shape_.head_dim, buffer);
+          if (shape_.pairs) swap_neighbours(buffer, shape_.head_dim);
+        }
       }
-      pack_queries<Arch>(row, count, shape_.head_dim, shape_.query_factor, b.q + first, b.width);
+      if (shape_.pairs) {
+        pack_queries<Arch, false>(row, count, steps_of_scores(), 1.0F, b.q + first, b.width);
+      } else {
+        pack_queries<Arch>(row, count, shape_.head_dim, shape_.query_factor, b.q + first, b.width);
+      }
     }
   }
+
+  /// Products of a logit.
+  std::int32_t steps_of_scores() const { return kPacked ? shape_.head_dim / 2 : shape_.head_dim; }
 
   /// Returns false when the item must be done again without the products of hidden keys.
   template <bool SkipHidden>
@@ -148,24 +167,41 @@ class PrefillKernel {
   /// Starts loading the tile that begins at key `begin`, its keys in k_slices steps and its values
   /// in v_slices.
   void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
+    if (shape_.pairs) return start_pairs(begin, k_slices, v_slices);
     next_begin_ = begin;
     const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
     next_end_ = item_.key_end - begin > rest ? begin + rest : item_.key_end;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     const std::int32_t count = next_end_ - begin;
     const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
-      return TileLoader<Arch>(from, begin, count, slices,
-                              wants_copy(from, begin, count, blocks_) ? copy : nullptr);
+      return Loader(from, begin, count, slices,
+                    wants_copy(from, begin, count, blocks_) ? copy : nullptr);
     };
     next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
     next_v_ = loader(values_of(shape_, item_), v_slices,
                      copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
   }
 
+  /// The same for pairs: tiles begin and end with whole ones.
+  void start_pairs(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
+    const std::int32_t lead = begin % 2;
+    next_begin_ = begin - lead;
+    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
+    const std::int32_t end = item_.key_end - begin > rest ? begin + rest : item_.key_end;
+    next_end_ = end + end % 2;
+    copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
+    constexpr TileForm k_form = kPacked ? TileForm::packed : TileForm::swapped_all;
+    constexpr TileForm v_form = kPacked ? TileForm::interleaved : TileForm::swapped;
+    next_k_ = Loader(keys_of(shape_, item_), begin, end - begin, k_slices, copies_, k_form, lead);
+    next_v_ = Loader(values_of(shape_, item_), begin, end - begin, v_slices,
+                     copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim), v_form, lead);
+  }
+
   /// The tile that was being loaded. The next one is started: all blocks that see this one will
   /// prefetch it, a step with each register tile.
   TileView finish_tile() {
-    const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_};
+    const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_,
+                        kPacked ? 2 : 1};
     std::int32_t k_slices = 0, v_slices = 0;
     for (int b = 0; b < blocks_; ++b) {
       if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) continue;
@@ -180,9 +216,10 @@ class PrefillKernel {
 
   template <bool SkipHidden>
   void attend_tile(Block& b, const TileView& tile) {
-    const std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
-    const std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
+    std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
+    std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
     if (begin >= end) return;
+    if (shape_.pairs) begin -= begin % 2, end += end % 2;
     open_partition(b, begin / kPartitionKeys);
     if (begin >= b.full_begin && end <= b.full_end) {
       return attend_keys<SkipHidden, kWidest>(b, {0, b.vectors, true}, tile.slice(begin, end));
@@ -196,8 +233,9 @@ class PrefillKernel {
   void attend_edge(Block& b, const TileView& keys) {
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
       // Stretches end where a register tile does.
+      const std::int32_t rows = shape_.pairs ? T::kRows + T::kRows % 2 : T::kRows;
       const auto step = [&](std::int32_t key) {
-        return keys.end - key > T::kRows ? key + T::kRows : keys.end;
+        return keys.end - key > rows ? key + rows : keys.end;
       };
       std::int32_t end = step(begin);
       const Vectors seeing = vectors_that_see<Arch>(b, begin, end);
@@ -261,59 +299,98 @@ class PrefillKernel {
   template <int Count>
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const ActiveRows& rows,
                                                 const TileView& keys) {
-    const std::int32_t count = keys.end - keys.begin;
-    if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
-    const bool first = b.overwrite && !b.has_total;
-    GuessedWeights<Arch, Count> weights(rows.state);
-    score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_, weights);
-    // A first guess must not be above the row's largest logit: it is not where weights are 1 on
-    // average.
-    if (weights.commit(rows.state, first ? static_cast<float>(count) : 0.0F)) return true;
-    if (first) first_guess_held_ = false;
-    return false;
+    if constexpr (kPacked) {
+      return false;
+    } else {
+      const std::int32_t count = keys.end - keys.begin;
+      if (Rule == WeightRule::argmax || shape_.pairs || count < 2 * T::rows(Count)) return false;
+      const bool first = b.overwrite && !b.has_total;
+      GuessedWeights<Arch, Count> weights(rows.state);
+      score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_, weights);
+      // A first guess must not be above the row's largest logit: it is not where weights are 1 on
+      // average.
+      if (weights.commit(rows.state, first ? static_cast<float>(count) : 0.0F)) return true;
+      if (first) first_guess_held_ = false;
+      return false;
+    }
   }
 
   /// Computes the weights of any keys. Returns whether the guess of m would have been right.
   template <int Count>
   __attribute__((noinline)) bool weigh(const ActiveRows& rows, const TileView& keys, bool masked) {
-    multiply_rows<Arch, Broadcast::along_steps, T::rows(Count), Count>(scores<Count>(rows, keys),
-                                                                       next_k_);
+    multiply_rows<Products, Arch, Broadcast::along_steps, T::rows(Count), Count>(
+        scores<Count>(rows, keys), next_k_);
     const std::int32_t count = keys.end - keys.begin;
-    if (masked) mask<Count>(rows, keys.begin, count);
-    return exponentiate<Arch, Rule, Count>(weights_, count, rows.state);
+    float factor = shape_.pairs ? shape_.query_factor : 1.0F;
+    if (masked) mask<Count>(rows, keys.begin, count, std::exchange(factor, 1.0F));
+    constexpr WeightRows pairs = kPacked ? WeightRows::packed : WeightRows::swapped;
+    return kPacked || shape_.pairs
+               ? exponentiate<pairs, Count>(count, rows.state, factor)
+               : exponentiate<WeightRows::floats, Count>(count, rows.state, factor);
+  }
+
+  template <WeightRows Form, int Count>
+  bool exponentiate(std::int32_t count, const RunningState& state, float factor) {
+    return kernels::exponentiate<Arch, Rule, Count, Form, Products>(weights_, count, state, factor);
   }
 
   /// Sᵀ = K·Qᵀ.
   template <int Count>
   Product scores(const ActiveRows& rows, const TileView& keys) const {
     return {keys.k.data,          keys.k.stride,         rows.q,
-            rows.q_stride,        shape_.head_dim,       weights_,
+            rows.q_stride,        steps_of_scores(),     weights_,
             Count * kLanes<Arch>, keys.end - keys.begin, true};
   }
 
   /// Oᵀ += Vᵀ·Pᵀ, prefetching the next tile's values.
   template <int Count>
   __attribute__((noinline)) void add_values(const ActiveRows& rows, const TileView& keys) {
-    multiply_rows<Arch, Broadcast::along_rows, T::rows(Count), Count>(
-        {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, keys.end - keys.begin,
+    const std::int32_t count = keys.end - keys.begin;
+    multiply_rows<Products, Arch, Broadcast::along_rows, T::rows(Count), Count>(
+        {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, kPacked ? count / 2 : count,
          rows.state.state.o, rows.state.stride, shape_.value_head_dim, rows.state.overwrite},
         next_v_);
   }
 
   /// Applies the masks: hides from each row the keys outside its interval of visible keys by a
-  /// logit of −∞, which has weight 0.
+  /// logit of −∞, which has weight 0. Logits are multiplied by `factor` before.
   template <int Count>
   __attribute__((noinline)) void mask(const ActiveRows& rows, std::int32_t begin,
-                                      std::int32_t count) {
+                                      std::int32_t count, float factor) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
       const auto [first, last] = interval<Arch>(rows, begin, v);
       for (std::int32_t j = 0; j < count; ++j) {
         float* const t = weights_ + (j * Count + v) * lanes;
-        const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
-        store<Arch>(t, Ops<Arch>::select((key >= first) & (key < last), load<Arch>(t),
-                                         splat<Arch>(-__builtin_inff())));
+        const Vec<Arch> key = splat<Arch>(static_cast<float>(key_of_row(j)));
+        store<Arch>(
+            t, Ops<Arch>::select((key >= first) & (key < last), load<Arch>(t) * splat<Arch>(factor),
+                                 splat<Arch>(-__builtin_inff())));
       }
+    }
+  }
+
+  /// The key of row j of a tile of logits, counted from the first one.
+  std::int32_t key_of_row(std::int32_t j) const { return !kPacked && shape_.pairs ? j ^ 1 : j; }
+
+  /// The weights and the value of the jth key in the order of additions: those of dimension x.
+  struct Term {
+    Vec<Arch> weights, value;
+    std::int32_t key;
+  };
+  template <int Count>
+  Term term(const TileView& keys, std::int32_t j, int v, std::int32_t x) const {
+    constexpr int lanes = kLanes<Arch>;
+    if constexpr (!kPacked) {
+      return {load<Arch>(weights_ + (j * Count + v) * lanes),
+              splat<Arch>(keys.v.data[j * keys.v.stride + x]), key_of_row(j)};
+    } else {
+      const auto half = [&](Vec<Arch> pairs) {
+        const auto bits = Ops<Arch>::as_integers(pairs);
+        return Ops<Arch>::as_floats(j % 2 == 0 ? bits & Integers<Arch>(-0x10000) : bits << 16);
+      };
+      return {half(load<Arch>(weights_ + (j / 2 * Count + v) * lanes)),
+              half(splat<Arch>(keys.v.data[j / 2 * keys.v.stride + x])), j ^ 1};
     }
   }
 
@@ -328,10 +405,9 @@ class PrefillKernel {
         float* const o = rows.state.state.o + x * rows.state.stride + v * lanes;
         Vec<Arch> sum = rows.state.overwrite ? splat<Arch>(0.0F) : load<Arch>(o);
         for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
-          const Vec<Arch> key = splat<Arch>(static_cast<float>(j));
-          const Vec<Arch> next =
-              Ops<Arch>::fma(load<Arch>(weights_ + (j * Count + v) * lanes),
-                             splat<Arch>(keys.v.data[j * keys.v.stride + x]), sum);
+          const Term own = term<Count>(keys, j, v, x);
+          const Vec<Arch> key = splat<Arch>(static_cast<float>(own.key));
+          const Vec<Arch> next = Ops<Arch>::fma(own.weights, own.value, sum);
           sum = Ops<Arch>::select((key >= first) & (key < last), next, sum);
         }
         store<Arch>(o, sum);
@@ -478,7 +554,7 @@ class PrefillKernel {
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
   std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the keys of the tile that is being loaded
-  TileLoader<Arch> next_k_, next_v_;
+  Loader next_k_, next_v_;
   float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;
   bool first_guess_held_ = true;  ///< the guess for first keys was right in all blocks so far

@@ -21,10 +21,22 @@
 namespace heed::kernels {
 namespace {
 
-/// The shape of an ISA's register tile.
-template <class A, int Rows, int Vectors>
+/// Products of floats.
+struct FloatProducts {
+  static constexpr bool kPairs = false;
+  /// sum += a · b.
+  template <class Arch>
+  static HEED_INLINE void accumulate(Vec<Arch> a, Vec<Arch> b, Vec<Arch>& sum) {
+    Ops<Arch>::accumulate(a, b, sum);
+  }
+};
+
+/// The shape of an ISA's register tile, and its products: with P::kPairs a float holds two bf16
+/// numbers, whose products are added to the sum, that of the upper ones first.
+template <class A, int Rows, int Vectors, class P = FloatProducts>
 struct Tile {
   using Arch = A;
+  using Products = P;
   static constexpr int kRows = Rows;        ///< broadcast rows
   static constexpr int kVectors = Vectors;  ///< vectors of query rows
 
@@ -66,7 +78,7 @@ HEED_INLINE void store_rows(const Vec<Arch> (&tile)[Rows][Vectors], float* c,
 enum class Broadcast { along_steps, along_rows };
 
 /// One step: `a` at step s, `b` at row s.
-template <class Arch, Broadcast Order, int Rows, int Vectors>
+template <class P, class Arch, Broadcast Order, int Rows, int Vectors>
 HEED_INLINE void multiply_step(const float* a, std::ptrdiff_t a_stride, const float* b,
                                Vec<Arch> (&acc)[Rows][Vectors]) {
   Vec<Arch> columns[Vectors];
@@ -76,16 +88,16 @@ HEED_INLINE void multiply_step(const float* a, std::ptrdiff_t a_stride, const fl
   for (int i = 0; i < Rows; ++i) {
     const Vec<Arch> x = splat<Arch>(Order == Broadcast::along_steps ? a[i * a_stride] : a[i]);
 #pragma GCC unroll 8
-    for (int v = 0; v < Vectors; ++v) Ops<Arch>::accumulate(x, columns[v], acc[i][v]);
+    for (int v = 0; v < Vectors; ++v) P::template accumulate<Arch>(x, columns[v], acc[i][v]);
   }
 }
 
-template <class Arch, Broadcast Order, int Rows, int Vectors>
+template <class P, class Arch, Broadcast Order, int Rows, int Vectors>
 HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, const float* b,
                                      std::ptrdiff_t b_stride, std::ptrdiff_t steps,
                                      Vec<Arch> (&acc)[Rows][Vectors]) {
   for (std::ptrdiff_t s = 0; s < steps; ++s) {
-    multiply_step<Arch, Order>(a, a_stride, b, acc);
+    multiply_step<P, Arch, Order>(a, a_stride, b, acc);
     a += Order == Broadcast::along_steps ? 1 : a_stride;
     b += b_stride;
   }
@@ -97,14 +109,15 @@ HEED_INLINE void multiply_accumulate(const float* a, std::ptrdiff_t a_stride, co
 constexpr int slices_per_tile(int vectors) { return vectors <= 2 ? 4 : 1; }
 
 /// multiply_accumulate in `Slices` slices of steps, with a prefetch step before each.
-template <class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
+template <class P, class Arch, Broadcast Order, int Slices, int Rows, int Vectors>
 HEED_INLINE void multiply_in_slices(const float* a, std::ptrdiff_t a_stride, const float* b,
                                     std::ptrdiff_t b_stride, std::ptrdiff_t steps,
-                                    Vec<Arch> (&acc)[Rows][Vectors], TileLoader<Arch>& ahead) {
+                                    Vec<Arch> (&acc)[Rows][Vectors],
+                                    TileLoader<Arch, P::kPairs>& ahead) {
   for (int left = Slices; left > 0; --left) {
     const std::ptrdiff_t count = steps / left;
     ahead.prefetch_step();
-    multiply_accumulate<Arch, Order>(a, a_stride, b, b_stride, count, acc);
+    multiply_accumulate<P, Arch, Order>(a, a_stride, b, b_stride, count, acc);
     a += count * (Order == Broadcast::along_steps ? 1 : a_stride);
     b += count * b_stride;
     steps -= count;
@@ -127,8 +140,8 @@ struct Product {
 
 /// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
 /// halves, so that a remainder does not fall back to single rows at once.
-template <class Arch, Broadcast Order, int Rows, int Vectors>
-HEED_INLINE void multiply_rows(Product p, TileLoader<Arch>& ahead) {
+template <class P, class Arch, Broadcast Order, int Rows, int Vectors>
+HEED_INLINE void multiply_rows(Product p, TileLoader<Arch, P::kPairs>& ahead) {
   const std::ptrdiff_t row_step = Order == Broadcast::along_steps ? p.a_stride : 1;
   for (; p.rows >= Rows; p.rows -= Rows, p.a += Rows * row_step, p.c += Rows * p.c_stride) {
     Vec<Arch> acc[Rows][Vectors];
@@ -137,12 +150,12 @@ HEED_INLINE void multiply_rows(Product p, TileLoader<Arch>& ahead) {
     } else {
       load_rows<Arch>(acc, p.c, p.c_stride);
     }
-    multiply_in_slices<Arch, Order, slices_per_tile(Vectors)>(p.a, p.a_stride, p.b, p.b_stride,
-                                                              p.steps, acc, ahead);
+    multiply_in_slices<P, Arch, Order, slices_per_tile(Vectors)>(p.a, p.a_stride, p.b, p.b_stride,
+                                                                 p.steps, acc, ahead);
     store_rows<Arch>(acc, p.c, p.c_stride);
   }
   if constexpr (Rows > 1) {
-    if (p.rows > 0) multiply_rows<Arch, Order, Rows / 2, Vectors>(p, ahead);
+    if (p.rows > 0) multiply_rows<P, Arch, Order, Rows / 2, Vectors>(p, ahead);
   }
 }
 

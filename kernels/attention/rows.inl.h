@@ -43,8 +43,8 @@ HEED_INLINE void write_narrow(DType type, const float* buffer, std::int32_t dims
 }
 
 /// Packs `rows` (at most a vector of) query rows as lanes: packed[x · width + lane] = factor ·
-/// row[lane][x]. Lanes without a row become 0.
-template <class Arch>
+/// row[lane][x], or, with Scale false, the same bits. Lanes without a row become 0.
+template <class Arch, bool Scale = true>
 void pack_queries(const float* const* row, int rows, std::ptrdiff_t dims, float factor,
                   float* packed, std::ptrdiff_t width) {
   constexpr int lanes = kLanes<Arch>;
@@ -53,7 +53,8 @@ void pack_queries(const float* const* row, int rows, std::ptrdiff_t dims, float 
     Vec<Arch> r[lanes];
 #pragma GCC unroll 16
     for (int lane = 0; lane < lanes; ++lane) {
-      r[lane] = lane < rows ? load<Arch>(row[lane] + x) * splat<Arch>(factor) : splat<Arch>(0.0F);
+      r[lane] = lane < rows ? load<Arch>(row[lane] + x) : splat<Arch>(0.0F);
+      if constexpr (Scale) r[lane] = r[lane] * splat<Arch>(factor);
     }
     Ops<Arch>::transpose(r);
 #pragma GCC unroll 16
@@ -61,7 +62,14 @@ void pack_queries(const float* const* row, int rows, std::ptrdiff_t dims, float 
   }
   for (; x < dims; ++x) {
     for (int lane = 0; lane < lanes; ++lane) {
-      packed[x * width + lane] = lane < rows ? row[lane][x] * factor : 0.0F;
+      float* const to = packed + x * width + lane;
+      *to = 0.0F;
+      if (lane >= rows) continue;
+      if constexpr (Scale) {
+        *to = row[lane][x] * factor;
+      } else {
+        __builtin_memcpy(to, row[lane] + x, sizeof(float));
+      }
     }
   }
 }

@@ -35,7 +35,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
       if (steps >= kStepsPerWeight) {
 #pragma GCC unroll 4
         for (int i = 0; i < kStepsPerWeight; ++i, ++a, b += p.b_stride) {
-          multiply_step<Arch, Broadcast::along_steps>(a, p.a_stride, b, sum);
+          multiply_step<FloatProducts, Arch, Broadcast::along_steps>(a, p.a_stride, b, sum);
         }
         steps -= kStepsPerWeight;
       }
@@ -46,10 +46,11 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
     weights.sum(v) = weight_sum;
   }
   if constexpr (slices > Count) {
-    multiply_in_slices<Arch, Broadcast::along_steps, slices - Count>(a, p.a_stride, b, p.b_stride,
-                                                                     steps, sum, ahead);
+    multiply_in_slices<FloatProducts, Arch, Broadcast::along_steps, slices - Count>(
+        a, p.a_stride, b, p.b_stride, steps, sum, ahead);
   } else {
-    multiply_accumulate<Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
+    multiply_accumulate<FloatProducts, Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride,
+                                                                     steps, sum);
   }
 }
 
@@ -67,7 +68,7 @@ HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
   };
   Product first = p;
   first.rows = Rows;
-  multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
+  multiply_rows<FloatProducts, Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
   for (go_on(); p.rows >= Rows; go_on()) {
     Vec<Arch> sum[Rows][Count];
     clear(sum);
@@ -75,7 +76,7 @@ HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
     logits += Rows * p.c_stride;
     store_rows<Arch>(sum, p.c, p.c_stride);
   }
-  if (p.rows > 0) multiply_rows<Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+  if (p.rows > 0) multiply_rows<FloatProducts, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
   for (; logits != end; logits += Count * lanes) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));

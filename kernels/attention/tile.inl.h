@@ -83,16 +83,28 @@ HEED_INLINE bool wants_copy(const Storage& s, std::int32_t begin, std::int32_t c
   return blocks >= kBlocksPerCopy && s.stride % kCollidingStride == 0;
 }
 
-/// The keys [begin, end) of a tile: row j of `k` and `v` is key begin + j.
+/// How the rows of a tile lie in its copy.
+enum class TileForm {
+  floats,       ///< as they are
+  swapped,      ///< floats, those of keys 2 · i and 2 · i + 1 in each other's place
+  swapped_all,  ///< the same, and the elements 2 · i and 2 · i + 1 of each likewise
+  packed,       ///< bf16 as they are, two to a float
+  interleaved,  ///< the bf16 of keys 2 · i and 2 · i + 1, element by element, in one row
+};
+
+/// The keys [begin, end) of a tile: row j of `k` is key begin + j, and so is that of v, but where
+/// one row has two values. With pairs both are even, keys that swapped rows name are begin + (j ^
+/// 1), and those that the item does not have are zeros.
 struct TileView {
   Rows k, v;
   std::int32_t begin, end;
+  std::int32_t values_of_row = 1;
 
   /// The slice of the tile from key `first` to before key `last`.
   HEED_INLINE TileView slice(std::int32_t first, std::int32_t last) const {
-    TileView p{k, v, first, last};
+    TileView p{k, v, first, last, values_of_row};
     p.k.data += (first - begin) * k.stride;
-    p.v.data += (first - begin) * v.stride;
+    p.v.data += (first - begin) / values_of_row * v.stride;
     return p;
   }
 };

@@ -41,20 +41,34 @@ HEED_INLINE void copy_floats(const std::byte* row, std::int32_t dims, float* cop
 /// takes hundreds of cycles, a row has arrived by the time it is copied, from memory too.
 inline constexpr std::int32_t kRowsInFlight = 2;
 
+/// Swaps the floats 2 · i and 2 · i + 1 of a row, an even number of them.
+HEED_INLINE void swap_neighbours(float* row, std::int32_t dims) {
+  for (std::int32_t x = 0; x < dims; x += 2) {
+    const float first = row[x];
+    row[x] = row[x + 1];
+    row[x + 1] = first;
+  }
+}
+
 /// Loads the `count` rows from row `first` on: prefetches them into L2 in `slices` steps, and
-/// copies each after it has arrived, where a place for a copy is given.
-template <class Arch>
+/// copies each after it has arrived, where a place for a copy is given. In other forms than floats
+/// the copy begins with `lead` rows that are not there, and has an even number of rows. A `Packed`
+/// one knows the forms `packed` and `interleaved` alone.
+template <class Arch, bool Packed = false>
 class TileLoader {
  public:
   TileLoader() = default;
   HEED_INLINE TileLoader(const Storage& from, std::int32_t first, std::int32_t count,
-                         std::int32_t slices, float* copy)
+                         std::int32_t slices, float* copy, TileForm form = TileForm::floats,
+                         std::int32_t lead = 0)
       : from_(from),
         first_(first),
         count_(count),
         slices_(slices),
         row_bytes_(row_bytes(from.type, from.dims)),
-        copy_(copy) {}
+        copy_(copy),
+        form_(form),
+        lead_(lead) {}
 
   /// Prefetches the rows of the next slice.
   HEED_INLINE void prefetch_step() {
@@ -71,6 +85,7 @@ class TileLoader {
   Rows finish() {
     if (copy_ == nullptr) return from_.rows_from(first_);
     copy_until(count_);
+    if (form_ != TileForm::floats) fill_missing();
     return {copy_, tile_copy_stride(from_.dims), from_.dims};
   }
 
@@ -79,6 +94,14 @@ class TileLoader {
     if (copy_ == nullptr) return;
     for (; copied_ < end; ++copied_) {
       const std::byte* const row = from_.row(first_ + copied_);
+      if constexpr (Packed) {
+        copy_packed(row, lead_ + copied_);
+        continue;
+      }
+      if (__builtin_expect_with_probability(form_ != TileForm::floats, 0, 0.999)) {
+        copy_swapped(row, lead_ + copied_);
+        continue;
+      }
       float* const copy = copy_ + copied_ * tile_copy_stride(from_.dims);
       // A call that the compiler took for likely would keep the sums of register tiles in memory.
       if (__builtin_expect_with_probability(from_.type == DType::f32, 1, 0.999)) {
@@ -89,10 +112,58 @@ class TileLoader {
     }
   }
 
+  float* row_of_copy(std::int32_t j) const {
+    return copy_ + std::ptrdiff_t{j} * tile_copy_stride(from_.dims);
+  }
+
+  /// Copies a row to place j.
+  __attribute__((noinline)) void copy_packed(const std::byte* row, std::int32_t j) const {
+    if (form_ == TileForm::packed) return copy_floats<Arch>(row, from_.dims / 2, row_of_copy(j));
+    const PairHalf half = j % 2 == 0   ? PairHalf::lower
+                          : j == lead_ ? PairHalf::lone_upper
+                                       : PairHalf::upper;
+    interleave(row, row_of_copy(j / 2), half);
+  }
+  __attribute__((noinline)) void copy_swapped(const std::byte* row, std::int32_t j) const {
+    float* const copy = row_of_copy(j ^ 1);
+    widen_row<Arch>(from_.type, row, from_.dims, copy);
+    if (form_ == TileForm::swapped_all) swap_neighbours(copy, from_.dims);
+  }
+
+  /// Which of a pair a row is: the lower one clears the upper halves, a lone upper one the lower.
+  enum class PairHalf { lower, upper, lone_upper };
+
+  /// Writes bf16 to halves of a row.
+  void interleave(const std::byte* row, float* copy, PairHalf half) const {
+    using E = Element<DType::bf16>;
+    constexpr int lanes = kLanes<Arch>;
+    for (std::int32_t x = 0; x < from_.dims; x += lanes) {
+      const std::int32_t left = from_.dims - x;
+      auto both = Ops<Arch>::as_integers(widen_first<Arch, E>(row, x, left < lanes ? left : lanes));
+      if (half == PairHalf::lower) both = Ops<Arch>::shift_right(both, 16);
+      if (half == PairHalf::upper) both = both | Ops<Arch>::as_integers(load<Arch>(copy + x));
+      store<Arch>(copy + x, Ops<Arch>::as_floats(both));
+    }
+  }
+
+  /// Fills places of rows that are not there with zeros.
+  __attribute__((noinline)) void fill_missing() const {
+    const std::int32_t rows = lead_ + count_;
+    const auto clear = [&](std::int32_t place) {
+      for (std::int32_t x = 0; x < tile_copy_stride(from_.dims); ++x) row_of_copy(place)[x] = 0.0F;
+    };
+    if (form_ == TileForm::interleaved) return;  // upper halves are written with lower ones
+    const bool swapped = form_ != TileForm::packed;
+    if (lead_ > 0) clear(swapped ? 1 : 0);
+    if (rows % 2 == 1) clear(swapped ? rows - 1 : rows);
+  }
+
   Storage from_{};
   std::int32_t first_ = 0, count_ = 0, slices_ = 0;
   std::ptrdiff_t row_bytes_ = 0;
   float* copy_ = nullptr;
+  TileForm form_ = TileForm::floats;
+  std::int32_t lead_ = 0;
   std::int32_t due_ = 0;  ///< what is to be prefetched, in fractions 1 / slices_ of a row
   std::int32_t fetched_ = 0, copied_ = 0;
 };

@@ -160,11 +160,70 @@ class GuessedWeights {
   Vec<Arch> m_[Count], l_[Count];
 };
 
-/// Turns the logits of `keys` keys into weights in place, and brings m, l and O up to date. Returns
-/// whether the guess of m would have been right.
-template <class Arch, WeightRule Rule, int Count>
+/// The nearest bf16 numbers, ties to even, as floats. Of a NaN whose lower half is 0, a NaN.
+template <class Arch>
+HEED_INLINE Vec<Arch> nearest_bf16(Vec<Arch> x) {
+  using I = Integers<Arch>;
+  const I bits = Ops<Arch>::as_integers(x);
+  const I lowest = Ops<Arch>::shift_right(bits, 16) & I(1);
+  return Ops<Arch>::as_floats((bits + I(0x7FFF) + lowest) & I(-0x10000));
+}
+
+/// How the weights of a tile are made and lie.
+enum class WeightRows {
+  floats,   ///< a row for each key, in order, from logits
+  swapped,  ///< bf16 numbers as floats, from logits to be scaled, the second key of a pair first
+  packed,   ///< the same, a row for both keys of a pair, from rows in order
+};
+
+/// The weights of a tile of logits, key by key: they take their places, and are added to l.
+template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P>
+HEED_INLINE void write_weights(float* tile, std::ptrdiff_t keys, float factor,
+                               const Vec<Arch> (&m)[Count], Vec<Arch> (&l)[Count]) {
+  constexpr int lanes = kLanes<Arch>;
+  constexpr int width = Count * lanes;
+  constexpr std::ptrdiff_t step = Form == WeightRows::floats ? 1 : 2;
+  constexpr std::ptrdiff_t first = Form == WeightRows::swapped ? 1 : 0;
+  const auto weight = [&](const float* t, int v) {
+    Vec<Arch> logit = load<Arch>(t);
+    if constexpr (Form != WeightRows::floats) logit = logit * splat<Arch>(factor);
+    return Weights<Arch, Rule>::weight(logit, m[v]);
+  };
+  for (std::ptrdiff_t j = 0; j < keys; j += step) {
+#pragma GCC unroll 8
+    for (int v = 0; v < Count; ++v) {
+      float* const t = tile + (j + first) * width + v * lanes;
+      Vec<Arch> p = weight(t, v);
+      if constexpr (Form == WeightRows::floats) {
+        store<Arch>(t, p);
+        l[v] = l[v] + p;
+      } else {
+        float* const second = tile + (j + 1 - first) * width + v * lanes;
+        Vec<Arch> other = weight(second, v);
+        if constexpr (Form == WeightRows::packed) {
+          const Integers<Arch> pair = P::template pack<Arch>(p, other);
+          store<Arch>(tile + j / 2 * width + v * lanes, Ops<Arch>::as_floats(pair));
+          p = Ops<Arch>::as_floats(pair << 16);
+          other = Ops<Arch>::as_floats(pair & Integers<Arch>(-0x10000));
+        } else {
+          p = nearest_bf16<Arch>(p);
+          other = nearest_bf16<Arch>(other);
+          store<Arch>(t, p);
+          store<Arch>(second, other);
+        }
+        l[v] = l[v] + p;
+        l[v] = l[v] + other;
+      }
+    }
+  }
+}
+
+/// Turns the logits of `keys` keys, an even number but for `floats`, into weights in place, and
+/// brings m, l and O up to date. Logits of other forms than `floats` are multiplied by `factor`.
+/// Returns whether the guess of m would have been right.
+template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P>
 __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
-                                            const RunningState& running) {
+                                            const RunningState& running, float factor) {
   using W = Weights<Arch, Rule>;
   constexpr int lanes = kLanes<Arch>;
   constexpr int width = Count * lanes;
@@ -175,37 +234,35 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
     m[v] = splat<Arch>(-__builtin_inff());
     l[v] = load<Arch>(state.l + v * lanes);
   }
+  // The largest product with a positive factor is that of the largest logit.
+  const bool scale_first = Form != WeightRows::floats && !(factor > 0.0F);
+  const float after = scale_first ? 1.0F : factor;
   for (std::ptrdiff_t j = 0; j < keys; ++j) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
-      m[v] = Ops<Arch>::max(load<Arch>(tile + j * width + v * lanes), m[v]);
+      float* const t = tile + j * width + v * lanes;
+      if (scale_first) store<Arch>(t, load<Arch>(t) * splat<Arch>(factor));
+      m[v] = Ops<Arch>::max(load<Arch>(t), m[v]);
     }
   }
   bool right = true;
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) {
+    if constexpr (Form != WeightRows::floats) m[v] = m[v] * splat<Arch>(after);
     right &= may_be_maximum<Arch>(load<Arch>(running.guess + v * lanes), m[v]);
     const Vec<Arch> previous = load<Arch>(state.m + v * lanes), top = W::candidate(m[v]);
     const Mask<Arch> moves = W::moves(top, previous);
     m[v] = Ops<Arch>::select(moves, top, previous);
     if (Ops<Arch>::any(moves)) {
-      const Vec<Arch> factor = W::rescale(previous, m[v]);
-      l[v] = l[v] * factor;
+      const Vec<Arch> rescaling = W::rescale(previous, m[v]);
+      l[v] = l[v] * rescaling;
       if (!running.overwrite) {
-        scale_output<Arch>(state.o + v * lanes, running.stride, running.dims, factor);
+        scale_output<Arch>(state.o + v * lanes, running.stride, running.dims, rescaling);
       }
       store<Arch>(state.m + v * lanes, m[v]);
     }
   }
-  for (std::ptrdiff_t j = 0; j < keys; ++j) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Count; ++v) {
-      float* const t = tile + j * width + v * lanes;
-      const Vec<Arch> p = W::weight(load<Arch>(t), m[v]);
-      store<Arch>(t, p);
-      l[v] = l[v] + p;
-    }
-  }
+  write_weights<Arch, Rule, Count, Form, P>(tile, keys, after, m, l);
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) store<Arch>(state.l + v * lanes, l[v]);
   return right;

@@ -293,6 +293,15 @@ struct Element<DType::q4_0> {
   }
 };
 
+/// Elements that are multiplied in pairs, those at 2 · i + 1 before those at 2 · i.
+template <class E>
+struct InPairs : E {};
+
+template <class E>
+inline constexpr bool kInPairs = false;
+template <class E>
+inline constexpr bool kInPairs<InPairs<E>> = true;
+
 /// Calls body(Element<type>()).
 template <class Body>
 HEED_INLINE auto for_element_type(DType type, Body body) {

@@ -86,8 +86,9 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << "types: q " << detail::name_of(p.config.q_type) << ", k "
        << detail::name_of(p.config.k_type) << ", v " << detail::name_of(p.config.v_type) << ", out "
        << detail::name_of(p.config.out_type) << "\n"
-       << "path: f32, transposed scores, register tile " << k.tile_rows << " x "
-       << k.lanes * k.block_vectors << "\n";
+       << "path: " << (s.pairs ? "products of bf16" : "f32")
+       << ", transposed scores, register tile " << k.tile_rows << " x " << k.lanes * k.block_vectors
+       << "\n";
   if (p.pages) {
     text << "storage: " << p.pages->pages << " pages of " << p.pages->page_tokens
          << " tokens; tiles that cross pages are copied\n";

@@ -86,6 +86,7 @@ class Planner {
     shape.rule =
         c.temperature == 0 ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
     shape.query_factor = d_.query_factor;
+    shape.pairs = d_.bf16_products;
     shape.window_left = clamp_side(c.window_left);
     shape.window_right = c.causal ? 0 : clamp_side(c.window_right);
     shape.q_type = c.q_type, shape.k_type = c.k_type;

@@ -40,6 +40,22 @@ Status check_config(const AttentionConfig& c) {
   return {};
 }
 
+/// Whether products are of bf16.
+Status choose_products(const AttentionConfig& c, bool& bf16) {
+  const bool types = c.q_type == DType::bf16 && c.k_type == DType::bf16 && c.v_type == DType::bf16;
+  bf16 = types && c.head_dim % 2 == 0 && c.products != Products::f32;
+  if (c.products != Products::automatic && c.products != Products::f32 &&
+      c.products != Products::bf16) {
+    return invalid("products (", static_cast<int>(c.products), ") must be automatic, f32 or bf16");
+  }
+  if (c.products != Products::bf16 || bf16) return {};
+  if (!types) {
+    return invalid("products of bf16 need q, k and v of bf16; they are ", name_of(c.q_type), ", ",
+                   name_of(c.k_type), " and ", name_of(c.v_type));
+  }
+  return invalid("products of bf16 need an even head_dim (", c.head_dim, ")");
+}
+
 Status check_query_factor(const AttentionConfig& c, float& factor) {
   constexpr double log2_e = 1.44269504088896340736;
   const double temperature = c.temperature == 0 ? 1.0 : static_cast<double>(c.temperature);
@@ -318,6 +334,7 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   HEED_RETURN_IF_ERROR(check_range("head_dim", config.head_dim, 1, kMaxHeadDim));
   HEED_RETURN_IF_ERROR(check_config(d.config));
   HEED_RETURN_IF_ERROR(check_query_factor(d.config, d.query_factor));
+  HEED_RETURN_IF_ERROR(choose_products(d.config, d.bf16_products));
   HEED_RETURN_IF_ERROR(check_range("sequences", batch.sequences, 0, kMaxSequences));
   d.sequences = batch.sequences;
   d.query = batch.query;

@@ -22,6 +22,7 @@ struct Description {
   int workers = 1;
   TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;
+  bool bf16_products = false;
 };
 
 /// Checks everything and fills in the defaults.

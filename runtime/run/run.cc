@@ -77,7 +77,7 @@ class Run {
   /// Takes items until none is left. False where a kernel left its scratch, as far as that is
   /// checked.
   bool share(int ith) const noexcept {
-    const FloatEnvironment environment;
+    const FloatEnvironment environment(plan_.shape.pairs ? Denormals::zero : Denormals::kept);
     float* scratch = floats(plan_.workspace.scratch +
                             plan_.workspace.scratch_stride * static_cast<std::size_t>(ith));
     std::atomic<std::size_t>& next_item = control().next_item;

@@ -348,7 +348,7 @@ TEST_F(RotaryErrors, PositionsAndOptions) {
   }
   positions_[2] = 9;
   expect_refused(tensors(), "workers (-1) must be from 0 to 4096", {.workers = -1});
-  expect_refused(tensors(), "isa (\"sse9\") must be one of avx512, avx2, generic, toy",
+  expect_refused(tensors(), "isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy",
                  {.isa = "sse9"});
   const Status status = rotate(Rotary(), tensors());
   EXPECT_EQ(status.message(), "rotary must be made by Rotary::create first");

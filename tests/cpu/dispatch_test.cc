@@ -254,7 +254,7 @@ std::string first_supported() {
 
 TEST(Isas, AreListedBestFirst) {
   const ScopedIsa none(nullptr);
-  EXPECT_EQ(names(), (std::vector<std::string>{"avx512", "avx2", "generic", "toy"}));
+  EXPECT_EQ(names(), (std::vector<std::string>{"avx512_bf16", "avx512", "avx2", "generic", "toy"}));
 }
 
 TEST(Isas, RowsAndTablesAgree) {
@@ -269,10 +269,11 @@ TEST(Isas, RequireWhatTheyAreCompiledFor) {
   const FeatureSet avx512 = avx2 | Feature::avx512f | Feature::avx512bw | Feature::avx512dq |
                             Feature::avx512vl | Feature::avx512cd;
   const std::span<const IsaRow> rows = detail::isa_rows();
-  ASSERT_EQ(rows.size(), 4U);
-  EXPECT_EQ(rows[0].features, avx512);
-  EXPECT_EQ(rows[1].features, avx2);
-  EXPECT_TRUE(rows[2].features.empty());
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[0].features, avx512 | Feature::avx512bf16);
+  EXPECT_EQ(rows[1].features, avx512);
+  EXPECT_EQ(rows[2].features, avx2);
+  EXPECT_TRUE(rows[3].features.empty());
 }
 
 TEST(Isas, TheBestSupportedOneIsChosen) {
@@ -319,7 +320,7 @@ TEST(Isas, AnUnknownVariableIsAnError) {
   std::string_view name = "untouched";
   const Status status = chosen_isa(name);
   EXPECT_EQ(status.code(), StatusCode::invalid_argument);
-  EXPECT_EQ(status.message(), "HEED_ISA (\"sse9\") must be one of avx512, avx2, generic, toy");
+  EXPECT_EQ(status.message(), "HEED_ISA (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy");
   EXPECT_EQ(name, "untouched");
   EXPECT_TRUE(chosen_names().empty());
 
@@ -334,7 +335,7 @@ TEST(Isas, AnOptionWinsOverTheVariable) {
   ASSERT_TRUE(detail::select_kernels("generic", table));
   EXPECT_STREQ(table->name, "generic");
   const Status status = detail::select_kernels("sse8", table);
-  EXPECT_EQ(status.message(), "isa (\"sse8\") must be one of avx512, avx2, generic, toy");
+  EXPECT_EQ(status.message(), "isa (\"sse8\") must be one of avx512_bf16, avx512, avx2, generic, toy");
 }
 
 TEST(CpuInformation, IsFilledIn) {

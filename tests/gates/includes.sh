@@ -46,6 +46,7 @@ rooms() {
 allowed() {
   case $1 in
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
+    kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|isa/avx512_bf16)\.inl\.h"' ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
     kernels/isa/*) echo "$plain|<immintrin\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
     kernels/interface.h) echo "$plain|\"heed/dtype\.h\"" ;;

@@ -5,9 +5,10 @@
 
 namespace heed::proof {
 
-Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim) {
+Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim, bool pairs) {
   if (row.visible_keys == 0) return {};
-  const double epsilon = std::ldexp(1.0, -24), smallest = std::ldexp(1.0, -149);
+  const double epsilon = std::ldexp(1.0, -24), smallest = std::ldexp(1.0, pairs ? -126 : -149);
+  const double rounding = pairs ? 0x1p-9 / (1 - 0x1p-9) : 0;
   const double chain = (static_cast<double>(head_dim) + 4) * epsilon;
   const double exponential = 4.4 * epsilon;
   const double mean = chain * row.mean_terms + exponential;
@@ -19,8 +20,9 @@ Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim) {
   const double additions =
       std::min(keys, 256.0) + std::min(partitions, 64.0) + std::ceil(partitions / 64);
   const double relative = weights / (1 - weights);
-  return {row.largest_value * (2 * relative + (2 * additions + 2) * epsilon) + additions * smallest,
-          relative + additions * epsilon + 3 * epsilon * std::abs(row.lse)};
+  return {row.largest_value * (2 * (relative + rounding) + (2 * additions + 2) * epsilon) +
+              additions * smallest,
+          relative + rounding + additions * epsilon + 3 * epsilon * std::abs(row.lse)};
 }
 
 }  // namespace heed::proof

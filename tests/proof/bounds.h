@@ -19,7 +19,9 @@
 // + 2)·ε·V. Left out weights: below 2^−110 each, less than ε/2 for any n < 2^80. Underflow. Each of
 // the N operations on O loses at most 2^−149 absolutely, and l ≥ 1. LSE. Relative errors of Σp
 // become absolute ones of the logarithm: −log(1 − R) ≤ R / (1 − R), N·ε; the result is rounded once
-// and may be one ULP (2·ε) further off: 3·ε·|lse|.
+// and may be one ULP (2·ε) further off: 3·ε·|lse|. Products of bf16. Weights are rounded by 2^−9 of
+// each at most: 2·2^−9/(1 − 2^−9)·V for outputs, 2^−9/(1 − 2^−9) for the LSE. Underflow loses
+// 2^−126.
 #pragma once
 
 #include <cstdint>
@@ -33,7 +35,8 @@ struct Bounds {
   double lse = 0;  ///< absolute
 };
 
-/// Bounds for rows with finite inputs whose weights are exponentials (T > 0).
-Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim);
+/// Bounds for rows with finite inputs whose weights are exponentials (T > 0); `pairs` where
+/// products are of bf16.
+Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim, bool pairs = false);
 
 }  // namespace heed::proof

@@ -85,6 +85,12 @@ Geometry::Geometry(const AttentionConfig& config, const Batch& batch, const Page
   if (pages != nullptr) pages_.emplace(*pages, tables, keys_, sequences_);
 }
 
+bool Geometry::pairs() const {
+  const bool types = config_.q_type == DType::bf16 && config_.k_type == DType::bf16 &&
+                     config_.v_type == DType::bf16;
+  return types && config_.head_dim % 2 == 0 && config_.products != Products::f32;
+}
+
 std::vector<Row> Geometry::rows() const {
   std::vector<Row> rows;
   for (std::int64_t b = 0; b < sequences_; ++b) {

@@ -66,6 +66,8 @@ class Geometry {
   const AttentionConfig& config() const { return config_; }
   std::int64_t sequences() const { return sequences_; }
   std::int64_t value_head_dim() const { return value_head_dim_; }
+  /// Whether products are of bf16, in pairs.
+  bool pairs() const;
   std::int64_t group() const { return config_.query_heads / config_.kv_heads; }
   const Tokens& queries() const { return queries_; }
   const Tokens& keys() const { return keys_; }

@@ -1,6 +1,7 @@
 #include "tests/proof/oracle.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -17,14 +18,21 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kPartitionKeys = 256;
 constexpr std::int64_t kSectionPartitions = 64;
 
+float flush(float x) { return std::fpclassify(x) == FP_SUBNORMAL ? std::copysign(0.0F, x) : x; }
+
 struct Fused {
   static float multiply_add(float a, float b, float c) { return std::fma(a, b, c); }
+  static float multiply_add_flushed(float a, float b, float c) { return flush(std::fma(a, b, c)); }
 };
 
 struct Separate {
   static float multiply_add(float a, float b, float c) {
     const float product = a * b;
     return product + c;
+  }
+  static float multiply_add_flushed(float a, float b, float c) {
+    const float product = flush(a * b);
+    return flush(product + c);
   }
 };
 
@@ -43,7 +51,9 @@ class OracleOf {
         tensors_(tensors),
         row_(row),
         argmax_(geometry.config().temperature == 0),
-        q_(scaled_query()) {}
+        pairs_(geometry.pairs()),
+        factor_(query_factor()),
+        q_(query()) {}
 
   OracleRow compute() const {
     const KeyRange range = geometry_.visible(row_);
@@ -67,18 +77,30 @@ class OracleOf {
     return state;
   }
 
-  std::vector<float> scaled_query() const {
+  float query_factor() const {
     const AttentionConfig& config = geometry_.config();
     const float scale = config.scale.value_or(
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))));
     const double temperature = argmax_ ? 1.0 : config.temperature;
-    const auto factor = static_cast<float>(scale * 1.4426950408889634 / temperature);
+    return static_cast<float>(scale * 1.4426950408889634 / temperature);
+  }
+
+  /// Scaled, but for pairs, whose logits are.
+  std::vector<float> query() const {
     std::vector<float> buffer;
     const std::span<const float> q =
-        floats_of(tensors_.q + geometry_.q(row_), config.head_dim, buffer);
+        floats_of(tensors_.q + geometry_.q(row_), geometry_.config().head_dim, buffer);
     std::vector<float> scaled(q.begin(), q.end());
-    for (float& x : scaled) x *= factor;
+    for (float& x : scaled) x = pairs_ ? x : x * factor_;
     return scaled;
+  }
+
+  /// With pairs denormal numbers count as zero.
+  float flushed(float x) const { return pairs_ ? flush(x) : x; }
+
+  float multiply_add(float a, float b, float c) const {
+    if (!pairs_) return Arithmetic::multiply_add(a, b, c);
+    return Arithmetic::multiply_add_flushed(flushed(a), flushed(b), c);
   }
 
   float logit(std::int64_t key) const {
@@ -86,8 +108,11 @@ class OracleOf {
                                                geometry_.scales_of_k(row_, key, tensors_.k_scales),
                                                geometry_.config().head_dim, buffer_);
     float t = 0;
-    for (std::size_t x = 0; x < q_.size(); ++x) t = Arithmetic::multiply_add(q_[x], k[x], t);
-    return t;
+    for (std::size_t i = 0; i < q_.size(); ++i) {
+      const std::size_t x = pairs_ ? i ^ 1U : i;  // the second one of a pair first
+      t = multiply_add(q_[x], k[x], t);
+    }
+    return pairs_ ? flushed(t * factor_) : t;
   }
 
   /// What m compares: logits for the argmax, else their integers.
@@ -102,7 +127,14 @@ class OracleOf {
     for (int i = 4; i >= 0; --i) {
       p = Arithmetic::multiply_add(p, f, kernels::kExp2Coefficients[i]);
     }
-    return scaled(p, e - m);
+    return pairs_ ? nearest_bf16(scaled(p, e - m)) : scaled(p, e - m);
+  }
+
+  static float nearest_bf16(float x) {
+    std::vector<float> buffer;
+    BFloat16 rounded;
+    narrow({&x, 1}, &rounded);
+    return floats_of(&rounded, 1, buffer)[0];
   }
 
   /// x · 2^n for an integer n ≤ 0, or NaN.
@@ -118,19 +150,29 @@ class OracleOf {
     for (const float t : logits) {
       if (level(t) > state.m) state.m = level(t);
     }
-    std::int64_t key = keys.begin;
-    for (const float t : logits) {
-      const float p = weight(t, state.m);
+    for (float& t : logits) {
+      t = weight(t, state.m);
+      state.l += t;
+    }
+    for (const std::int64_t key : in_order(keys)) {
+      const float p = logits[static_cast<std::size_t>(key - keys.begin)];
       const std::span<const float> v = floats_of(
           tensors_.v + geometry_.v(row_, key), geometry_.scales_of_v(row_, key, tensors_.v_scales),
           geometry_.value_head_dim(), buffer_);
-      ++key;
-      state.l += p;
-      for (std::size_t x = 0; x < v.size(); ++x) {
-        state.o[x] = Arithmetic::multiply_add(p, v[x], state.o[x]);
-      }
+      for (std::size_t x = 0; x < v.size(); ++x) state.o[x] = multiply_add(p, v[x], state.o[x]);
     }
     return state;
+  }
+
+  /// The keys in the order in which their values are added: the second one of a pair first.
+  std::vector<std::int64_t> in_order(KeyRange keys) const {
+    std::vector<std::int64_t> order;
+    for (std::int64_t j = keys.begin - keys.begin % 2; j < keys.end; j += 2) {
+      for (const std::int64_t key : pairs_ ? std::array{j + 1, j} : std::array{j, j + 1}) {
+        if (key >= keys.begin && key < keys.end) order.push_back(key);
+      }
+    }
+    return order;
   }
 
   /// total += state; the first state becomes the total as it is.
@@ -141,7 +183,7 @@ class OracleOf {
   State merged(const State& a, const State& b) const {
     State sum{std::max(a.m, b.m), 0.0F, a.o};
     const auto add = [&](float x, float y) {
-      return rescaled(x, a.m, sum.m) + rescaled(y, b.m, sum.m);
+      return flushed(flushed(rescaled(x, a.m, sum.m)) + flushed(rescaled(y, b.m, sum.m)));
     };
     sum.l = add(a.l, b.l);
     for (std::size_t x = 0; x < sum.o.size(); ++x) sum.o[x] = add(a.o[x], b.o[x]);
@@ -156,7 +198,9 @@ class OracleOf {
   OracleRow finish(const State& total) const {
     OracleRow result;
     // Adding +0 turns −0 into it: see docs/canonical-row.md.
-    for (const float o : total.o) result.out.push_back(total.l == 0.0F ? 0.0F : o / total.l + 0.0F);
+    for (const float o : total.o) {
+      result.out.push_back(total.l == 0.0F ? 0.0F : flushed(o / total.l) + 0.0F);
+    }
     if (total.l == 0.0F) {
       result.lse = -kInfinity;
     } else if (argmax_ || !std::isfinite(total.l)) {
@@ -173,7 +217,8 @@ class OracleOf {
   const Geometry& geometry_;
   const AttentionTensors& tensors_;
   const Row& row_;
-  bool argmax_;
+  bool argmax_, pairs_;
+  float factor_;
   std::vector<float> q_;
   mutable std::vector<float> buffer_;  ///< a row of keys or values that is not of floats
 };

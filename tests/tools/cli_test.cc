@@ -50,7 +50,7 @@ TEST(Heed, BadUsage) {
       {{"check", "--isa", ""}, "heed check: --isa (\"\") must not be empty"},
       {{"check", "--only", "speed"},
        "heed check: --only (\"speed\") must be a part of the name of a check: head dimensions; "},
-      {{"check", "--isa", "sse9"}, "heed check: --isa (\"sse9\") must be one of avx512, avx2, "},
+      {{"check", "--isa", "sse9"}, "heed check: --isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, "},
       {{"bench", "--threads", "0"},
        "heed bench: --threads (\"0\") must be integers from 1 to 1024"},
       {{"bench", "--threads", "1,"}, "heed bench: --threads (\"1,\") must be integers"},
@@ -103,7 +103,7 @@ TEST(Heed, ForcedIsaThatDoesNotExist) {
   for (const Arguments& arguments :
        {Arguments{"info"}, {"info", "--json"}, {"check"}, {"bench"}, {"plan"}}) {
     expect_fault(run_heed(arguments, {{"HEED_ISA", "bogus"}}),
-                 "HEED_ISA (\"bogus\") must be one of avx512, avx2, generic");
+                 "HEED_ISA (\"bogus\") must be one of avx512_bf16, avx512, avx2, generic");
   }
 }
 
@@ -190,7 +190,7 @@ TEST(Info, Json) {
     if (isa["supported"].get<bool>()) supported.push_back(isa["name"]);
     if (isa["chosen"].get<bool>()) chosen.push_back(isa["name"]);
   }
-  EXPECT_EQ(all, (std::vector<std::string>{"avx512", "avx2", "generic"}));
+  EXPECT_EQ(all, (std::vector<std::string>{"avx512_bf16", "avx512", "avx2", "generic"}));
   EXPECT_EQ(supported, supported_command_isas());
   EXPECT_EQ(chosen, std::vector<std::string>{supported.front()});
 }
