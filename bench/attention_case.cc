@@ -138,7 +138,7 @@ std::string AttentionCase::layout() const {
 
 std::string AttentionCase::pages_in_words() const {
   if (!workload_.paged()) return "";
-  const std::string pages = fmt::format(" in pages of {}", workload_.page_tokens);
+  std::string pages = fmt::format(" in pages of {}", workload_.page_tokens);
   if (workload_.shared_keys == 0) return pages;
   return fmt::format("{}, the first {} keys shared", pages, workload_.shared_keys);
 }

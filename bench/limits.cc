@@ -180,8 +180,9 @@ Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence re
 Status measure_limits(std::string_view isa, int threads, MachineLimits& limits) {
   Pool pool;
   const auto bytes = static_cast<std::size_t>(stream_size().bytes);
-  if (Status status = Pool::create(bytes / sizeof(float), Pages::huge, pool); !status)
+  if (Status status = Pool::create(bytes / sizeof(float), Pages::huge, pool); !status) {
     return status;
+  }
   const std::span<const float> inputs = pool.inputs({});
   if (Status status = measure_fma_peak(isa, threads, limits.fma_gflops); !status) return status;
   if (Status status = measure_read_bandwidth(threads, inputs, Residence::memory, limits.read_gbps);

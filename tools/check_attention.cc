@@ -398,6 +398,7 @@ CaseSpec random_mixture(proof::Random& random) {
 Check mixtures() {
   constexpr int kCases = 60;
   std::vector<AttentionCase> cases;
+  cases.reserve(kCases);
   proof::Random random(1);
   for (int i = 0; i < kCases; ++i) cases.push_back({random_mixture(random)});
   return make_check("mixtures of all of these", std::move(cases));

@@ -353,17 +353,16 @@ class DecodeKernel {
 
   /// The same four rows or one at a time, where kernels for all numbers of rows would be larger
   /// than they are worth.
-  void score_in_fours(DecodeQueries queries, const KeyBlock& k) const {
+  void score_in_fours(const DecodeQueries& queries, const KeyBlock& k) const {
     for_fours(k.rows.type, [&](auto element) {
       using E = decltype(element);
-      std::int32_t r = 0;
-      const auto go_on = [&](std::int32_t rows) {
-        r += rows;
-        queries.q += rows * queries.stride;
-        queries.logits += rows * queries.logits_stride;
-      };
-      for (; r + 4 <= item_.rows; go_on(4)) score_block<Arch, E, 4>(queries, k);
-      for (; r < item_.rows; go_on(1)) score_block<Arch, E, 1>(queries, k);
+      for (std::int32_t r = 0; r < item_.rows;) {
+        const DecodeQueries own{queries.q + r * queries.stride, queries.stride,
+                                queries.logits + r * queries.logits_stride, queries.logits_stride};
+        const bool four = item_.rows - r >= 4;
+        four ? score_block<Arch, E, 4>(own, k) : score_block<Arch, E, 1>(own, k);
+        r += four ? 4 : 1;
+      }
     });
   }
 
@@ -406,16 +405,16 @@ class DecodeKernel {
   }
 
   /// The same as score_in_fours does.
-  static void add_in_fours(std::int32_t rows, DecodeOutputs out, const KeyBlock& v) {
+  static void add_in_fours(std::int32_t rows, const DecodeOutputs& out, const KeyBlock& v) {
     for_fours(v.rows.type, [&](auto element) {
       using E = decltype(element);
-      const auto go_on = [&](std::int32_t done) {
-        rows -= done;
-        out.weights += done * out.weights_stride;
-        out.o += done * out.stride;
-      };
-      for (; rows >= 4; go_on(4)) add_values<Arch, E, 4>(out, v);
-      for (; rows > 0; go_on(1)) add_values<Arch, E, 1>(out, v);
+      for (std::int32_t r = 0; r < rows;) {
+        const DecodeOutputs own{out.weights + r * out.weights_stride, out.weights_stride,
+                                out.o + r * out.stride, out.stride};
+        const bool four = rows - r >= 4;
+        four ? add_values<Arch, E, 4>(own, v) : add_values<Arch, E, 1>(own, v);
+        r += four ? 4 : 1;
+      }
     });
   }
 
@@ -426,8 +425,9 @@ class DecodeKernel {
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
     if (shape_.pairs) {
       const Vec<Arch> factor = splat<Arch>(shape_.query_factor);
-      for (std::int32_t j = 0; j < count; j += kWidth)
+      for (std::int32_t j = 0; j < count; j += kWidth) {
         store<Arch>(t + j, load<Arch>(t + j) * factor);
+      }
       store<Arch>(t + count, splat<Arch>(-__builtin_inff()));  // the factor may be 0 or negative
     }
     for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);

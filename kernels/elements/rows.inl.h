@@ -157,7 +157,8 @@ __attribute__((noinline)) void narrow_codes(DType type, const float* row, std::i
     const Vec<Arch> scale = of_groups<Arch>(scales.scale, scales.group, x, count);
     const Vec<Arch> zero_point = of_groups<Arch>(scales.zero_point, scales.group, x, count);
     const Vec<Arch> zero = splat<Arch>(0.0F), floats = load<Arch>(row + x);
-    const Vec<Arch> usable = Ops<Arch>::select(scale == scale, scale, zero);  // a NaN has code 0
+    const Vec<Arch> least_scale = splat<Arch>(-__builtin_inff());
+    const Vec<Arch> usable = Ops<Arch>::select(scale >= least_scale, scale, zero);  // not NaN
     const Vec<Arch> steps = Ops<Arch>::select(usable == zero, zero, floats / usable);
     Ops<Arch>::store_bytes(codes + x,
                            nearest_codes<Arch>(steps + zero_point, least, -1.0F - least));

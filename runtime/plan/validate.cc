@@ -289,8 +289,9 @@ Status complete_layouts(const Batch& batch, Description& d) {
   HEED_RETURN_IF_ERROR(check_apart("out", shapes.out.axes, shapes.out.dims));
   HEED_RETURN_IF_ERROR(check_apart("lse", shapes.lse.axes, shapes.lse.dims));
   shorten_padded(d.query, {&shapes.q, &shapes.out, &shapes.lse});
-  if (!batch.pages)
+  if (!batch.pages) {
     shorten_padded(d.key, {&shapes.k, &shapes.v, &shapes.k_scales, &shapes.v_scales});
+  }
   return {};
 }
 

@@ -61,7 +61,9 @@ class RunControl {
   Status check_share(const RunIdentity& run, int ith, const RunCounters& counters) const;
   void start(const RunCounters& counters);
 
-  alignas(kernels::kAlignment) std::mutex mutex_;  ///< guards what follows, and RunCounters::called
+  /// Keeps next_item, which all workers write to, in a line of its own.
+  [[maybe_unused]] std::byte line_[kernels::kAlignment - sizeof(std::atomic<std::size_t>)] = {};
+  std::mutex mutex_;  ///< guards what follows, and RunCounters::called
   RunIdentity run_;
   int executing_ = 0;  ///< shares that were called and have not returned
   int called_ = 0;     ///< shares that were called; 0: the workspace is idle

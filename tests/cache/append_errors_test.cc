@@ -155,7 +155,8 @@ TEST_F(AppendErrors, Rotation) {
 
 TEST_F(AppendErrors, Options) {
   expect_refused("workers (5000) must be from 0 to 4096", {.workers = 5000});
-  expect_refused("isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy", {.isa = "sse9"});
+  expect_refused("isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy",
+                 {.isa = "sse9"});
 }
 
 TEST_F(AppendErrors, Inputs) {

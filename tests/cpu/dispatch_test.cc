@@ -320,7 +320,8 @@ TEST(Isas, AnUnknownVariableIsAnError) {
   std::string_view name = "untouched";
   const Status status = chosen_isa(name);
   EXPECT_EQ(status.code(), StatusCode::invalid_argument);
-  EXPECT_EQ(status.message(), "HEED_ISA (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy");
+  EXPECT_EQ(status.message(),
+            "HEED_ISA (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy");
   EXPECT_EQ(name, "untouched");
   EXPECT_TRUE(chosen_names().empty());
 
@@ -335,7 +336,8 @@ TEST(Isas, AnOptionWinsOverTheVariable) {
   ASSERT_TRUE(detail::select_kernels("generic", table));
   EXPECT_STREQ(table->name, "generic");
   const Status status = detail::select_kernels("sse8", table);
-  EXPECT_EQ(status.message(), "isa (\"sse8\") must be one of avx512_bf16, avx512, avx2, generic, toy");
+  EXPECT_EQ(status.message(),
+            "isa (\"sse8\") must be one of avx512_bf16, avx512, avx2, generic, toy");
 }
 
 TEST(CpuInformation, IsFilledIn) {

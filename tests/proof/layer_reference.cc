@@ -67,8 +67,9 @@ void rotate(const Rotary* rotary, std::size_t heads, Vectors& x) {
     const bool adjacent = c.pairs == RotaryPairs::adjacent;
     Bounded& first = x[i / pairs][adjacent ? 2 * pair : pair];
     Bounded& second = x[i / pairs][adjacent ? 2 * pair + 1 : pair + pairs];
+    const std::size_t token = i / pairs / heads;
     const double angle =
-        static_cast<double>(i / pairs / heads) * c.position_scale *
+        static_cast<double>(token) * c.position_scale *
         std::pow(c.base, -2.0 * static_cast<double>(pair) / static_cast<double>(c.rotary_dim));
     const double relative =
         2.6 * kEpsilon + std::abs(angle) * (4 + std::abs(std::log(c.base))) * 0x1p-53;

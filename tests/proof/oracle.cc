@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -131,10 +132,9 @@ class OracleOf {
   }
 
   static float nearest_bf16(float x) {
-    std::vector<float> buffer;
     BFloat16 rounded;
     narrow({&x, 1}, &rounded);
-    return floats_of(&rounded, 1, buffer)[0];
+    return std::bit_cast<float>(static_cast<std::uint32_t>(rounded.bits) << 16);
   }
 
   /// x · 2^n for an integer n ≤ 0, or NaN.
