@@ -12,7 +12,7 @@ namespace {
 class AttentionBench : public Bench {
  public:
   AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
-      : setting_(setting), case_(workload, setting.kv_type, setting.q_type), pool_(pool) {}
+      : setting_(setting), case_(workload), pool_(pool) {}
 
   Status measure(int threads, Result& result) override;
 
@@ -52,10 +52,10 @@ Status AttentionBench::prepare(int threads) {
       return status;
     }
   }
-  keys_and_values_ = pool_.inputs(case_.kv_inputs(), setting_.kv_type);
+  keys_and_values_ = pool_.inputs(case_.kv_inputs(), case_.config().k_type);
   const std::size_t copy = case_.kv_copy_bytes() / sizeof(float), room = pool_.size();
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
-  scales_.assign(2 * case_.scale_floats() * copies_, kv_scale(setting_.kv_type));
+  scales_.assign(2 * case_.scale_floats() * copies_, kv_scale(case_.config().k_type));
   limit_memory_ = pool_.memory().first(setting_.warm ? copy : setting_.stream_floats);
   return {};
 }
@@ -63,7 +63,7 @@ Status AttentionBench::prepare(int threads) {
 AttentionTensors AttentionBench::tensors(std::int64_t run) {
   const std::int64_t copy = run % static_cast<std::int64_t>(copies_);
   AttentionTensors tensors;
-  tensors.q = query_.inputs(case_.query_inputs(), setting_.q_type);
+  tensors.q = query_.inputs(case_.query_inputs(), case_.config().q_type);
   tensors.k = keys_and_values_ + copy * static_cast<std::int64_t>(case_.kv_copy_floats());
   tensors.v = tensors.k + static_cast<std::int64_t>(case_.value_offset());
   if (case_.scale_floats() > 0) {
@@ -85,6 +85,8 @@ Status AttentionBench::check(Result& result) {
 Status AttentionBench::measure(int threads, Result& result) {
   result.threads = threads;
   result.layout = case_.layout();
+  result.q_type = case_.config().q_type;
+  result.kv_type = case_.config().k_type;
   if (Status status = prepare(threads); !status) return status;
   if (Status status = measure_limits_once(result); !status) return status;
   const auto once = [this](std::int64_t run) { return attend(run); };

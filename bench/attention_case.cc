@@ -21,10 +21,9 @@ std::vector<std::int32_t> offsets_of(const std::vector<std::int32_t>& lengths) {
 
 }  // namespace
 
-AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type, DType q_type)
-    : workload_(workload) {
-  config_.k_type = config_.v_type = kv_type;
-  config_.q_type = q_type;
+AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(workload) {
+  config_.k_type = config_.v_type = workload.kv_type;
+  config_.q_type = workload.q_type;
   config_.query_heads = workload.query_heads;
   config_.kv_heads = workload.kv_heads;
   config_.head_dim = workload.head_dim;
@@ -33,7 +32,7 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload, DType kv_type, D
   batch_.query = describe_queries();
   batch_.key = describe_keys();
   lay_out();
-  if (dtype_info(kv_type).scaled) lay_out_scales();
+  if (dtype_info(workload.kv_type).scaled) lay_out_scales();
   size_tensors();
 }
 

@@ -22,8 +22,7 @@ namespace heed::bench {
 /// head_dim].
 class AttentionCase {
  public:
-  explicit AttentionCase(const AttentionWorkload& workload, DType kv_type = DType::f32,
-                         DType q_type = DType::f32);
+  explicit AttentionCase(const AttentionWorkload& workload);
   AttentionCase(const AttentionCase&) = delete;
   AttentionCase& operator=(const AttentionCase&) = delete;
 

@@ -16,8 +16,7 @@ double Result::percent_of_bandwidth() const { return 100 * gbps / copy_gbps.valu
 std::size_t pool_floats(const Workload& workload, const Setting& setting) {
   std::size_t once = 0;
   if (const auto* attention = std::get_if<AttentionWorkload>(&workload.what)) {
-    once =
-        AttentionCase(*attention, setting.kv_type, setting.q_type).kv_copy_bytes() / sizeof(float);
+    once = AttentionCase(*attention).kv_copy_bytes() / sizeof(float);
   } else {
     const auto& softmax = std::get<SoftmaxWorkload>(workload.what);
     once = 2 * static_cast<std::size_t>(softmax.rows * softmax.length);
@@ -39,7 +38,7 @@ std::size_t copies_for(std::size_t floats, std::size_t stream, std::size_t room)
 Status raise_limits(const Setting& setting, std::span<const float> memory, Residence residence,
                     Result& result) {
   double gflops = 0, gbps = 0;
-  const bool pairs = setting.q_type == DType::bf16 && setting.kv_type == DType::bf16;
+  const bool pairs = result.q_type == DType::bf16 && result.kv_type == DType::bf16;
   const auto measure_peak = pairs ? measure_bf16_peak : measure_fma_peak;
   if (Status status = measure_peak(setting.isa, result.threads, gflops); !status) return status;
   if (Status status = measure_read_bandwidth(result.threads, memory, residence, gbps); !status) {

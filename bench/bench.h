@@ -24,14 +24,13 @@ struct Setting {
   double seconds = 0;
   bool warm = false;
   std::size_t stream_floats = 0;  ///< what a rotation of copies covers at least
-  DType kv_type = DType::f32;     ///< of the keys and values of attention
-  DType q_type = DType::f32;      ///< of its queries
 
   Pages pages() const { return warm ? Pages::usual : Pages::huge; }
 };
 
 struct Result {
   std::string name, kind, layout;
+  DType q_type = DType::f32, kv_type = DType::f32;  ///< of attention
   int threads = 0;
   Timing timing;
   std::optional<double> gflops;  ///< of attention

@@ -37,36 +37,33 @@ Json host_json(const Setting& setting, const StreamSize& stream) {
 }
 
 Json result_json(const Result& result, const Setting& setting) {
-  Json json = {
-      {"name", result.name},
-      {"kind", result.kind},
-      {"isa", std::string(setting.isa)},
-      {"dtype", result.kind == "softmax" ? "f32" : std::string(dtype_info(setting.q_type).name)},
-      {"kv", result.kind == "softmax" ? "f32" : std::string(dtype_info(setting.kv_type).name)},
-      {"layout", result.layout},
-      {"threads", result.threads},
-      {"min_ms", result.timing.min_ms},
-      {"median_ms", result.timing.median_ms},
-      {"gflops", optional_json(result.gflops)},
-      {"peak_gflops", result.peak_gflops},
-      {"percent_of_peak", optional_json(result.percent_of_peak())},
-      {"gbps", result.gbps},
-      {"read_gbps", result.read_gbps},
-      {"percent_of_bandwidth", result.percent_of_bandwidth()},
-      {"max_error", result.accuracy.max_error}};
+  Json json = {{"name", result.name},
+               {"kind", result.kind},
+               {"isa", std::string(setting.isa)},
+               {"dtype", std::string(dtype_info(result.q_type).name)},
+               {"kv", std::string(dtype_info(result.kv_type).name)},
+               {"layout", result.layout},
+               {"threads", result.threads},
+               {"min_ms", result.timing.min_ms},
+               {"median_ms", result.timing.median_ms},
+               {"gflops", optional_json(result.gflops)},
+               {"peak_gflops", result.peak_gflops},
+               {"percent_of_peak", optional_json(result.percent_of_peak())},
+               {"gbps", result.gbps},
+               {"read_gbps", result.read_gbps},
+               {"percent_of_bandwidth", result.percent_of_bandwidth()},
+               {"max_error", result.accuracy.max_error}};
   if (result.copy_gbps) json["copy_gbps"] = *result.copy_gbps;
   return json;
 }
 
 }  // namespace
 
-Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view note) const {
+Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view types,
+                   std::string_view note) const {
   constexpr std::int64_t kMebibyte = 1 << 20;
-  fmt::print("{}, {} logical CPUs, ISA {}, {}{}\n", cpu_info().model, cpu_info().logical_cpus,
-             setting.isa, dtype_info(setting.q_type).name,
-             setting.kv_type == setting.q_type
-                 ? ""
-                 : fmt::format(", keys and values {}", dtype_info(setting.kv_type).name));
+  fmt::print("{}, {} logical CPUs, ISA {}, f32 where names say nothing else{}\n", cpu_info().model,
+             cpu_info().logical_cpus, setting.isa, types);
   if (setting.warm) {
     fmt::print("warm: the same keys and values every time, bandwidths over the same memory\n");
   } else {

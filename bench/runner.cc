@@ -11,6 +11,7 @@
 #include "bench/report.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
+#include "heed/tensor_data.h"
 
 namespace heed::bench {
 namespace {
@@ -102,21 +103,32 @@ Status judge(const std::vector<Result>& results) {
   return {};
 }
 
+/// What --q-type and --kv-type say.
+std::string types_in_words(const BenchOptions& options) {
+  std::string words;
+  if (options.q_type) words += fmt::format(", all queries {}", dtype_info(*options.q_type).name);
+  if (options.kv_type) {
+    words += fmt::format(", all keys and values {}", dtype_info(*options.kv_type).name);
+  }
+  return words;
+}
+
 Status run_checked(const BenchOptions& options, std::string* json) {
   if (Status status = check_options(options); !status) return status;
   std::vector<Workload> workloads;
   if (Status status = select_workloads(options.workload_regex, workloads); !status) return status;
+  set_types(options.q_type, options.kv_type, workloads);
   const StreamSize stream = stream_size();
-  Setting setting{options.isa,     options.seconds,
-                  options.warm,    static_cast<std::size_t>(stream.bytes) / sizeof(float),
-                  options.kv_type, options.q_type};
+  Setting setting{options.isa, options.seconds, options.warm,
+                  static_cast<std::size_t>(stream.bytes) / sizeof(float)};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
   std::vector<int> threads;
   std::string note;
   if (Status status = choose_threads(options, threads, note); !status) return status;
   const Table table(longest_name(workloads));
-  if (Status status = table.head(setting, stream, note); !status) return status;
+  if (Status status = table.head(setting, stream, types_in_words(options), note); !status)
+    return status;
   std::vector<Result> results;
   if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
     return status;

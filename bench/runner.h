@@ -1,6 +1,7 @@
 // `heed bench`: runs the workloads, measures the machine's limits beside each, and reports.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,8 @@ struct BenchOptions {
   std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
-  DType kv_type = DType::f32;  ///< of keys and values
-  DType q_type = DType::f32;   ///< of queries
+  /// Of keys and values, and of queries, of all workloads; else those of their lines.
+  std::optional<DType> kv_type = {}, q_type = {};
 };
 
 /// The numbers of threads of a run that names none: 1, and one per CPU of this process.

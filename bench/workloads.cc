@@ -8,6 +8,8 @@
 #include <sstream>
 #include <utility>
 
+#include "heed/tensor_data.h"
+
 namespace heed::bench {
 namespace {
 
@@ -32,6 +34,18 @@ class Line {
   std::int32_t setting(std::string_view field) {
     const std::string name = fmt::format("{}=", field);
     return next_.starts_with(name) ? number(field, take().substr(name.size())) : 0;
+  }
+
+  /// Takes the next word where it is field=type; f32 where it is another.
+  DType type(std::string_view field, bool computes) {
+    const std::string name = fmt::format("{}=", field);
+    if (!next_.starts_with(name)) return DType::f32;
+    const std::string text = take().substr(name.size());
+    for (const DTypeInfo& type : kDTypes) {
+      if (type.name == text && (type.computes || !computes)) return type.type;
+    }
+    fail("{} ({}) must be {}", field, text, computes ? "f32, f16 or bf16" : "an element type");
+    return DType::f32;
   }
 
   std::int32_t number(std::string_view field) { return number(field, word(field)); }
@@ -143,7 +157,9 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   }
   attention.page_tokens = line.setting("pages");
   attention.shared_keys = line.shared_keys(attention.page_tokens, attention.kv_lengths);
-  line.end("[normal|sharp] [bshd|bhsd] [pages=N] [shared=N], in this order");
+  attention.q_type = line.type("q", true);
+  attention.kv_type = line.type("kv", false);
+  line.end("[normal|sharp] [bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE], in this order");
   return attention;
 }
 
@@ -226,6 +242,16 @@ Status select_workloads(const std::string& regex, std::vector<Workload>& workloa
   if (!workloads.empty()) return {};
   return {StatusCode::invalid_argument,
           fmt::format("workload (\"{}\") must match the name of at least one", regex)};
+}
+
+void set_types(std::optional<DType> q_type, std::optional<DType> kv_type,
+               std::vector<Workload>& workloads) {
+  for (Workload& workload : workloads) {
+    auto* const attention = std::get_if<AttentionWorkload>(&workload.what);
+    if (attention == nullptr) continue;
+    attention->q_type = q_type.value_or(attention->q_type);
+    attention->kv_type = kv_type.value_or(attention->kv_type);
+  }
 }
 
 }  // namespace heed::bench

@@ -2,11 +2,13 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <variant>
 #include <vector>
 
+#include "heed/dtype.h"
 #include "heed/status.h"
 
 namespace heed::bench {
@@ -27,6 +29,8 @@ struct AttentionWorkload {
   TensorLayout layout = TensorLayout::usual;
   std::int32_t page_tokens = 0;  ///< of the pages that keys and values lie in; 0: in none
   std::int32_t shared_keys = 0;  ///< the first ones, whole pages: the same of all sequences
+  DType q_type = DType::f32;     ///< of queries
+  DType kv_type = DType::f32;    ///< of keys and values
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.
@@ -57,5 +61,9 @@ std::string_view workloads_text();
 /// where it is empty. Fails where it is no regular expression, matches none, or is longer than 200
 /// characters, counts repetitions, looks ahead or refers back.
 Status select_workloads(const std::string& regex, std::vector<Workload>& workloads);
+
+/// Gives all workloads with attention these types, where they are given.
+void set_types(std::optional<DType> q_type, std::optional<DType> kv_type,
+               std::vector<Workload>& workloads);
 
 }  // namespace heed::bench

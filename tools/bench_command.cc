@@ -28,11 +28,11 @@ Outcome measure(Options& options) {
     status = parse_seconds("--seconds", options.seconds, options.bench.seconds);
   }
   if (status.ok() && !options.kv_type.empty()) {
-    status = parse_dtype("--kv-type", options.kv_type, options.bench.kv_type);
+    status = parse_dtype("--kv-type", options.kv_type, options.bench.kv_type.emplace());
   }
   if (status.ok() && !options.q_type.empty()) {
-    status = parse_dtype("--q-type", options.q_type, options.bench.q_type);
-    if (status.ok() && !dtype_info(options.bench.q_type).computes) {
+    status = parse_dtype("--q-type", options.q_type, options.bench.q_type.emplace());
+    if (status.ok() && !dtype_info(*options.bench.q_type).computes) {
       status = bad_value("--q-type", options.q_type, "f32, f16 or bf16");
     }
   }
@@ -57,10 +57,12 @@ void add_bench(CLI::App& app, Action& action) {
          "Only workloads with this in their name (all)");
   option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
-  option("--kv-type", o->kv_type, "TYPE",
-         fmt::format("Element type of keys and values: {} (f32)", dtype_names()).c_str());
+  option(
+      "--kv-type", o->kv_type, "TYPE",
+      fmt::format("Element type of keys and values: {} (the workload's)", dtype_names()).c_str());
   option("--q-type", o->q_type, "TYPE",
-         "Element type of queries: f32, f16 or bf16 (f32); with keys and values of bf16 too, "
+         "Element type of queries: f32, f16 or bf16 (the workload's); with keys and values of bf16 "
+         "too, "
          "products are of bf16");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");

@@ -5,6 +5,7 @@
 #include <CLI/App.hpp>
 #include <cstdio>
 #include <memory>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -39,8 +40,8 @@ Status select_attention(const std::string& regex, std::vector<bench::Workload>& 
 }
 
 /// Prints the plan of one workload.
-Status show(const bench::Workload& workload, DType kv_type, int threads, const std::string& isa) {
-  const bench::AttentionCase described(std::get<bench::AttentionWorkload>(workload.what), kv_type);
+Status show(const bench::Workload& workload, int threads, const std::string& isa) {
+  const bench::AttentionCase described(std::get<bench::AttentionWorkload>(workload.what));
   const PlanOptions options{.isa = isa, .workers = threads};
   Plan plan;
   Status status = plan_attention(described.config(), described.batch(), options, plan);
@@ -56,15 +57,16 @@ Outcome show_all(const Options& options) {
     Status status = parse_thread_list("--threads", options.threads, threads);
     if (!status) return {status};
   }
-  DType kv_type = DType::f32;
+  std::optional<DType> kv_type;
   if (!options.kv_type.empty()) {
-    HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", options.kv_type, kv_type));
+    HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", options.kv_type, kv_type.emplace()));
   }
   std::vector<bench::Workload> workloads;
   HEED_RETURN_IF_ERROR(select_attention(options.workload, workloads));
+  bench::set_types({}, kv_type, workloads);
   for (const bench::Workload& workload : workloads) {
     for (const int count : threads) {
-      HEED_RETURN_IF_ERROR(show(workload, kv_type, count, options.isa));
+      HEED_RETURN_IF_ERROR(show(workload, count, options.isa));
     }
   }
   return {};
@@ -82,7 +84,8 @@ void add_plan(CLI::App& app, Action& action) {
   };
   option("--workload", o->workload, "REGEX", "Only workloads with this in their name (all)");
   option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
-  const std::string kv_types = "Element type of keys and values: " + dtype_names() + " (f32)";
+  const std::string kv_types =
+      "Element type of keys and values: " + dtype_names() + " (the workload's)";
   option("--kv-type", o->kv_type, "TYPE", kv_types.c_str());
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   command->callback([o, &action] { action = [o] { return show_all(*o); }; });

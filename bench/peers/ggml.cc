@@ -180,6 +180,7 @@ class FlashAttention {
   static AttentionWorkload by_head(const Task& task) {
     AttentionWorkload workload = task.workload;
     workload.layout = TensorLayout::bhsd;
+    workload.kv_type = task.kv_type;
     return workload;
   }
 
@@ -193,7 +194,7 @@ class FlashAttention {
   const Ggml& ggml_;
   AttentionWorkload workload_;
   DType kv_type_;
-  AttentionCase case_{workload_, kv_type_};
+  AttentionCase case_{workload_};
   std::int64_t queries_ = case_.batch().query.length, keys_ = case_.batch().key.length;
   Pool query_, keys_and_values_;
   AttentionTensors tensors_;

@@ -82,11 +82,13 @@ TEST(BenchWorkloads, Pages) {
   EXPECT_EQ(paged.page_tokens, 16);
   EXPECT_EQ(paged.shared_keys, 0);
   const AttentionWorkload all =
-      attention("name 2 2 2 1 64,70 64 none sharp bshd pages=16 shared=64");
+      attention("name 2 2 2 1 64,70 64 none sharp bshd pages=16 shared=64 q=bf16 kv=q8_0");
   EXPECT_TRUE(all.sharp);
   EXPECT_EQ(all.layout, TensorLayout::bshd);
   EXPECT_EQ(all.page_tokens, 16);
   EXPECT_EQ(all.shared_keys, 64);
+  EXPECT_EQ(all.q_type, DType::bf16);
+  EXPECT_EQ(all.kv_type, DType::q8_0);
 }
 
 TEST(BenchWorkloads, Softmax) {
@@ -130,7 +132,7 @@ TEST(BenchWorkloads, Faults) {
       {"name 1 2 2 8 8 64 cusal", "mask (cusal) must be none or causal"},
       {"name 1 2 2 8 8 64 none blunt",
        "'blunt' does not belong here; options are [normal|sharp] "
-       "[bshd|bhsd] [pages=N] [shared=N], in this order"},
+       "[bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE], in this order"},
       {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' does not belong here; options are [normal|"},
       {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' does not belong here"},
       {"name 1 2 2 8 8 64 none bshd bhsd", "'bhsd' does not belong here"},
@@ -147,6 +149,9 @@ TEST(BenchWorkloads, Faults) {
        "shared (6) must be a multiple of the 4 tokens of a page"},
       {"name 3 2 2 1 16,11,16 64 none pages=4 shared=12",
        "shared (12) must be at most 11, the keys of the shortest sequence"},
+      {"name 1 2 2 8 8 64 none q=q8_0", "q (q8_0) must be f32, f16 or bf16"},
+      {"name 1 2 2 8 8 64 none kv=f8", "kv (f8) must be an element type"},
+      {"name 1 2 2 8 8 64 none kv=f16 q=f16", "'q=f16' does not belong here"},
       {"name softmax 3", "length is missing"},
       {"name softmax 3 4 present", "'present' does not belong here; options are [resident]"},
       {"name softmax 3 4 resident 5", "'5' does not belong here"},
