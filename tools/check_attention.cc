@@ -350,6 +350,26 @@ Check element_types() {
   return make_check("element types", std::move(cases));
 }
 
+/// Products of bf16: pairs of keys and dimensions, at the edges of masks, tiles and partitions.
+Check bf16_products() {
+  std::vector<AttentionCase> cases;
+  for (const std::int64_t head_dim : {2, 34, 64}) {
+    for (const std::int32_t queries : {1, 3, 40}) {
+      for (const std::int64_t left : {std::int64_t{20}, kUnlimited}) {
+        CaseSpec spec = single(queries, 299, head_dim);
+        spec.config.query_heads = 4;
+        spec.config.kv_heads = 2;
+        spec.config.value_head_dim = 33;
+        spec.config.window_left = left;
+        spec.config.q_type = spec.config.k_type = spec.config.v_type = DType::bf16;
+        spec.distribution = head_dim == 34 ? Distribution::tiny : Distribution::normal;
+        cases.push_back({spec});
+      }
+    }
+  }
+  return make_check("products of bf16", std::move(cases));
+}
+
 Check real_sizes() {
   struct Size {
     std::int64_t query_heads, kv_heads, head_dim;
@@ -407,9 +427,9 @@ Check mixtures() {
 }  // namespace
 
 std::vector<Check> attention_checks() {
-  return {head_dims(),       lengths(),       groups(),       masks(),
-          nothing_visible(), storages(),      temperatures(), sizes_of_numbers(),
-          not_finite(),      element_types(), mixtures(),     real_sizes()};
+  return {head_dims(),     lengths(),      groups(),           masks(),      nothing_visible(),
+          storages(),      temperatures(), sizes_of_numbers(), not_finite(), element_types(),
+          bf16_products(), mixtures(),     real_sizes()};
 }
 
 }  // namespace heed::tools
