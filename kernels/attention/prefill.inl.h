@@ -299,20 +299,19 @@ class PrefillKernel {
   template <int Count>
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const ActiveRows& rows,
                                                 const TileView& keys) {
-    if constexpr (kPacked) {
-      return false;
-    } else {
-      const std::int32_t count = keys.end - keys.begin;
-      if (Rule == WeightRule::argmax || shape_.pairs || count < 2 * T::rows(Count)) return false;
-      const bool first = b.overwrite && !b.has_total;
-      GuessedWeights<Arch, Count> weights(rows.state);
-      score_and_weigh<Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_, weights);
-      // A first guess must not be above the row's largest logit: it is not where weights are 1 on
-      // average.
-      if (weights.commit(rows.state, first ? static_cast<float>(count) : 0.0F)) return true;
-      if (first) first_guess_held_ = false;
-      return false;
-    }
+    const std::int32_t count = keys.end - keys.begin;
+    if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
+    if (!kPacked && shape_.pairs) return false;
+    const bool first = b.overwrite && !b.has_total;
+    GuessedWeights<Products, Arch, Count> weights(rows.state, shape_.query_factor);
+    score_and_weigh<Products, Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_,
+                                                           weights);
+    if constexpr (kPacked) weights.pack(weights_, count);
+    // A first guess must not be above the row's largest logit: it is not where weights are 1 on
+    // average.
+    if (weights.commit(rows.state, first ? static_cast<float>(count) : 0.0F)) return true;
+    if (first) first_guess_held_ = false;
+    return false;
   }
 
   /// Computes the weights of any keys. Returns whether the guess of m would have been right.

@@ -15,15 +15,18 @@ namespace {
 
 /// Steps of the product for each vector of weights. Two would hide its operations; three also hide,
 /// where the weights take registers from the sums (AVX2), the latency of storing and loading those.
-/// A tile of 24 vectors (AVX-512) is through after 72 steps, one of 12 (AVX2) after 36.
-inline constexpr int kStepsPerWeight = 3;
+/// A tile of 24 vectors (AVX-512) is through after 72 steps, one of 12 (AVX2) after 36. Pairs have
+/// half as many steps, and one of 24 products for each vector hides most of it.
+template <class P>
+inline constexpr int kStepsPerWeight = P::kPairs ? 1 : 3;
 
 /// Sums one register tile of the product p in `sum`, while the logits of the previous tile, at
 /// `logits`, become weights.
-template <class Arch, int Rows, int Count>
+template <class P, class Arch, int Rows, int Count>
 HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
-                                    GuessedWeights<Arch, Count>& weights,
-                                    Vec<Arch> (&sum)[Rows][Count], TileLoader<Arch>& ahead) {
+                                    GuessedWeights<P, Arch, Count>& weights,
+                                    Vec<Arch> (&sum)[Rows][Count],
+                                    TileLoader<Arch, P::kPairs>& ahead) {
   constexpr int slices = slices_per_tile(Count);
   const float* a = p.a;
   const float* b = p.b;
@@ -32,12 +35,12 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
     if (v < slices) ahead.prefetch_step();
     Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
-      if (steps >= kStepsPerWeight) {
+      if (steps >= kStepsPerWeight<P>) {
 #pragma GCC unroll 4
-        for (int i = 0; i < kStepsPerWeight; ++i, ++a, b += p.b_stride) {
-          multiply_step<FloatProducts, Arch, Broadcast::along_steps>(a, p.a_stride, b, sum);
+        for (int i = 0; i < kStepsPerWeight<P>; ++i, ++a, b += p.b_stride) {
+          multiply_step<P, Arch, Broadcast::along_steps>(a, p.a_stride, b, sum);
         }
-        steps -= kStepsPerWeight;
+        steps -= kStepsPerWeight<P>;
       }
       weights.weigh(v, logits + (row * Count + v) * kLanes<Arch>, weight_sum);
       // The sums need nearly all registers: of what `weights` holds only a sum may be kept in one.
@@ -46,18 +49,17 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
     weights.sum(v) = weight_sum;
   }
   if constexpr (slices > Count) {
-    multiply_in_slices<FloatProducts, Arch, Broadcast::along_steps, slices - Count>(
+    multiply_in_slices<P, Arch, Broadcast::along_steps, slices - Count>(
         a, p.a_stride, b, p.b_stride, steps, sum, ahead);
   } else {
-    multiply_accumulate<FloatProducts, Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride,
-                                                                     steps, sum);
+    multiply_accumulate<P, Arch, Broadcast::along_steps>(a, p.a_stride, b, p.b_stride, steps, sum);
   }
 }
 
 /// Computes the weights of p.rows keys, at least one register tile of them, into p.c.
-template <class Arch, int Rows, int Count>
-HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
-                                 GuessedWeights<Arch, Count>& weights) {
+template <class P, class Arch, int Rows, int Count>
+HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch, P::kPairs>& ahead,
+                                 GuessedWeights<P, Arch, Count>& weights) {
   constexpr int lanes = kLanes<Arch>;
   float* logits = p.c;
   float* const end = p.c + p.rows * p.c_stride;
@@ -68,15 +70,15 @@ HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch>& ahead,
   };
   Product first = p;
   first.rows = Rows;
-  multiply_rows<FloatProducts, Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
+  multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
   for (go_on(); p.rows >= Rows; go_on()) {
     Vec<Arch> sum[Rows][Count];
     clear(sum);
-    multiply_and_weigh<Arch, Rows, Count>(p, logits, weights, sum, ahead);
+    multiply_and_weigh<P, Arch, Rows, Count>(p, logits, weights, sum, ahead);
     logits += Rows * p.c_stride;
     store_rows<Arch>(sum, p.c, p.c_stride);
   }
-  if (p.rows > 0) multiply_rows<FloatProducts, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+  if (p.rows > 0) multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
   for (; logits != end; logits += Count * lanes) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));

@@ -114,12 +114,22 @@ HEED_INLINE bool may_be_maximum(Vec<Arch> m, Vec<Arch> top) {
 inline constexpr float kLargestSum = kPartitionKeys * 512.0F;
 static_assert(kRescaleThreshold == 8.0F, "512 is 2^(kRescaleThreshold + 1)");
 
+/// Rounds the weights of both keys of a pair to bf16, adds them to l, and writes them to a row of
+/// their own.
+template <class P, class Arch>
+HEED_INLINE void write_pair(Vec<Arch> first, Vec<Arch> second, float* to, Vec<Arch>& l) {
+  const Integers<Arch> pair = P::template pack<Arch>(first, second);
+  store<Arch>(to, Ops<Arch>::as_floats(pair));
+  l = l + Ops<Arch>::as_floats(pair << 16);
+  l = l + Ops<Arch>::as_floats(pair & Integers<Arch>(-0x10000));
+}
+
 /// Turns logits into weights while the largest of them is not known yet, for a guess of m. What it
-/// has done may be thrown away.
-template <class Arch, int Count>
+/// has done may be thrown away. Logits of pairs are multiplied by `factor`.
+template <class P, class Arch, int Count>
 class GuessedWeights {
  public:
-  HEED_INLINE explicit GuessedWeights(const RunningState& running) {
+  HEED_INLINE GuessedWeights(const RunningState& running, float factor) : factor_(factor) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
       m_[v] = load<Arch>(running.guess + v * kLanes<Arch>);
@@ -130,12 +140,26 @@ class GuessedWeights {
   /// The sum of the weights of vector v.
   HEED_INLINE Vec<Arch>& sum(int v) { return l_[v]; }
 
-  /// Vector v of a key; its weight is added to `sum`.
+  /// Vector v of a key; its weight is added to `sum`, but for pairs.
   HEED_INLINE void weigh(int v, float* logits, Vec<Arch>& sum) const {
-    const Vec<Arch> t = load<Arch>(logits);
+    Vec<Arch> t = load<Arch>(logits);
+    if constexpr (P::kPairs) t = t * splat<Arch>(factor_);
     const Vec<Arch> p = Weights<Arch, WeightRule::exponential>::weight(t, m_[v]);
     store<Arch>(logits, p);
-    sum = sum + p;
+    if constexpr (!P::kPairs) sum = sum + p;
+  }
+
+  /// Packs the weights of an even number of keys, and adds them to the sums.
+  HEED_INLINE void pack(float* tile, std::ptrdiff_t keys) {
+    constexpr int width = Count * kLanes<Arch>;
+    for (std::ptrdiff_t j = 0; j < keys; j += 2) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Count; ++v) {
+        const float* const first = tile + j * width + v * kLanes<Arch>;
+        write_pair<P, Arch>(load<Arch>(first), load<Arch>(first + width),
+                            tile + j / 2 * width + v * kLanes<Arch>, l_[v]);
+      }
+    }
   }
 
   /// False, and nothing is changed, where the guess was wrong: where a row's sum is so large that O
@@ -158,6 +182,7 @@ class GuessedWeights {
 
  private:
   Vec<Arch> m_[Count], l_[Count];
+  float factor_;
 };
 
 /// The nearest bf16 numbers, ties to even, as floats. Of a NaN whose lower half is 0, a NaN.
@@ -201,18 +226,15 @@ HEED_INLINE void write_weights(float* tile, std::ptrdiff_t keys, float factor,
         float* const second = tile + (j + 1 - first) * width + v * lanes;
         Vec<Arch> other = weight(second, v);
         if constexpr (Form == WeightRows::packed) {
-          const Integers<Arch> pair = P::template pack<Arch>(p, other);
-          store<Arch>(tile + j / 2 * width + v * lanes, Ops<Arch>::as_floats(pair));
-          p = Ops<Arch>::as_floats(pair << 16);
-          other = Ops<Arch>::as_floats(pair & Integers<Arch>(-0x10000));
+          write_pair<P, Arch>(p, other, tile + j / 2 * width + v * lanes, l[v]);
         } else {
           p = nearest_bf16<Arch>(p);
           other = nearest_bf16<Arch>(other);
           store<Arch>(t, p);
           store<Arch>(second, other);
+          l[v] = l[v] + p;
+          l[v] = l[v] + other;
         }
-        l[v] = l[v] + p;
-        l[v] = l[v] + other;
       }
     }
   }

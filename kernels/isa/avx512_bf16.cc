@@ -12,12 +12,10 @@ namespace {
 using PairTile = Tile<xsimd::avx512dq, 8, 3, PairProducts>;
 
 void attend_item(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (!shape.pairs || item.decode) return table_avx512.attend(shape, item, scratch);
-  if (shape.rule == WeightRule::argmax) {
-    PrefillKernel<PairTile, WeightRule::argmax>(shape, item, scratch).attend();
-  } else {
-    PrefillKernel<PairTile, WeightRule::exponential>(shape, item, scratch).attend();
-  }
+  // The argmax has the same bits there, at half the speed, and nobody waits for it.
+  const bool own = shape.pairs && !item.decode && shape.rule == WeightRule::exponential;
+  if (!own) return table_avx512.attend(shape, item, scratch);
+  PrefillKernel<PairTile, WeightRule::exponential>(shape, item, scratch).attend();
 }
 
 /// A kernel of AVX-512.
