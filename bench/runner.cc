@@ -127,8 +127,9 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   std::string note;
   if (Status status = choose_threads(options, threads, note); !status) return status;
   const Table table(longest_name(workloads));
-  if (Status status = table.head(setting, stream, types_in_words(options), note); !status)
+  if (Status status = table.head(setting, stream, types_in_words(options), note); !status) {
     return status;
+  }
   std::vector<Result> results;
   if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
     return status;
