@@ -36,6 +36,12 @@ Layout in_bytes(const Layout& elements, DType type) {
           stride_bytes(elements.head_stride, info)};
 }
 
+/// A stride of what has no tokens may be anything, so that it may wrap around.
+std::int64_t times(std::int64_t count, std::int64_t stride) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(count) *
+                                   static_cast<std::uint64_t>(stride));
+}
+
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
 }
@@ -101,7 +107,8 @@ class Planner {
     std::int64_t query_token = 0, key_token = 0;
     for (std::int64_t b = 0; b < d_.sequences; ++b) {
       const auto start = [b](const auto& layout, const Lengths& lengths, std::int64_t token) {
-        return lengths.offsets.empty() ? b * layout.sequence_stride : token * layout.token_stride;
+        return lengths.offsets.empty() ? times(b, layout.sequence_stride)
+                                       : times(token, layout.token_stride);
       };
       plan_.sequences.push_back({.q = start(plan_.q, d_.query, query_token),
                                  .k = d_.pages ? 0 : start(plan_.k, d_.key, key_token),

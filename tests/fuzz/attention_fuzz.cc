@@ -67,13 +67,20 @@ void choose_types(Choices& choices, CaseSpec& spec) {
   config.k_type = any();
   config.v_type = any();
   config.out_type = choices.pick(computing);
+  // Products of bf16 need three types by chance.
+  if (choices.below(4) == 0) config.q_type = config.k_type = config.v_type = DType::bf16;
+  config.products = choices.flip() ? Products::automatic : Products::f32;
+  spec.scaling = static_cast<proof::Scaling>(choices.below(5));
+  spec.zero_points = choices.flip();
   // Every row is compared with the oracle: few enough that an input takes well below a second.
   for (std::int32_t& queries : spec.queries) queries %= 8;
   for (std::int32_t& keys : spec.keys) keys %= 300;
   const std::int64_t block =
       std::max(dtype_info(config.k_type).block_elements, dtype_info(config.v_type).block_elements);
   if (block > 1) {
-    config.head_dim = config.value_head_dim = block;
+    const auto whole = [&](std::int64_t dims) { return (dims + block - 1) / block * block; };
+    config.head_dim = whole(config.head_dim);
+    config.value_head_dim = whole(config.value_head_dim);
     if (spec.storage == proof::Storage::spaced) spec.storage = proof::Storage::bhsd;
   }
 }

@@ -481,6 +481,24 @@ TEST(ElementTypes, StrideOfASingleKey) {
   }
 }
 
+// Those of keys that are not there, too.
+TEST(ElementTypes, StridesOfNoKeys) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int64_t>::max() - 1;
+  AttentionConfig config;
+  config.head_dim = 64;
+  config.k_type = config.v_type = DType::int8;
+  Batch batch;
+  batch.sequences = 3;
+  batch.query.length = 1;
+  batch.k = batch.v = Layout{kMost, kMost, kMost};
+  batch.k_scales = batch.v_scales = ScaleLayout{0, kMost, kMost, kMost};
+  const std::vector<float> q(3 * 64, 0.5F);
+  for (const std::string_view isa : supported_isas()) {
+    expect_oracle({config, batch, {.q = q.data()}}, on(isa));
+    if (HasFailure()) return;
+  }
+}
+
 // Scratch is not cleared between runs: NaN that one leaves there must not reach the next.
 TEST(ElementTypes, NothingIsLeftOfTheRunBefore) {
   const Types halves{DType::f32, DType::f16, DType::f16, DType::f32};
