@@ -437,7 +437,7 @@ void add_attend(CLI::App& app, Action& action) {
   option("--temperature", o->temperature, "T|inf",
          "What scores are divided by: 0 is the argmax, inf the mean (1)");
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
-  option("--threads", o->threads, "N", "Number of threads (one per CPU)");
+  option("--threads", o->threads, "N", "Number of threads (one per CPU that it may use)");
   command->callback([o, &action] {
     action = [o] {
       Outcome outcome{attend(*o)};

@@ -55,7 +55,8 @@ void add_bench(CLI::App& app, Action& action) {
   };
   option("--workload", o->bench.workload_regex, "REGEX",
          "Only workloads with this in their name (all)");
-  option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
+  option("--threads", o->threads, "N,N...",
+         "Numbers of threads (1, and one per CPU that it may use)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option(
       "--kv-type", o->kv_type, "TYPE",

@@ -232,9 +232,9 @@ void add_generate(CLI::App& app, Action& action) {
   option("--page", o->page, "N", "Tokens of a page of the cache (64)");
   option("--kv", o->kv, "TYPE",
          fmt::format("Element type of the cache: {} (f32)", dtype_names()).c_str());
-  option(
-      "--threads", o->threads, "N",
-      "Number of threads, matrix products apart, which run on OPENBLAS_NUM_THREADS (one per CPU)");
+  option("--threads", o->threads, "N",
+         "Number of threads, matrix products apart, which run on OPENBLAS_NUM_THREADS (one per CPU "
+         "that it may use)");
   option("--isa", o->isa, "NAME",
          "Instruction set, matrix products apart (HEED_ISA, else the best)");
   command->add_flag("--ids", o->ids, "Print the numbers of the tokens, one line for each text");

@@ -83,7 +83,8 @@ void add_plan(CLI::App& app, Action& action) {
     command->add_option(name, value, description)->type_name(type);
   };
   option("--workload", o->workload, "REGEX", "Only workloads with this in their name (all)");
-  option("--threads", o->threads, "N,N...", "Numbers of threads (1, and one per CPU)");
+  option("--threads", o->threads, "N,N...",
+         "Numbers of threads (1, and one per CPU that it may use)");
   const std::string kv_types =
       "Element type of keys and values: " + dtype_names() + " (the workload's)";
   option("--kv-type", o->kv_type, "TYPE", kv_types.c_str());
