@@ -217,8 +217,8 @@ struct NewTokens {
 /// where high ≥ 0 and low ≤ 0 are the ends of the group, and the zero point is the nearest code to
 /// the least code − low / scale. Scales that several tokens share (a token stride of 0) are read,
 /// as their zero points are. Codes are the nearest ones to element / scale + zero point, within
-/// those of the type; the zero point's for a scale of 0. A group with an infinity or a NaN becomes
-/// NaN where its scale is written; else a NaN becomes the largest code.
+/// those of the type; the zero point's for a scale of 0 or NaN. A group with an infinity or a NaN
+/// becomes NaN where its scale is written; else a NaN becomes the largest code.
 ///
 /// New tokens, slots and positions may not overlap pages, nor keys' pages values',
 /// though all may interleave in one buffer. Calls for different layers, or for different slots of

@@ -15,9 +15,10 @@
 namespace heed::kernels {
 namespace {
 
-/// With zero points: a vector for each unit of dimensions (scale_unit), and these for each vector
-/// of keys or for each value, `step` floats apart. Where a unit is one dimension, values have a
-/// vector for each of theirs. Without: a scale for each key or value, `step` floats apart.
+/// Where zero_point is not null: a vector for each unit of dimensions (scale_unit), and these for
+/// each vector of keys or for each value, `step` floats apart. Where a unit is one dimension,
+/// values have a vector for each of theirs. Else a scale for each key or value, `step` floats
+/// apart.
 struct BlockScales {
   const float* scale = nullptr;
   const float* zero_point = nullptr;
@@ -61,13 +62,15 @@ class BlockScalesOf {
 
   /// Of the `count` keys from the token on whose scales begin `offset` floats after the first ones.
   BlockScales of(std::ptrdiff_t offset, std::int32_t count) {
-    if (one_for_each_) return {scales_.scale + offset, nullptr, scales_.token, unit_, count};
+    // The distance from a single token's to the next ones may be any number.
+    const std::ptrdiff_t token = count > 1 ? scales_.token : 0;
+    if (one_for_each_) return {scales_.scale + offset, nullptr, token, unit_, count};
     if (of_all_) {
-      if (!made_) make(0, Lanes == InLanes::keys ? kLanes<Arch> : 1);
+      if (!made_) make(0, Lanes == InLanes::keys ? kLanes<Arch> : 1, 0);
       made_ = true;
       return {scale_, zero_point_, 0, unit_, count};
     }
-    make(offset, count);
+    make(offset, count, token);
     return {scale_, zero_point_, step(), unit_, count};
   }
 
@@ -83,27 +86,28 @@ class BlockScalesOf {
     return unit_ == 1 ? static_cast<std::int32_t>(padded(units_, kPackedDims)) : units_;
   }
 
-  __attribute__((noinline)) void make(std::ptrdiff_t offset, std::int32_t count) {
-    fill(scales_.scale + offset, count, scale_);
-    if (scales_.zero_point != nullptr) fill(scales_.zero_point + offset, count, zero_point_);
+  __attribute__((noinline)) void make(std::ptrdiff_t offset, std::int32_t count,
+                                      std::ptrdiff_t token) {
+    fill(scales_.scale + offset, count, token, scale_);
+    if (scales_.zero_point != nullptr) fill(scales_.zero_point + offset, count, token, zero_point_);
   }
 
   /// Lanes without a key or a dimension become 0.
-  void fill(const float* from, std::int32_t count, float* to) const {
+  void fill(const float* from, std::int32_t count, std::ptrdiff_t token, float* to) const {
     constexpr std::int32_t lanes = kLanes<Arch>;
     const std::int32_t units_of_group = group_ / unit_;
     if constexpr (Lanes == InLanes::keys) {
-      for (std::int32_t first = 0; first < count; first += lanes, from += lanes * scales_.token) {
+      for (std::int32_t first = 0; first < count; first += lanes, from += lanes * token) {
         const std::int32_t keys = count - first < lanes ? count - first : lanes;
         for (std::int32_t u = 0; u < key_units(); ++u, to += lanes) {
           const float* const group = from + u / units_of_group;
           for (std::int32_t i = 0; i < lanes; ++i) {
-            to[i] = i < keys && u < units_ ? group[i * scales_.token] : 0.0F;
+            to[i] = i < keys && u < units_ ? group[i * token] : 0.0F;
           }
         }
       }
     } else {
-      for (std::int32_t j = 0; j < count; ++j, from += scales_.token, to += step()) {
+      for (std::int32_t j = 0; j < count; ++j, from += token, to += step()) {
         if (unit_ > 1) {
           for (std::int32_t u = 0; u < units_; ++u) {
             store<Arch>(to + u * lanes, splat<Arch>(from[u]));
