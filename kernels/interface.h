@@ -38,8 +38,9 @@ struct AttentionShape {
   std::int32_t value_head_dim = 0;
   std::int32_t group = 0;      ///< query heads per KV head
   std::int32_t tile_keys = 0;  ///< keys per tile; divides kPartitionKeys
-  /// Rows of the largest item, ≤ kMaxItemRows: what scratch is made for.
-  std::int32_t item_rows = 0;
+  /// Rows of the largest item, ≤ kMaxItemRows, and KV heads of any, ≤ kMaxItemHeads: what scratch
+  /// is made for.
+  std::int32_t item_rows = 0, item_heads = 1;
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has
   float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
@@ -93,8 +94,16 @@ struct Strides {
   std::ptrdiff_t head = 0;
 };
 
-/// One work item: rows [row_begin, row_begin + rows) of one KV head's flattened query rows
-/// (row = token · group + head of the group) against keys [key_begin, key_end).
+/// From one KV head of an item to the next: units are those of the item's strides.
+struct HeadSteps {
+  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
+  std::ptrdiff_t k_scales = 0, v_scales = 0;
+  std::ptrdiff_t state_sums = 0, state_outputs = 0;  ///< of m and of l, and of O, in floats
+};
+
+/// One work item: rows [row_begin, row_begin + rows) of the flattened query rows (row = token ·
+/// group + head of the group) of a KV head, or of each of several, against keys [key_begin,
+/// key_end).
 struct AttentionItem {
   const std::byte* q = nullptr;  ///< at (token 0, first query head of the group)
   const std::byte* k = nullptr;  ///< at (token 0) of the KV head
@@ -111,6 +120,8 @@ struct AttentionItem {
   TokenScales k_scales, v_scales;  ///< of elements that have them
   std::int32_t row_begin = 0, rows = 0;
   bool decode = false;                      ///< by the decode kernel, ≤ max_decode_rows(lanes)
+  std::int32_t heads = 1;                   ///< KV heads; more than one only by the decode kernel
+  HeadSteps head_step;                      ///< where there are several
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
@@ -263,6 +274,10 @@ inline constexpr std::int32_t kPackedDims = 16;
 [[maybe_unused]] static constexpr std::int32_t max_decode_rows(std::int32_t lanes) {
   return lanes == 8 ? 5 : lanes / 2;
 }
+
+/// KV heads of an item at most. Eight heads of 128 floats are a page of 4 KiB for each token, and
+/// what the decode kernel keeps of each head, about 3 KiB a row, stays in L2.
+inline constexpr std::int32_t kMaxItemHeads = 8;
 
 /// Keys that the decode kernel takes at a time: 8 KiB of keys and as much of values for rows
 /// of 128, so that these and the next ones of both fit an L1 cache of 32 KiB; and at least a vector

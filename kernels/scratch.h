@@ -16,7 +16,8 @@ struct ScratchRegion {
 };
 
 /// The regions of one item. State regions hold m, l and O of each row: in prefill block by block
-/// with rows as lanes, in decode each row padded to whole vectors.
+/// with rows as lanes, in decode each row padded to whole vectors. In decode the regions of
+/// queries, states and weights are as many equal parts, in whole lines, as the item has KV heads.
 struct ScratchLayout {
   ScratchRegion queries;    ///< the queries times the query factor: prefill Qᵀ, decode Q
   ScratchRegion partition;  ///< the states of the partition that is being summed
@@ -24,8 +25,8 @@ struct ScratchLayout {
   ScratchRegion sections;   ///< the states of the sections before; empty without shape.sections
   ScratchRegion visible;    ///< prefill: the first and the last visible key of each row, int32
   ScratchRegion weights;    ///< logits, then weights: prefill a tile's, decode a partition's
-  /// Copies of a tile's keys and values: prefill has two, one of which is read while the other is
-  /// written; decode has one.
+  /// Copies of tiles: prefill has two of keys and values, one of which is read while the other is
+  /// written; decode has one of keys or of values.
   ScratchRegion copies[2];
   /// Decode: vectors of scales and of zero points of a block of keys, and of a block of values;
   /// empty where these have none.
@@ -50,6 +51,10 @@ struct ScratchLayout {
     const ScratchRegion region{floats, size};
     floats += whole_lines(size) + kScratchGuard;
     return region;
+  }
+  /// Places a region of `count` parts of `size` floats.
+  constexpr ScratchRegion place_parts(std::int32_t count, std::size_t size) {
+    return place(static_cast<std::size_t>(count) * whole_lines(size));
   }
 
  private:
@@ -80,20 +85,25 @@ struct ScratchLayout {
   return layout;
 }
 
-/// The layout of an item of `rows` rows, at most max_decode_rows(lanes), for the decode kernel.
+/// The layout of an item of `rows` rows, at most max_decode_rows(lanes), of each of `heads` KV
+/// heads, for the decode kernel.
 [[maybe_unused]] static constexpr ScratchLayout decode_scratch(const AttentionShape& shape,
                                                                std::int32_t rows,
+                                                               std::int32_t heads,
                                                                std::int32_t lanes) {
   const auto count = static_cast<std::size_t>(rows);
   const std::size_t state = 2 * padded(rows, lanes) + count * padded(shape.value_head_dim, lanes);
   ScratchLayout layout;
-  layout.queries = layout.place(count * decode_query_floats(shape.head_dim, lanes));
-  layout.partition = layout.place(state);
-  layout.total = layout.place(state);
-  layout.sections = layout.place(shape.sections ? state : 0);
+  const std::int32_t longest =
+      shape.head_dim > shape.value_head_dim ? shape.head_dim : shape.value_head_dim;
+  layout.queries = layout.place_parts(heads, count * decode_query_floats(shape.head_dim, lanes));
+  layout.partition = layout.place_parts(heads, state);
+  layout.total = layout.place_parts(heads, state);
+  layout.sections = layout.place_parts(heads, shape.sections ? state : 0);
   layout.visible = layout.place(0);
-  layout.weights = layout.place(count * kDecodeWeightsStride);
-  layout.copies[0] = layout.place(tile_copy_floats(shape));
+  layout.weights = layout.place_parts(heads, count * kDecodeWeightsStride);
+  layout.copies[0] = layout.place(static_cast<std::size_t>(shape.tile_keys) *
+                                  static_cast<std::size_t>(tile_copy_stride(longest)));
   layout.copies[1] = layout.place(0);
   const auto scales = [&](DType type, std::int32_t group, std::int32_t dims) {
     return layout.place(is_scaled(type) ? 2 * scale_vector_floats(group, dims) : 0);
@@ -103,14 +113,16 @@ struct ScratchLayout {
   return layout;
 }
 
-/// Floats of scratch that a worker needs for the items of a plan, of shape.item_rows rows or less.
+/// Floats of scratch that a worker needs for the items of a plan, of shape.item_rows rows and
+/// shape.item_heads heads or less.
 [[maybe_unused]] static constexpr std::size_t attention_scratch_floats(const AttentionShape& shape,
                                                                        const KernelTable& table) {
   const std::int32_t most = max_decode_rows(table.lanes);
   const std::size_t prefill =
       prefill_scratch(shape, shape.item_rows, table.lanes, table.block_vectors).floats;
-  const std::size_t decode =
-      decode_scratch(shape, shape.item_rows < most ? shape.item_rows : most, table.lanes).floats;
+  const std::size_t decode = decode_scratch(shape, shape.item_rows < most ? shape.item_rows : most,
+                                            shape.item_heads, table.lanes)
+                                 .floats;
   return prefill > decode ? prefill : decode;
 }
 

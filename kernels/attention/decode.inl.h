@@ -1,9 +1,14 @@
 // The decode kernel: attention of few query rows against many keys, where reading keys and values
 // is the work.
 //
-// Every row of keys and of values is read once for all query rows of the item
+// Every row of keys and of values is read once for all query rows that it has in the item
 // (kernels/attention/decode_products.inl.h). The order of operations of every single row is that of
 // kernels/attention/prefill.inl.h, so its bits are the same.
+//
+// Partition by partition the logits of all its keys are computed, then the weights, then the
+// outputs. Where an item has several KV heads, because the rows of one lie in pieces too short for
+// prefetchers, keys and values are read tile by tile: a tile has rows of all heads, and lies in one
+// piece.
 //
 // Per cache line of 16 floats: two loads and 4 shuffles for K, two loads for V, and rows
 // multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
@@ -13,13 +18,10 @@
 
 #include <type_traits>
 
+#include "kernels/attention/decode_head.inl.h"
 #include "kernels/attention/decode_products.inl.h"
-#include "kernels/attention/merge.inl.h"
-#include "kernels/attention/rows.inl.h"
-#include "kernels/attention/states.inl.h"
 #include "kernels/attention/tile.inl.h"
 #include "kernels/attention/visible.inl.h"
-#include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
 #include "kernels/scratch.h"
 #include "kernels/vector/lanes.inl.h"
@@ -27,63 +29,75 @@
 namespace heed::kernels {
 namespace {
 
-/// Keys whose weights are summed for each chunk that is prefetched meanwhile: those of a partition
-/// prefetch a block of rows of 128.
-inline constexpr std::int32_t kKeysPerChunk = 4;
+/// Bytes of memory that share an address translation, at least.
+inline constexpr std::ptrdiff_t kTranslated = 4096;
 
 template <class T, WeightRule Rule>
 class DecodeKernel {
  public:
   using Arch = typename T::Arch;
-  using W = Weights<Arch, Rule>;
-  static constexpr int kWidth = kLanes<Arch>;
-  static constexpr int kMaxRows = max_decode_rows(kWidth);
-  static constexpr std::ptrdiff_t kWeightsStride = kDecodeWeightsStride;
+  using Head = DecodeHead<Arch, Rule>;
+  static constexpr int kMaxRows = max_decode_rows(kLanes<Arch>);
 
   DecodeKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape), item_(item) {
-    head_dim_ = static_cast<std::int32_t>(decode_query_floats(shape.head_dim, kWidth));
-    dims_ = static_cast<std::int32_t>(padded(shape.value_head_dim, kWidth));
-    const ScratchLayout layout = decode_scratch(shape, item.rows, kWidth);
-    const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
-    q_ = at(layout.queries);
-    partition_ = State::at(at(layout.partition), padded_rows());
-    total_ = State::at(at(layout.total), padded_rows());
-    sections_ = State::at(at(layout.sections), padded_rows());
-    weights_ = at(layout.weights);
-    k_copy_ = at(layout.copies[0]);
-    v_copy_ = k_copy_ + shape.tile_keys * tile_copy_stride(shape.head_dim);
+    const ScratchLayout layout = decode_scratch(shape, item.rows, item.heads, kLanes<Arch>);
+    for (std::int32_t h = 0; h < item.heads; ++h) heads_[h] = {shape, item, h, layout, scratch};
+    copy_ = scratch + layout.copies[0].begin;
     if (is_scaled(shape.k_type)) {
-      k_scales_ = {item.k_scales, shape.k_group, shape.head_dim, at(layout.scales[0])};
+      k_scales_ = {shape.k_group, shape.head_dim, scratch + layout.scales[0].begin};
     }
     if (is_scaled(shape.v_type)) {
-      v_scales_ = {item.v_scales, shape.v_group, shape.value_head_dim, at(layout.scales[1])};
+      v_scales_ = {shape.v_group, shape.value_head_dim, scratch + layout.scales[1].begin};
+    }
+    for (const Operand operand : {Operand::keys, Operand::values}) {
+      tile_keys_[static_cast<int>(operand)] = keys_of_tiles(operand);
     }
     chunks_ = chunks_of_keys();
   }
 
   void attend() {
-    pack();
-    std::int32_t partition = -1;
-    const std::int32_t step = copies() ? shape_.tile_keys : kPartitionKeys;
-    for (std::int32_t tile = item_.key_begin / step * step; tile < item_.key_end;) {
-      const std::int32_t next = item_.key_end - tile > step ? tile + step : item_.key_end;
-      if (tile / kPartitionKeys != partition) {
-        close_partition(partition);
-        partition = tile / kPartitionKeys;
-        clear(partition_);
-      }
-      attend_tile(load_tile(tile > item_.key_begin ? tile : item_.key_begin, next));
-      tile = next;
+    for (std::int32_t begin = item_.key_begin; begin < item_.key_end;) {
+      const std::int32_t end = end_of(begin, kPartitionKeys, item_.key_end);
+      attend_partition({begin, end});
+      begin = end;
     }
-    close_partition(partition);
-    if (item_.states.m == nullptr) return finish();
-    item_.merge_partitions ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].finish();
   }
 
  private:
-  std::ptrdiff_t padded_rows() const {
-    return static_cast<std::ptrdiff_t>(padded(item_.rows, kWidth));
+  /// Where the piece of `size` keys, a power of two, that has this key ends, or the keys do.
+  static std::int32_t end_of(std::int32_t key, std::int32_t size, std::int32_t last) {
+    const std::int32_t left = size - (key & (size - 1));
+    return last - key > left ? key + left : last;
+  }
+
+  /// Whether keys and values are copied: pages shorter than a block would give a block each, and
+  /// those of an odd number of tokens would part pairs.
+  bool copies() const {
+    return item_.pages != nullptr &&
+           (item_.page_tokens < kBlockKeys || (shape_.pairs && item_.page_tokens % 2 == 1));
+  }
+
+  /// Keys that are taken of one head before the next one, a power of two. Of a single head: a
+  /// partition, or what there is room for copies of. Of several: what lies together, which is a
+  /// block where the rows of all heads of a token do, else a page.
+  std::int32_t keys_of_tiles(Operand operand) const {
+    if (copies()) return shape_.tile_keys;
+    if (item_.heads == 1) return kPartitionKeys;
+    const Storage& rows = heads_[0].rows(operand);
+    if (item_.pages == nullptr || head_step(operand) < rows.stride) {
+      // Values are prefetched into L1 for as long as it takes to add a block or two.
+      const bool evict = operand == Operand::values && rows.stride % kSetPeriod == 0;
+      return evict ? kWays : block_keys(rows.type);
+    }
+    std::int32_t keys = kBlockKeys;
+    while (keys < kPartitionKeys && 2 * keys <= item_.page_tokens) keys *= 2;
+    return keys;
+  }
+
+  std::ptrdiff_t head_step(Operand operand) const {
+    return operand == Operand::keys ? item_.head_step.k : item_.head_step.v;
   }
 
   /// Of no more rows than lie a stride apart: that of a single row may be anything.
@@ -96,168 +110,221 @@ class DecodeKernel {
     return {stride, row_bytes(type, shape_.head_dim), rows};
   }
 
-  /// Packs the query rows: widens them, pads them with zeros and scales them.
-  void pack() const {
-    const RowMap map{shape_.group, item_.q_stride};
-    for (std::int32_t r = 0; r < item_.rows; ++r) {
-      float* const to = q_ + r * head_dim_;
-      widen_row<Arch>(shape_.q_type, item_.q + map.offset(item_.row_begin + r), shape_.head_dim,
-                      to);
-      const float factor = shape_.pairs ? 1.0F : shape_.query_factor;
-      for (std::int32_t x = 0; x < shape_.head_dim; ++x) to[x] *= factor;
-      for (std::int32_t x = shape_.head_dim; x < head_dim_; ++x) to[x] = 0.0F;
-    }
-  }
-
-  void clear(State state) const {
-    clear_sums<Arch>(state, padded_rows());
-    for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
-      store<Arch>(state.o + x, splat<Arch>(0.0F));
-    }
-  }
-
-  void close_partition(std::int32_t partition) {
-    if (partition < 0) return;
-    item_.states.m == nullptr || item_.merge_partitions ? merge_partition(partition)
-                                                        : write_states(partition_, partition);
-  }
-
-  void write_states(const State& state, std::int32_t partition) const {
-    const StateRows<Arch> states(shape_, item_);
-    for (std::int32_t r = 0; r < item_.rows; ++r) {
-      states.write_sums(partition, r, state.m[r], state.l[r]);
-      const float* from = state.o + r * dims_;
-      float* to = states.o(partition, r);
-      for_each_vector<Arch, 1>(shape_.value_head_dim, [&](auto access, int, std::int64_t x) {
-        access.store(to + x, access.load(from + x, 0.0F));
-      });
-    }
-  }
-
-  /// Writes empty states for the partitions of which the item has no keys.
-  void mark_unseen_partitions() const {
-    const StateRows<Arch> states(shape_, item_);
-    for (std::int32_t p = states.begin(); p < states.end(); ++p) {
-      const std::int64_t begin = std::int64_t{p} * kPartitionKeys, end = begin + kPartitionKeys;
-      const std::int64_t first = begin > item_.key_begin ? begin : item_.key_begin;
-      const std::int64_t last = end < item_.key_end ? end : item_.key_end;
-      if (first >= last) states.write_unseen(p, 0, item_.rows);
-    }
-  }
-
-  /// Merges the state of a partition into that of its section, which the first one becomes as it
-  /// is. The steps are those of PrefillKernel::merge_partition, whose states have rows as lanes:
-  /// the two share no line that does not depend on how states lie.
-  void merge_partition(std::int32_t partition) {
-    if (has_total_) {
-      for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(total_, partition_, r);
-    } else {
-      const State first = partition_;
-      partition_ = total_;
-      total_ = first;
-      has_total_ = true;
-    }
-    if (shape_.sections && !item_.merge_partitions) close_sections(partition);
-  }
-
-  void merge_row_of(const State& total, const State& state, std::int32_t r) const {
-    merge_row<Arch, Rule>({total.m[r], total.l[r], total.o + r * dims_},
-                          {state.m[r], state.l[r], state.o + r * dims_}, dims_);
-  }
-
-  /// Merges the sections that end with the partition into those before.
-  void close_sections(std::int32_t partition) {
-    for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const KeyInterval keys =
-          visible_keys(shape_, item_, (item_.row_begin + r) / shape_.group, {0, item_.keys});
-      const std::int32_t partitions = partition + 1 - keys.first / kPartitionKeys;
-      if (partitions <= 0 || partitions % kSectionPartitions != 0) continue;
-      if (!has_sections_) clear(sections_);
-      has_sections_ = true;
-      merge_row_of(sections_, total_, r);
-      total_.m[r] = kNoMaximum;
-      total_.l[r] = 0.0F;
-      for (std::int32_t x = 0; x < dims_; x += kWidth) {
-        store<Arch>(total_.o + r * dims_ + x, splat<Arch>(0.0F));
-      }
-    }
-  }
-
-  /// The state of all keys that the rows see.
-  const State& final_state() {
-    if (!has_total_) clear_sums<Arch>(total_, padded_rows());  // without weight, O does not matter
-    if (!has_sections_) return total_;
-    for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(sections_, total_, r);
-    return sections_;
-  }
-
-  /// Rows of keys or of values, in place or copied. Row 0 is key `first`.
-  struct Source {
-    Storage rows;
-    std::int32_t first;
-  };
-
-  struct Tile {
-    Source k, v;
-    std::int32_t begin, end;
-  };
-
-  /// Whether keys and values are copied: pages shorter than a block would give a block each, and
-  /// those of an odd number of tokens would part pairs.
-  bool copies() const {
-    return item_.pages != nullptr &&
-           (item_.page_tokens < kBlockKeys || (shape_.pairs && item_.page_tokens % 2 == 1));
-  }
-
-  /// Loads the keys and values of a partition, or of as much of it as there is room for copies: the
-  /// longer the streams of keys and of values, the better prefetchers follow them.
-  Tile load_tile(std::int32_t begin, std::int32_t end) const {
-    const auto load = [&](const Storage& from, float* copy) -> Source {
-      if (!copies()) return {from, 0};
-      TileLoader<Arch> loader(from, begin, end - begin, 1, copy);
-      loader.prefetch_step();
-      const Rows rows = loader.finish();
-      Storage copied;
-      copied.dims = rows.dims;
-      copied.data = reinterpret_cast<const std::byte*>(rows.data);
-      copied.stride = tile_copy_bytes(rows.dims);
-      return {copied, begin};
-    };
-    return {load(keys_of(shape_, item_), k_copy_), load(values_of(shape_, item_), v_copy_), begin,
-            end};
-  }
-
-  /// Applies the masks: rows that see the same keys of the tile, as those of one token do, are
+  /// Applies the masks: rows that see the same keys of the partition, as those of one token do, are
   /// computed together against just these keys.
-  void attend_tile(const Tile& tile) {
-    score_tile(tile);
+  void attend_partition(KeyInterval keys) {
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].open_partition();
+    score(keys);
     for (std::int32_t row = 0; row < item_.rows;) {
-      const KeyInterval keys = visible_to(row, tile);
+      const KeyInterval seen = visible_to(row, keys);
       std::int32_t end = row + 1;
-      while (end < item_.rows && visible_to(end, tile) == keys) ++end;
-      if (keys.first < keys.last) {
-        attend_rows(row, end, {tile.k, tile.v, keys.first, keys.last}, keys.first - tile.begin);
+      while (end < item_.rows && visible_to(end, keys) == seen) ++end;
+      if (seen.first < seen.last) {
+        weigh(row, end, seen, keys.first);
+        add(row, end, seen, keys.first);
       }
       row = end;
     }
+    const std::int32_t partition = keys.first / kPartitionKeys;
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].close_partition(partition);
   }
 
-  KeyInterval visible_to(std::int32_t row, const Tile& tile) const {
-    return visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group,
-                        {tile.begin, tile.end});
+  KeyInterval visible_to(std::int32_t row, KeyInterval keys) const {
+    return visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group, keys);
   }
 
-  /// Computes the logits of all rows: weights_[row][key].
-  void score_tile(const Tile& tile) {
-    for (std::int32_t j = tile.begin; j < tile.end;) {
-      const KeyBlock keys = block(tile.k, j, tile.end, k_scales_);
-      const DecodeQueries queries{q_, head_dim_, weights_ + (j - tile.begin), kWeightsStride};
-      if (shape_.pairs || several_scales(keys)) {
-        score_in_fours(queries, keys);
-      } else {
-        score_rows<kMaxRows>(queries, keys);
+  /// Computes the logits of all rows.
+  void score(KeyInterval keys) {
+    for_each_block({Operand::keys, keys}, k_scales_,
+                   [&](const Head& head, std::int32_t j, const KeyBlock& block) {
+                     const DecodeQueries queries = head.queries(j - keys.first);
+                     if (shape_.pairs || several_scales(block)) {
+                       score_in_fours(queries, block);
+                     } else {
+                       score_rows<kMaxRows>(queries, block);
+                     }
+                   });
+  }
+
+  /// Computes the weights of rows [row, end), which see exactly the keys `seen`, in a partition
+  /// that begins with key `first`. Meanwhile the values of as many blocks as there are heads are
+  /// prefetched, from the second one on.
+  void weigh(std::int32_t row, std::int32_t end, KeyInterval seen, std::int32_t first) {
+    const Stream values{Operand::values, seen};
+    Place place{0, seen.first};
+    for (std::int32_t h = 0; h < item_.heads; ++h) {
+      ComingRows rows;
+      if (!copies()) {
+        place = after(values, place, rows_at(values, place));
+        rows = coming(values, place);
       }
-      j += keys.count;
+      heads_[h].weigh(row, end, seen.first - first, seen.last - seen.first,
+                      Chunks<Cache::l2>(rows));
+    }
+  }
+
+  /// Adds the values of these keys to the outputs of rows [row, end).
+  void add(std::int32_t row, std::int32_t end, KeyInterval seen, std::int32_t first) {
+    for_each_block({Operand::values, seen}, v_scales_,
+                   [&](const Head& head, std::int32_t j, const KeyBlock& block) {
+                     const DecodeOutputs out = head.outputs(row, j - first);
+                     if (shape_.pairs || several_scales(block)) {
+                       add_in_fours(end - row, out, block);
+                     } else {
+                       add_rows<kMaxRows>(end - row, out, block);
+                     }
+                   });
+  }
+
+  /// The keys, or the values, of positions of one partition: those of all heads, tile by tile.
+  struct Stream {
+    Operand operand;
+    KeyInterval keys;
+  };
+  /// One of them.
+  struct Place {
+    std::int32_t head, key;
+  };
+
+  /// Calls body(head, first key, block) for the blocks of a stream.
+  template <class Scales, class Body>
+  void for_each_block(const Stream& stream, Scales& scales, const Body& body) {
+    for (Place at{0, stream.keys.first}; at.key < stream.keys.last;) {
+      if (copies()) {
+        at = copy_tile(stream, at, body);
+        continue;
+      }
+      const KeyBlock block = block_at(stream, at, scales);
+      body(heads_[at.head], at.key, block);
+      at = after(stream, at, block.count);
+    }
+  }
+
+  /// The same for the copy of a tile. Returns the place after it.
+  template <class Body>
+  Place copy_tile(const Stream& stream, const Place& at, const Body& body) {
+    const std::int32_t count = end_of_tile(stream, at) - at.key;
+    TileLoader<Arch> loader(heads_[at.head].rows(stream.operand), at.key, count, 1, copy_);
+    loader.prefetch_step();
+    const Rows copy = loader.finish();
+    const std::ptrdiff_t stride = tile_copy_bytes(copy.dims);
+    const auto rows_of = [&](std::int32_t j) {
+      return j < count ? rows_of_block(DType::f32, at.key + j, count - j) : 0;
+    };
+    const auto coming = [&](std::int32_t j) -> ComingRows {
+      const auto* const data = reinterpret_cast<const std::byte*>(copy.data) + j * stride;
+      return {data, rows_of(j), stride, row_bytes(DType::f32, copy.dims)};
+    };
+    for (std::int32_t j = 0; j < count;) {
+      const ComingRows now = coming(j), next = coming(j + now.count);
+      body(heads_[at.head], at.key + j,
+           {{DType::f32, copy.dims, now.data, stride, {}},
+            now.count,
+            next,
+            coming(j + now.count + next.count),
+            &chunks_});
+      j += now.count;
+    }
+    return after(stream, at, count);
+  }
+
+  /// The positions of the stream, or those after them where the place is one of these.
+  KeyInterval around(const Stream& stream, const Place& at) const {
+    return at.key < stream.keys.last ? stream.keys : KeyInterval{stream.keys.last, item_.key_end};
+  }
+
+  std::int32_t tile_keys(const Stream& stream) const {
+    return tile_keys_[static_cast<int>(stream.operand)];
+  }
+
+  std::int32_t end_of_tile(const Stream& stream, const Place& at) const {
+    return end_of(at.key, tile_keys(stream), around(stream, at).last);
+  }
+
+  /// The place that follows `count` keys of a tile.
+  Place after(const Stream& stream, const Place& at, std::int32_t count) const {
+    const std::int32_t key = at.key + count, end = end_of_tile(stream, at);
+    if (key < end) return {at.head, key};
+    if (at.head + 1 == item_.heads) return {0, end};
+    const std::int32_t begin = at.key - (at.key & (tile_keys(stream) - 1));
+    const std::int32_t first = around(stream, at).first;
+    return {at.head + 1, begin > first ? begin : first};
+  }
+
+  /// How many rows the block at a place has.
+  std::int32_t rows_at(const Stream& stream, const Place& at) const {
+    const Storage& rows = heads_[at.head].rows(stream.operand);
+    return rows.run(at.key, rows_of_block(rows.type, at.key, end_of_tile(stream, at) - at.key));
+  }
+
+  /// How many of `left` rows from a key on make a block: pairs are not parted.
+  std::int32_t rows_of_block(DType type, std::int32_t key, std::int32_t left) const {
+    const std::int32_t most = shape_.pairs && key % 2 == 1 ? 1 : block_keys(type);
+    return left < most ? left : most;
+  }
+
+  /// How many keys of a type a block has at most.
+  static std::int32_t block_keys(DType type) {
+    return for_element_type(type,
+                            [](auto element) { return kBlockKeysOf<Arch, decltype(element)>; });
+  }
+
+  template <class Scales>
+  KeyBlock block_at(const Stream& stream, const Place& at, Scales& scales) const {
+    const Storage& rows = heads_[at.head].rows(stream.operand);
+    const std::int32_t count = rows_at(stream, at);
+    const Place second = after(stream, at, count);
+    const ComingRows next = coming(stream, second);
+    ComingRows after_next;
+    if (next.count > 0) after_next = coming(stream, after(stream, second, next.count));
+    const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
+    BlockScales of_block;
+    if (is_scaled(rows.type)) {
+      of_block = scales.of(rows.scales, rows.scale_offset(at.key), count);
+      if (item_.key_end - at.key > kPartitionKeys) {
+        prefetch_scales(rows, at.key + kPartitionKeys, count);
+      }
+    }
+    if (item_.pages != nullptr) prefetch_translations(stream, at, count);
+    const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
+    return {elements, count, next, after_next, &chunks_};
+  }
+
+  /// Touches what lies a tile after a block: pages may lie anywhere, and looking up an address
+  /// takes longer than the prefetches of the blocks before leave. Of rows that lie side by side
+  /// each head touches its share, with the rows of all heads. GCC drops calls of functions that do
+  /// nothing but prefetch, so this one must be inlined.
+  HEED_INLINE void prefetch_translations(const Stream& stream, const Place& at,
+                                         std::int32_t count) const {
+    const bool side_by_side = head_step(stream.operand) < heads_[0].rows(stream.operand).stride;
+    const std::int32_t first = side_by_side ? count * at.head / item_.heads : 0;
+    const std::int32_t last = side_by_side ? count * (at.head + 1) / item_.heads : count;
+    if (first == last || item_.key_end - at.key < tile_keys(stream) + last) return;
+    const Storage& rows = heads_[side_by_side ? 0 : at.head].rows(stream.operand);
+    const std::byte* const begin = rows.row(at.key + tile_keys(stream) + first);
+    for (std::ptrdiff_t x = 0; x < (last - first) * rows.stride; x += kTranslated) {
+      __builtin_prefetch(begin + x, 0, static_cast<int>(Cache::l2));
+    }
+  }
+
+  /// The rows of the block at a place, to be prefetched: those of the item.
+  ComingRows coming(const Stream& stream, const Place& at) const {
+    if (at.key >= item_.key_end) return {};
+    const Storage& rows = heads_[at.head].rows(stream.operand);
+    return {rows.row(at.key), rows_at(stream, at), rows.stride, row_bytes(rows.type, rows.dims)};
+  }
+
+  /// Prefetches the scales of keys from j on: a stream of its own beside that of the codes, too
+  /// short and too slow for hardware prefetchers.
+  HEED_INLINE void prefetch_scales(const Storage& rows, std::int32_t j, std::int32_t count) const {
+    constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
+    const std::ptrdiff_t token = rows.scales.token;
+    const auto keys = static_cast<std::int32_t>(token > 0 && token < line ? line / token : 1);
+    const std::int32_t last = item_.key_end - j > count ? j + count : item_.key_end;
+    for (; j < last; j += keys) {
+      const std::ptrdiff_t offset = rows.scale_offset(j);
+      __builtin_prefetch(rows.scales.scale + offset);
+      if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);
     }
   }
 
@@ -285,62 +352,6 @@ class DecodeKernel {
     }
   }
 
-  /// The block of rows from j on, at most to `end`.
-  template <class Scales>
-  KeyBlock block(const Source& from, std::int32_t j, std::int32_t end, Scales& scales) const {
-    const std::int32_t count = run(from, j, end);
-    const ComingRows next = coming(from, j + count, end);
-    const Storage& rows = from.rows;
-    const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
-    BlockScales of_block;
-    if (is_scaled(rows.type)) {
-      of_block = scales.of(rows.scale_offset(j - from.first), count);
-      prefetch_scales(rows, j + kPartitionKeys, count);
-    }
-    return {{rows.type, rows.dims, rows.row(j - from.first), stride, of_block},
-            count,
-            next,
-            coming(from, j + count + next.count, end),
-            &chunks_};
-  }
-
-  /// Prefetches the scales of keys from j on: a stream of its own beside that of the codes, too
-  /// short and too slow for hardware prefetchers.
-  HEED_INLINE void prefetch_scales(const Storage& rows, std::int32_t j, std::int32_t count) const {
-    constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
-    const std::ptrdiff_t token = rows.scales.token;
-    const auto keys = static_cast<std::int32_t>(token > 0 && token < line ? line / token : 1);
-    const std::int32_t last = j + count < item_.key_end ? j + count : item_.key_end;
-    for (; j < last; j += keys) {
-      const std::ptrdiff_t offset = rows.scale_offset(j);
-      __builtin_prefetch(rows.scales.scale + offset);
-      if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);
-    }
-  }
-
-  /// How many keys of a type a block has at most.
-  static std::int32_t block_keys(DType type) {
-    return for_element_type(type,
-                            [](auto element) { return kBlockKeysOf<Arch, decltype(element)>; });
-  }
-
-  /// How many rows a block from j on has: pairs are not parted.
-  std::int32_t run(const Source& from, std::int32_t j, std::int32_t end) const {
-    const std::int32_t left = end - j;
-    const std::int32_t most = shape_.pairs && j % 2 == 1 ? 1 : block_keys(from.rows.type);
-    return from.rows.run(j - from.first, left < most ? left : most);
-  }
-
-  /// The rows of the block from j on, to be prefetched: those of a copy to its end, others to the
-  /// end of the item.
-  ComingRows coming(const Source& from, std::int32_t j, std::int32_t end) const {
-    const std::int32_t last = copies() || j < end ? end : item_.key_end;
-    if (j >= last) return {};
-    const Storage& rows = from.rows;
-    return {rows.row(j - from.first), run(from, j, last), rows.stride,
-            row_bytes(rows.type, rows.dims)};
-  }
-
   template <int Queries>
   void score_rows(const DecodeQueries& queries, const KeyBlock& k) const {
     if constexpr (Queries > 1) {
@@ -364,34 +375,6 @@ class DecodeKernel {
         r += four ? 4 : 1;
       }
     });
-  }
-
-  /// Computes rows [row, end), which see exactly the keys of `keys`, the logits of the first of
-  /// which are at weights_[row][offset].
-  void attend_rows(std::int32_t row, std::int32_t end, const Tile& keys, std::int32_t offset) {
-    const std::int32_t count = keys.end - keys.begin;
-    float* weights = weights_ + row * kWeightsStride + offset;
-    for (std::int32_t r = row; r < end; ++r) {
-      exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
-    }
-    const std::int32_t second = keys.begin + run(keys.v, keys.begin, keys.end);
-    Chunks<Cache::l2> ahead(coming(keys.v, second, keys.end));
-    std::int32_t r = row;
-    for (; r + 4 <= end; r += 4) {
-      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, ahead);
-    }
-    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, ahead);
-    for (std::int32_t j = keys.begin; j < keys.end;) {
-      const KeyBlock values = block(keys.v, j, keys.end, v_scales_);
-      const DecodeOutputs out{weights + (j - keys.begin), kWeightsStride,
-                              partition_.o + row * dims_, dims_};
-      if (shape_.pairs || several_scales(values)) {
-        add_in_fours(end - row, out, values);
-      } else {
-        add_rows<kMaxRows>(end - row, out, values);
-      }
-      j += values.count;
-    }
   }
 
   template <int Queries>
@@ -418,84 +401,12 @@ class DecodeKernel {
     });
   }
 
-  /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
-  void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
-    // The lanes of the last vector that are past the end of the row have no weight.
-    store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
-    Vec<Arch> top = splat<Arch>(-__builtin_inff());
-    if (shape_.pairs) {
-      const Vec<Arch> factor = splat<Arch>(shape_.query_factor);
-      for (std::int32_t j = 0; j < count; j += kWidth) {
-        store<Arch>(t + j, load<Arch>(t + j) * factor);
-      }
-      store<Arch>(t + count, splat<Arch>(-__builtin_inff()));  // the factor may be 0 or negative
-    }
-    for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
-    alignas(kAlignment) float lane[kWidth];
-    store<Arch>(lane, top);
-    float highest = lane[0];
-    for (int i = 1; i < kWidth; ++i) highest = lane[i] > highest ? lane[i] : highest;
-    const Vec<Arch> candidate = W::candidate(splat<Arch>(highest));
-    Vec<Arch> m = splat<Arch>(partition_.m[r]);
-    if (Ops<Arch>::any(W::moves(candidate, m))) {
-      const Vec<Arch> factor = W::rescale(m, candidate);
-      m = candidate;
-      partition_.m[r] = first_lane<Arch>(m);
-      partition_.l[r] *= first_lane<Arch>(factor);
-      scale_output<Arch>(partition_.o + r * dims_, kWidth, dims_ / kWidth, factor);
-    }
-    for (std::int32_t j = 0; j < count; j += kWidth) {
-      const Vec<Arch> p = W::weight(load<Arch>(t + j), m);
-      store<Arch>(t + j, shape_.pairs ? nearest_bf16<Arch>(p) : p);
-    }
-  }
-
-  /// l += the weights, key by key. Each row is a chain of additions, so several rows are summed
-  /// side by side, and values are prefetched meanwhile.
-  template <int Rows>
-  void sum_rows(const float* weights, std::int32_t count, std::int32_t row,
-                Chunks<Cache::l2>& coming) {
-    float l[Rows];
-#pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) l[r] = partition_.l[row + r];
-    for (std::int32_t j = 0; j < count; ++j) {
-      if (j % kKeysPerChunk == 0) coming.prefetch();
-#pragma GCC unroll 4
-      for (int r = 0; r < Rows; ++r) l[r] += weights[r * kWeightsStride + j];
-    }
-#pragma GCC unroll 4
-    for (int r = 0; r < Rows; ++r) partition_.l[row + r] = l[r];
-  }
-
-  void finish() {
-    const State& state = final_state();
-    const RowMap map{shape_.group, item_.out_stride};
-    for (std::int32_t r = 0; r < item_.rows; ++r) {
-      std::byte* const out = item_.out + map.offset(item_.row_begin + r);
-      float* const o = state.o + r * dims_;
-      float* const row = output_floats(shape_.out_type, out, o);
-      write_output<Arch>(o, state.l[r], shape_.value_head_dim, row);
-      write_narrow<Arch>(shape_.out_type, row, shape_.value_head_dim, out);
-    }
-    if (item_.lse != nullptr) {
-      write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride}, item_.row_begin,
-                      item_.rows);
-    }
-  }
-
   const AttentionShape& shape_;
   const AttentionItem& item_;
-  std::int32_t head_dim_, dims_;  ///< padded
-  float* q_;                      ///< rows × head_dim_
-  State partition_, total_;       ///< of the partition and of the section being summed: m and l per
-                                  ///< row; O is rows × dims_
-  State sections_;                ///< of the sections before
-  bool has_total_ = false;        ///< total_ holds a state
-  bool has_sections_ = false;     ///< sections_ holds a state
-  float* weights_;                ///< logits, then weights: rows × kWeightsStride
-  float* k_copy_;                 ///< of a tile, as floats
-  float* v_copy_;
-  ChunkOffsets chunks_;  ///< of a block of keys
+  Head heads_[kMaxItemHeads];
+  float* copy_;                ///< of a tile of keys or of values, as floats
+  std::int32_t tile_keys_[2];  ///< of keys and of values, powers of two
+  ChunkOffsets chunks_;        ///< of a block of keys
   BlockScalesOf<Arch, InLanes::keys> k_scales_;
   BlockScalesOf<Arch, InLanes::dims> v_scales_;
 };

@@ -263,15 +263,14 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// The rows of the block after a block of values, which are prefetched into L1 in the order in
-/// which they lie, as many bytes at a time as are being added. Where there is no such block these
-/// are the rows that are being read.
+/// The rows of the block after a block of values, or of the one after that, where a block of few
+/// rows is done with too soon. They are prefetched into L1 in the order in which they lie, as many
+/// bytes at a time as are being added. Where there is no such block these are the rows that are
+/// being read.
 class NextValues {
  public:
   HEED_INLINE NextValues(const KeyBlock& block, std::ptrdiff_t row_bytes)
-      : at_(block.next.count > 0 ? block.next.data : block.rows.data),
-        row_bytes_(row_bytes),
-        gap_(block.rows.stride - row_bytes) {}
+      : at_(rows_ahead(block)), row_bytes_(row_bytes), gap_(block.rows.stride - row_bytes) {}
 
   const std::byte* at() const { return at_; }
   /// How many times so many bytes can be prefetched, one after the other, before a gap; `most`
@@ -292,6 +291,11 @@ class NextValues {
   }
 
  private:
+  static const std::byte* rows_ahead(const KeyBlock& block) {
+    if (block.count < kBlockKeys && block.after_next.count > 0) return block.after_next.data;
+    return block.next.count > 0 ? block.next.data : block.rows.data;
+  }
+
   const std::byte* at_;
   std::ptrdiff_t row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
 };

@@ -67,10 +67,14 @@ HEED_INLINE Storage values_of(const AttentionShape& shape, const AttentionItem& 
           item.page_tokens, item.v_page,          item.v_scales, shape.v_group};
 }
 
-/// Bytes between rows that evict each other. The sets of an L1 cache repeat every 4096 bytes, so
-/// rows a multiple of half of that apart share two sets of 8 to 12 lines each: a tile of such rows
-/// does not fit into them.
-inline constexpr std::ptrdiff_t kCollidingStride = 2048;
+/// Lines so many bytes apart, or a multiple of it, share a set of an L1 cache, which has 64 sets of
+/// lines on every core with AVX2. As many of them as a set has ways stay in it: 8 to 12.
+inline constexpr std::ptrdiff_t kSetPeriod = 4096;
+inline constexpr std::int32_t kWays = 8;
+
+/// Bytes between rows that evict each other: those a multiple of half a period apart share two
+/// sets, into which a tile of such rows does not fit.
+inline constexpr std::ptrdiff_t kCollidingStride = kSetPeriod / 2;
 
 /// Blocks of query rows that must read a tile to make its copy pay where rows only evict each
 /// other: copying moves each float once.

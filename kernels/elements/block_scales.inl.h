@@ -41,37 +41,35 @@ inline constexpr bool kOneScale<OneScale<E>> = true;
 /// What is in the lanes of a block's vectors.
 enum class InLanes { keys, dims };
 
-/// Makes the vectors of blocks of keys or of values of one head, in memory for two times
-/// scale_vector_floats.
+/// Makes the vectors of blocks of keys or of values, in memory for two times scale_vector_floats.
 template <class Arch, InLanes Lanes>
 class BlockScalesOf {
  public:
   BlockScalesOf() = default;
-  BlockScalesOf(const TokenScales& scales, std::int32_t group, std::int32_t dims, float* memory)
-      : scales_(scales),
-        group_(group),
+  BlockScalesOf(std::int32_t group, std::int32_t dims, float* memory)
+      : group_(group),
+        dims_(dims),
         unit_(scale_unit(group, dims)),
         units_(dims / unit_),
         scale_(memory),
-        zero_point_(memory + scale_vector_floats(group, dims)),
-        one_for_each_(scales.zero_point == nullptr && group == dims && unit_ == dims),
-        of_all_(scales.token == 0 && scales.page == 0) {
-    const bool zero = scales.zero_point == nullptr && !one_for_each_;
-    for (std::size_t i = 0; zero && i < scale_vector_floats(group, dims); ++i) zero_point_[i] = 0;
-  }
+        zero_point_(memory + scale_vector_floats(group, dims)) {}
 
-  /// Of the `count` keys from the token on whose scales begin `offset` floats after the first ones.
-  BlockScales of(std::ptrdiff_t offset, std::int32_t count) {
+  /// Of `count` keys of a head that has these scales, from the token on whose scales begin `offset`
+  /// floats after the first ones.
+  BlockScales of(const TokenScales& scales, std::ptrdiff_t offset, std::int32_t count) {
     // The distance from a single token's to the next ones may be any number.
-    const std::ptrdiff_t token = count > 1 ? scales_.token : 0;
-    if (one_for_each_) return {scales_.scale + offset, nullptr, token, unit_, count};
-    if (of_all_) {
-      if (!made_) make(0, Lanes == InLanes::keys ? kLanes<Arch> : 1, 0);
-      made_ = true;
-      return {scale_, zero_point_, 0, unit_, count};
+    const std::ptrdiff_t token = count > 1 ? scales.token : 0;
+    if (scales.zero_point == nullptr && group_ == dims_ && unit_ == dims_) {
+      return {scales.scale + offset, nullptr, token, unit_, count};
     }
-    make(offset, count, token);
-    return {scale_, zero_point_, step(), unit_, count};
+    const bool shared = scales.token == 0 && scales.page == 0;  // by all tokens
+    if (!shared) {
+      make(scales, offset, count, token);
+    } else if (made_ != scales.scale) {
+      make(scales, 0, Lanes == InLanes::keys ? kLanes<Arch> : 1, 0);
+    }
+    made_ = shared ? scales.scale : nullptr;
+    return {scale_, zero_point_, shared ? 0 : step(), unit_, count};
   }
 
  private:
@@ -86,10 +84,15 @@ class BlockScalesOf {
     return unit_ == 1 ? static_cast<std::int32_t>(padded(units_, kPackedDims)) : units_;
   }
 
-  __attribute__((noinline)) void make(std::ptrdiff_t offset, std::int32_t count,
-                                      std::ptrdiff_t token) {
-    fill(scales_.scale + offset, count, token, scale_);
-    if (scales_.zero_point != nullptr) fill(scales_.zero_point + offset, count, token, zero_point_);
+  __attribute__((noinline)) void make(const TokenScales& scales, std::ptrdiff_t offset,
+                                      std::int32_t count, std::ptrdiff_t token) {
+    fill(scales.scale + offset, count, token, scale_);
+    if (scales.zero_point != nullptr) {
+      fill(scales.zero_point + offset, count, token, zero_point_);
+    } else if (!zeros_) {
+      for (std::size_t i = 0; i < scale_vector_floats(group_, dims_); ++i) zero_point_[i] = 0;
+      zeros_ = true;
+    }
   }
 
   /// Lanes without a key or a dimension become 0.
@@ -119,13 +122,11 @@ class BlockScalesOf {
     }
   }
 
-  TokenScales scales_;
-  std::int32_t group_ = 1, unit_ = 1, units_ = 0;
+  std::int32_t group_ = 1, dims_ = 1, unit_ = 1, units_ = 0;
   float* scale_ = nullptr;
   float* zero_point_ = nullptr;
-  bool one_for_each_ = false;
-  bool of_all_ = false;  ///< tokens share them
-  bool made_ = false;
+  bool zeros_ = false;           ///< zero_point_ holds zeros
+  const float* made_ = nullptr;  ///< the scales that all tokens share, where scale_ holds them
 };
 
 }  // namespace

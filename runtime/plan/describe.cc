@@ -107,6 +107,10 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << "\n"
        << "items: " << items.size() << ", longest first; kernels, whichever costs less: decode for "
        << decode_items << ", prefill for " << std::ssize(items) - decode_items << "\n";
+  if (p.schedule.item_heads > 1) {
+    text << "heads: up to " << p.schedule.item_heads
+         << " KV heads in a decode item, since the rows of one lie in short pieces\n";
+  }
   describe_prefixes(text, p);
   describe_schedule(text, p);
   text << "workers: " << p.workers << ", started: " << p.shares << "\n"

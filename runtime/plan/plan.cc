@@ -42,6 +42,9 @@ std::int64_t times(std::int64_t count, std::int64_t stride) {
                                    static_cast<std::uint64_t>(stride));
 }
 
+/// Bytes of a head's rows in one piece from which on they are read as fast as those of many pieces.
+constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
+
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
 }
@@ -191,13 +194,30 @@ class Planner {
                     .cost = {table.lanes, plan_.shape.head_dim, plan_.shape.value_head_dim},
                     .block_rows = table.block_vectors * table.lanes,
                     .item_rows = plan_.tiles.item_rows,
+                    .item_heads = heads_together(),
                     .workers = d_.workers};
     plan_.scheduler.schedule(work, plan_.schedule);
     plan_.shape.item_rows = plan_.schedule.item_rows;
+    plan_.shape.item_heads = plan_.schedule.item_heads;
     const auto items = static_cast<std::int64_t>(plan_.schedule.items.size());
     plan_.shares = plan_.schedule.small
                        ? 1
                        : static_cast<int>(std::clamp<std::int64_t>(items, 1, plan_.workers));
+  }
+
+  /// KV heads that decode items had better have: several, where the rows of one lie in short
+  /// pieces.
+  std::int32_t heads_together() const {
+    const AttentionConfig& c = d_.config;
+    const auto piece = [&](const Layout& layout, DType type, std::int64_t dims) {
+      const std::int64_t row = stride_bytes(dims, dtype_info(type));
+      if (layout.head_stride < layout.token_stride) return row;
+      return d_.pages ? d_.pages->page_tokens * row : kLongPiece;
+    };
+    const std::int64_t shorter =
+        std::min(piece(plan_.k, c.k_type, c.head_dim), piece(plan_.v, c.v_type, c.value_head_dim));
+    const auto heads = static_cast<std::int32_t>(c.kv_heads);
+    return shorter < kLongPiece ? std::min(heads, kernels::kMaxItemHeads) : 1;
   }
 
   void lay_out_workspace() {

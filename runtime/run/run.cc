@@ -106,8 +106,8 @@ class Run {
       shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
     }
     plan_.kernels->attend(shape, item, scratch);
-    if (planned.split >= 0 && states_ == nullptr) {
-      for (std::int32_t i = 0; i < planned.sequences; ++i) finish_split_item(planned.split + i);
+    if (states_ == nullptr) {
+      planned.for_each_split([&](std::int32_t split) { finish_split_item(split); });
     }
     return check.intact();
   }
@@ -188,6 +188,8 @@ class Run {
     item.row_begin = p.row_begin;
     item.rows = p.rows;
     item.decode = p.decode;
+    item.heads = p.heads;
+    if (p.heads > 1) bind_head_steps(p, item.head_step);
     item.key_begin = p.key_begin;
     item.key_end = p.key_end;
     if (p.sequences > 1) {
@@ -204,6 +206,24 @@ class Run {
       bind_outputs(p, item);
     }
     return item;
+  }
+
+  void bind_head_steps(const PlannedItem& p, kernels::HeadSteps& step) const noexcept {
+    const std::ptrdiff_t group = plan_.shape.group;
+    step.q = group * plan_.q.head_stride;
+    step.k = plan_.k.head_stride;
+    step.v = plan_.v.head_stride;
+    step.out = group * plan_.out.head_stride;
+    step.lse = group * plan_.lse.head_stride;
+    step.k_scales = plan_.k_scales.head_stride;
+    step.v_scales = plan_.v_scales.head_stride;
+    if (states_ != nullptr) {
+      step.state_sums = group;
+      step.state_outputs = group * plan_.shape.value_head_dim;
+    } else if (p.states >= 0) {
+      step.state_sums = step.state_outputs = static_cast<std::ptrdiff_t>(
+          plan_.schedule.states[static_cast<std::size_t>(p.states)].head_floats);
+    }
   }
 
   void bind_keys(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {

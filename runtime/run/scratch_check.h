@@ -24,7 +24,8 @@ class ScratchCheck {
 class ScratchCheck {
  public:
   ScratchCheck(const PlanData& plan, const kernels::AttentionItem& item, float* scratch)
-      : layout_(item.decode ? kernels::decode_scratch(plan.shape, item.rows, plan.kernels->lanes)
+      : layout_(item.decode ? kernels::decode_scratch(plan.shape, item.rows, item.heads,
+                                                      plan.kernels->lanes)
                             : kernels::prefill_scratch(plan.shape, item.rows, plan.kernels->lanes,
                                                        plan.kernels->block_vectors)),
         scratch_(scratch) {

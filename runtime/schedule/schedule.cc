@@ -37,7 +37,7 @@ void Scheduler::schedule(const Work& work, Schedule& schedule) {
   find_totals();
   to_->small = to_->total_cost < kSmallCost;
   if (work.workers == 1 || to_->small) {
-    split({kInfinity, kInfinity, work.block_rows});
+    split({kInfinity, kInfinity, kInfinity, work.block_rows});
   } else {
     search();
   }
@@ -86,7 +86,7 @@ void Scheduler::search() {
   const double share = to_->fair_share(work_->workers);
   const auto limits = [&](int fineness) -> Limits {
     const double largest = std::ldexp(share, -fineness);
-    return {std::min(largest, kRowShare * share), fineness == 0 ? kInfinity : largest,
+    return {std::min(largest, kRowShare * share), fineness == 0 ? kInfinity : largest, largest,
             largest < kRowShare * share ? 2 * work_->cost.lanes : work_->block_rows};
   };
   double shortest = kInfinity;

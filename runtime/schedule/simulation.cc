@@ -8,10 +8,10 @@ namespace heed::detail {
 /// The cost of merging the splits of which the item is the last to finish.
 double Simulation::merging_after(const PlannedItem& item, std::span<const PlannedSplit> splits) {
   double cost = 0;
-  for (std::int32_t i = 0; item.split >= 0 && i < item.sequences; ++i) {
-    const auto split = static_cast<std::size_t>(item.split) + static_cast<std::size_t>(i);
+  item.for_each_split([&](std::int32_t i) {
+    const auto split = static_cast<std::size_t>(i);
     if (--items_left_[split] == 0) cost += splits[split].merge_cost;
-  }
+  });
   return cost;
 }
 

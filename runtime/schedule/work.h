@@ -27,6 +27,9 @@ struct Work {
   CostModel cost;
   std::int32_t block_rows = 0;  ///< of the widest block
   std::int32_t item_rows = 0;   ///< of an item at most
+  /// KV heads that decode items had better have, where the rows of a single one lie in short
+  /// pieces.
+  std::int32_t item_heads = 1;
   int workers = 1;
 
   const Visibility& sequence(std::int32_t b) const {
@@ -43,9 +46,10 @@ struct Work {
   }
 };
 
-/// A work item: rows of one KV head against a range of keys.
+/// A work item: rows of one KV head, or of each of several, against a range of keys.
 struct PlannedItem {
   std::int32_t sequence = 0, kv_head = 0;
+  std::int32_t heads = 1;  ///< KV heads, from kv_head on; several only by the decode kernel
   /// Above 1: it has all rows of so many sequences from this one on, which all see all of these
   /// keys of the first one.
   std::int32_t sequences = 1;
@@ -53,8 +57,20 @@ struct PlannedItem {
   bool decode = false;  ///< by the decode kernel
   std::int32_t key_begin = 0, key_end = 0;
   std::int32_t states = -1;  ///< index into states, or −1: sees all its keys and writes outputs
-  std::int32_t split = -1;   ///< of its first sequence, those of the others follow; or −1
-  double cost = 0;           ///< by CostModel
+  /// The split of its first sequence and head, or −1. Those of the other sequences follow, and
+  /// those of the next head are head_splits further on.
+  std::int32_t split = -1;
+  std::int32_t head_splits = 1;
+  double cost = 0;  ///< by CostModel
+
+  /// Calls visit(split) for each of its splits.
+  template <class Visit>
+  void for_each_split(const Visit& visit) const {
+    if (split < 0) return;
+    for (std::int32_t h = 0; h < heads; ++h) {
+      for (std::int32_t s = 0; s < sequences; ++s) visit(split + h * head_splits + s);
+    }
+  }
 };
 
 /// The partitions that hold an item's keys, of which there are some, or which begin with a
@@ -112,6 +128,7 @@ struct Schedule {
   std::vector<PrefixGroup> groups;
   std::size_t state_floats = 0;  ///< that the splits need
   std::int32_t item_rows = 0;    ///< of the largest item
+  std::int32_t item_heads = 1;   ///< of an item at most
   double total_cost = 0;         ///< of all rows, before any split
   /// That the masks leave, over all heads; at most the largest int64.
   std::int64_t visible_scores = 0;

@@ -13,6 +13,9 @@ using kernels::kPartitionKeys;
 /// The largest item of a split is this many times as large as the smallest.
 constexpr double kLargestPerSmallest = 8;
 
+/// What a quotient of costs that is a whole number may be short of it.
+constexpr double kRounding = 1e-6;
+
 constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();  ///< of a window
 
 std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
@@ -45,18 +48,40 @@ void WorkSplitter::split(const Work& work, const SharedPrefixes& prefixes, const
   split_members();
   sort();
   split_above(limits.keys);
+  const bool limited = limit_heads(limits.heads);
   close_members();
-  if (!to.splits.empty()) sort();
+  if (limited || !to.splits.empty()) sort();
   emit();
 }
 
 void WorkSplitter::sort() {
   const auto order = [](const HeadItems& p) {
-    return std::make_tuple(-p.urgency, p.item.sequence, p.first_head, p.last_head, p.item.row_begin,
-                           p.item.key_begin);
+    return std::make_tuple(-p.urgency, p.item.sequence, p.first_head, p.last_head, p.heads,
+                           p.item.row_begin, p.item.key_begin);
   };
   std::sort(head_items_.begin(), head_items_.end(),
             [&](const HeadItems& a, const HeadItems& b) { return order(a) < order(b); });
+}
+
+/// Adds the items of all heads.
+void WorkSplitter::add_items(const PlannedItem& item) {
+  const bool together = work_->item_heads > 1 && work_->cost.prefers_decode(item.rows);
+  const std::int32_t heads = together ? work_->item_heads : 1;
+  head_items_.push_back(
+      {item, heads, item.cost * heads, 0, static_cast<std::int32_t>(work_->kv_heads)});
+}
+
+/// Gives items that cost more than the limit fewer heads. Returns whether there were any.
+bool WorkSplitter::limit_heads(double limit) {
+  bool limited = false;
+  for (HeadItems& entry : head_items_) {
+    if (entry.heads == 1 || entry.cost() <= limit) continue;
+    const double part = entry.urgency / entry.heads;
+    entry.heads = std::max(1, static_cast<std::int32_t>(limit / entry.item.cost + kRounding));
+    entry.urgency = part * entry.heads;
+    limited = true;
+  }
+  return limited;
 }
 
 /// Divides a sequence's rows into items of equal numbers of vectors.
@@ -72,7 +97,7 @@ void WorkSplitter::split_rows(std::int32_t sequence) {
                       std::min(rows, vectors * (i + 1) / count * lanes)};
     PlannedItem item = make_item(sequence, range, s.of_rows(range));
     item.cost = cost_of(item);
-    head_items_.push_back({item, item.cost, 0, static_cast<std::int32_t>(work_->kv_heads)});
+    add_items(item);
   }
 }
 
@@ -104,6 +129,7 @@ void WorkSplitter::open_members() {
   to_->states.clear();
   to_->state_floats = 0;
   to_->item_rows = 0;
+  to_->item_heads = 1;
   to_->splits.assign(static_cast<std::size_t>(members * work_->kv_heads), {});
   to_->sources.assign(static_cast<std::size_t>(members) * kMaxSources, {});
   double keys = 0, states = 0;
@@ -203,7 +229,7 @@ void WorkSplitter::add(const PlannedItem& item, bool last) {
     to_->sources[index(split.first_source + split.sources++)] = {number, row};
     row += split.rows;
   }
-  head_items_.push_back({item, item.cost, 0, static_cast<std::int32_t>(work_->kv_heads)});
+  add_items(item);
   head_items_.back().item.states = number;
   head_items_.back().item.split = prefixes_->member(item.sequence);
 }
@@ -238,9 +264,9 @@ void WorkSplitter::close_members() {
   }
   for (HeadItems& entry : head_items_) {
     if (!is_of_members(entry.item)) continue;
-    entry.urgency = entry.item.cost;
+    entry.urgency = entry.cost();
     for (std::int32_t i = 0; i < entry.item.sequences; ++i) {
-      entry.urgency += to_->splits[index(entry.item.split + i)].merge_cost;
+      entry.urgency += entry.heads * to_->splits[index(entry.item.split + i)].merge_cost;
     }
   }
   place_states();
@@ -270,11 +296,11 @@ double WorkSplitter::merge_cost(const PlannedSplit& split) const {
 /// Splits the keys of items above the limit, the longest first, while there is memory for states.
 void WorkSplitter::split_above(double limit) {
   const std::size_t whole = head_items_.size();
-  for (std::size_t i = 0; i < whole && head_items_[i].item.cost > limit; ++i) {
+  for (std::size_t i = 0; i < whole && head_items_[i].cost() > limit; ++i) {
     const PlannedItem& item = head_items_[i].item;
     const Range partitions = partitions_of(item);
     if (partitions.last - partitions.first < 2) continue;
-    const double largest = limit / item.cost;
+    const double largest = limit / head_items_[i].cost();
     if (is_of_members(item)) {
       to_->states[index(item.states)].summed = false;
       split_item(i, partitions, largest);
@@ -300,7 +326,8 @@ bool WorkSplitter::open_split(std::size_t position, const Range& partitions) {
   const std::int32_t heads = heads_with_room(states.head_floats);
   if (heads == 0) return false;
   if (heads < work_->kv_heads) {
-    head_items_.push_back({item, item.cost, heads, head_items_[position].last_head});
+    const HeadItems& all = head_items_[position];
+    head_items_.push_back({item, all.heads, all.cost(), heads, all.last_head});
   }
   head_items_[position].last_head = heads;
   head_items_[position].item.states = static_cast<std::int32_t>(to_->states.size());
@@ -342,7 +369,7 @@ std::int32_t WorkSplitter::split_item(std::size_t position, const Range& partiti
     const std::int64_t next = std::min(partitions.last, at + static_cast<std::int64_t>(size));
     HeadItems split = whole;
     split.item = item_of_partitions(whole.item, {at, next});
-    split.urgency = split.item.cost + merging;
+    split.urgency = split.cost() + split.heads * merging;
     if (items == 0) {
       head_items_[position] = split;
     } else {
@@ -374,33 +401,42 @@ double WorkSplitter::cost_of(const PlannedItem& item) const {
   return work_->cost.attend(item.rows, work_->sequence(item.sequence).scores(rows, keys));
 }
 
-/// Writes the items of all heads. Where several of a sequence are as urgent, those of one head come
-/// together: they share its keys and values in the caches.
+/// Writes the items of all heads. Where several of a sequence are as urgent, those of the same
+/// heads come together: they share keys and values in the caches.
 void WorkSplitter::emit() {
   to_->items.clear();
   longest_ = 0;
   for (std::size_t begin = 0, end = 0; begin < head_items_.size(); begin = end) {
+    const HeadItems& first = head_items_[begin];
     const auto same = [&](const HeadItems& p) {
-      return p.urgency == head_items_[begin].urgency &&
-             p.item.sequence == head_items_[begin].item.sequence &&
-             p.first_head == head_items_[begin].first_head &&
-             p.last_head == head_items_[begin].last_head;
+      return p.urgency == first.urgency && p.item.sequence == first.item.sequence &&
+             p.first_head == first.first_head && p.last_head == first.last_head &&
+             p.heads == first.heads;
     };
     for (; end < head_items_.size() && same(head_items_[end]); ++end) {
-      longest_ = std::max(longest_, head_items_[end].item.cost);
       to_->item_rows = std::max(to_->item_rows, head_items_[end].item.rows);
     }
-    for (std::int32_t head = head_items_[begin].first_head; head < head_items_[begin].last_head;
-         ++head) {
-      for (std::size_t i = begin; i < end; ++i) {
-        PlannedItem& item = to_->items.emplace_back(head_items_[i].item);
-        item.kv_head = head;
-        item.decode = work_->cost.prefers_decode(item.rows);
-        const bool members = is_of_members(item);
-        if (item.split >= 0) item.split += head * (members ? prefixes_->members() : 1);
-      }
+    const std::int32_t heads = first.last_head - first.first_head;
+    const std::int32_t count = (heads + first.heads - 1) / first.heads;
+    for (std::int32_t n = 0; n < count; ++n) {
+      const std::int32_t head = first.first_head + heads * n / count;
+      const std::int32_t next = first.first_head + heads * (n + 1) / count;
+      for (std::size_t i = begin; i < end; ++i) emit(head_items_[i].item, head, next - head);
     }
   }
+}
+
+/// Writes an item of `heads` heads from `head` on.
+void WorkSplitter::emit(const PlannedItem& of_head, std::int32_t head, std::int32_t heads) {
+  PlannedItem& item = to_->items.emplace_back(of_head);
+  item.kv_head = head;
+  item.heads = heads;
+  item.cost *= heads;
+  item.decode = work_->cost.prefers_decode(item.rows);
+  item.head_splits = is_of_members(item) ? prefixes_->members() : 1;
+  if (item.split >= 0) item.split += head * item.head_splits;
+  to_->item_heads = std::max(to_->item_heads, heads);
+  longest_ = std::max(longest_, item.cost);
 }
 
 }  // namespace heed::detail

@@ -11,8 +11,9 @@ namespace heed::detail {
 
 /// What items may cost.
 struct Limits {
-  double rows;  ///< above it rows are spread over more items, down to the fewest
-  double keys;  ///< above it the keys of an item are split
+  double rows;   ///< above it rows are spread over more items, down to the fewest
+  double keys;   ///< above it the keys of an item are split
+  double heads;  ///< above it items get fewer KV heads
   std::int64_t fewest_rows;
 };
 
@@ -31,12 +32,17 @@ class WorkSplitter {
  private:
   /// Items that differ in nothing but their KV heads.
   struct HeadItems {
-    PlannedItem item;  ///< the split is that of the first head
-    double urgency;    ///< its cost and that of the merge which must follow it
+    PlannedItem item;    ///< of one head; the split is that of the first one
+    std::int32_t heads;  ///< that items have at most
+    double urgency;      ///< the cost of an item and of the merges which must follow it
     std::int32_t first_head, last_head;
+
+    double cost() const { return item.cost * heads; }
   };
 
   void sort();
+  void add_items(const PlannedItem& item);
+  bool limit_heads(double limit);
   void split_rows(std::int32_t sequence);
   std::int64_t rows_per_item(const Visibility& sequence) const;
   bool prefers_splits(const Visibility& sequence, double items) const;
@@ -60,6 +66,7 @@ class WorkSplitter {
   PlannedItem item_of_partitions(const PlannedItem& whole, const Range& partitions) const;
   double cost_of(const PlannedItem& item) const;
   void emit();
+  void emit(const PlannedItem& of_head, std::int32_t head, std::int32_t heads);
 
   const Work* work_ = nullptr;
   const SharedPrefixes* prefixes_ = nullptr;

@@ -188,6 +188,31 @@ TEST(AttentionOracle, FormsAndStorages) {
   }
 }
 
+// Where the rows of a KV head do not lie together, decode items have several heads.
+TEST(AttentionOracle, HeadsOfAnItem) {
+  for (const std::int64_t kv_heads : {2, 8, 11}) {
+    for (const Storage storage :
+         {Storage::bshd, Storage::bhsd, Storage::interleaved, Storage::spaced, Storage::pages}) {
+      for (const std::int64_t window : {std::int64_t{100}, kUnlimited}) {
+        CaseSpec spec;
+        spec.config.query_heads = 2 * kv_heads;
+        spec.config.kv_heads = kv_heads;
+        spec.config.head_dim = 20;
+        spec.config.value_head_dim = 32;
+        spec.config.causal = true;
+        spec.config.window_left = window;
+        spec.form = Form::ragged;
+        spec.storage = storage;
+        spec.distribution = Distribution::sharp;
+        spec.queries = {1, 2, 1, 1};
+        spec.keys = {700, 300, 1, 17000};
+        check(spec);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(AttentionOracle, TemperaturesAndScales) {
   const float infinity = std::numeric_limits<float>::infinity();
   for (const float temperature : {0.0F, 1e-3F, 0.7F, 1.0F, 3.0F, 1e30F, infinity}) {

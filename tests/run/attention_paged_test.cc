@@ -38,6 +38,16 @@ CaseSpec windowed() {
   return spec;
 }
 
+/// Single tokens of more heads than an item has.
+CaseSpec many_heads() {
+  CaseSpec spec = mixed_whole_vectors();
+  spec.config.query_heads = 22;
+  spec.config.kv_heads = 11;
+  spec.queries = {1, 2, 1};
+  spec.keys = {300, 600, 33};
+  return spec;
+}
+
 /// One token of one head against keys that several workers share.
 CaseSpec split() {
   CaseSpec spec = small_case(1, 6000);
@@ -47,7 +57,8 @@ CaseSpec split() {
 }
 
 TEST(AttentionPaged, HasTheBitsOfOnePiece) {
-  const std::vector<CaseSpec> specs = {mixed(), mixed_whole_vectors(), windowed(), split()};
+  const std::vector<CaseSpec> specs = {mixed(), mixed_whole_vectors(), windowed(), many_heads(),
+                                       split()};
   const std::vector<std::int64_t> sizes =
       thorough() ? std::vector<std::int64_t>{1, 5, 7, 16, 24, 100, 128, 300, 1000}
                  : std::vector<std::int64_t>{1, 7, 16, 128};

@@ -69,7 +69,7 @@ class GuardedScratch {
 
 /// Keys and values of one sequence, in one piece or in shuffled pages.
 struct Problem {
-  std::int32_t rows = 1, group = 1, keys = 1;
+  std::int32_t rows = 1, group = 1, heads = 1, keys = 1;
   std::int32_t head_dim = 1, value_head_dim = 1;
   std::int32_t tile_keys = 16, page_tokens = 0;
   std::int32_t window_left = 1 << 30;
@@ -78,10 +78,10 @@ struct Problem {
 };
 
 std::string to_string(const Problem& p) {
-  return std::to_string(p.rows) + " rows in groups of " + std::to_string(p.group) + ", " +
-         std::to_string(p.keys) + " keys, dims " + std::to_string(p.head_dim) + " and " +
-         std::to_string(p.value_head_dim) + ", tiles of " + std::to_string(p.tile_keys) +
-         ", pages of " + std::to_string(p.page_tokens) + ", window " +
+  return std::to_string(p.rows) + " rows in groups of " + std::to_string(p.group) + " of " +
+         std::to_string(p.heads) + " heads, " + std::to_string(p.keys) + " keys, dims " +
+         std::to_string(p.head_dim) + " and " + std::to_string(p.value_head_dim) + ", tiles of " +
+         std::to_string(p.tile_keys) + ", pages of " + std::to_string(p.page_tokens) + ", window " +
          std::to_string(p.window_left) + ", " + std::string(dtype_info(p.type).name);
 }
 
@@ -92,6 +92,7 @@ AttentionShape shape_of(const Problem& p) {
   shape.group = p.group;
   shape.tile_keys = p.tile_keys;
   shape.item_rows = p.rows;
+  shape.item_heads = p.heads;
   shape.rule = p.argmax ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
   shape.sections = p.keys > kernels::kSectionPartitions * kernels::kPartitionKeys;
   shape.query_factor = 1;
@@ -110,16 +111,17 @@ std::vector<float> random_floats(std::int64_t count, std::uint64_t seed) {
 void run(const Problem& p, const KernelTable& table, bool decode) {
   SCOPED_TRACE(to_string(p) + (decode ? ", decode" : ", prefill"));
   const AttentionShape shape = shape_of(p);
+  const std::int32_t heads = decode ? p.heads : 1;
   const ScratchLayout layout =
-      decode ? kernels::decode_scratch(shape, p.rows, table.lanes)
+      decode ? kernels::decode_scratch(shape, p.rows, heads, table.lanes)
              : kernels::prefill_scratch(shape, p.rows, table.lanes, table.block_vectors);
   EXPECT_LE(layout.floats, kernels::attention_scratch_floats(shape, table));
   const std::int32_t pages = p.page_tokens == 0 ? 0 : p.keys / p.page_tokens + 1;
   const std::int64_t slots = std::max(p.keys, pages * p.page_tokens);
-  const std::vector<float> q = random_floats(std::int64_t{p.rows} * p.head_dim, 1);
-  const std::vector<float> k = random_floats(slots * p.head_dim, 2);
-  const std::vector<float> v = random_floats(slots * p.value_head_dim, 3);
-  std::vector<float> out(static_cast<std::size_t>(p.rows * p.value_head_dim));
+  const std::vector<float> q = random_floats(std::int64_t{heads} * p.rows * p.head_dim, 1);
+  const std::vector<float> k = random_floats(heads * slots * p.head_dim, 2);
+  const std::vector<float> v = random_floats(heads * slots * p.value_head_dim, 3);
+  std::vector<float> out(static_cast<std::size_t>(heads * p.rows * p.value_head_dim));
   std::vector<std::int32_t> table_of_pages;
   for (std::int32_t i = 0; i < pages; ++i) table_of_pages.push_back(pages - 1 - i);
   AttentionItem item;
@@ -130,14 +132,19 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   item.out = reinterpret_cast<std::byte*>(out.data());
   item.q_stride = {p.group * p.head_dim * size, p.head_dim * size};
   item.out_stride = {p.group * p.value_head_dim * size, p.value_head_dim * size};
-  item.k_stride = p.head_dim * size;
-  item.v_stride = p.value_head_dim * size;
+  item.k_stride = heads * p.head_dim * size;  // the rows of all heads of a token lie side by side
+  item.v_stride = heads * p.value_head_dim * size;
   if (pages > 0) {
     item.pages = table_of_pages.data();
     item.page_tokens = p.page_tokens;
-    item.k_page = p.page_tokens * p.head_dim * size;
-    item.v_page = p.page_tokens * p.value_head_dim * size;
+    item.k_page = p.page_tokens * item.k_stride;
+    item.v_page = p.page_tokens * item.v_stride;
   }
+  item.heads = heads;
+  item.head_step.q = p.rows * p.head_dim * size;
+  item.head_step.out = p.rows * p.value_head_dim * size;
+  item.head_step.k = p.head_dim * size;
+  item.head_step.v = p.value_head_dim * size;
   item.rows = p.rows;
   item.decode = decode;
   item.key_end = item.keys = p.keys;
@@ -152,6 +159,7 @@ Problem random_problem(proof::Random& random, std::int32_t most_rows) {
   p.rows = static_cast<std::int32_t>(1 + random.below(most_rows));
   p.group = random.below(2) == 0 ? 1 : static_cast<std::int32_t>(1 + random.below(p.rows));
   p.rows = p.rows / p.group * p.group;
+  p.heads = static_cast<std::int32_t>(1 + random.below(kernels::kMaxItemHeads));
   p.keys = static_cast<std::int32_t>(p.rows / p.group + random.below(700));
   p.head_dim = static_cast<std::int32_t>(1 + random.below(70));
   p.value_head_dim = static_cast<std::int32_t>(1 + random.below(70));
@@ -193,8 +201,8 @@ TEST(Scratch, GrowsWithTheRows) {
     for (std::int32_t rows = 2; rows <= kernels::kMaxItemRows; ++rows) {
       EXPECT_GE(kernels::prefill_scratch(shape, rows, lanes, 3).floats,
                 kernels::prefill_scratch(shape, rows - 1, lanes, 3).floats);
-      EXPECT_GE(kernels::decode_scratch(shape, rows, lanes).floats,
-                kernels::decode_scratch(shape, rows - 1, lanes).floats);
+      EXPECT_GE(kernels::decode_scratch(shape, rows, 1, lanes).floats,
+                kernels::decode_scratch(shape, rows - 1, 1, lanes).floats);
     }
   }
 }

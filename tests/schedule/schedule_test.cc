@@ -216,13 +216,15 @@ Covered covered_by(const Work& work, const Schedule& schedule) {
   for (const PlannedItem& i : schedule.items) {
     std::int64_t rows = 0;
     for (std::int32_t b = i.sequence; b < i.sequence + i.sequences; ++b) {
-      Coverage& coverage = covered[{b, i.kv_head, i.row_begin}];
-      coverage.rows = {i.row_begin, i.row_begin + i.rows};
-      if (i.sequences > 1) coverage.rows = {0, work.sequence(b).rows()};
-      coverage.keys.push_back({i.key_begin, i.key_end});
-      rows += coverage.rows.last - coverage.rows.first;
+      for (std::int32_t head = i.kv_head; head < i.kv_head + i.heads; ++head) {
+        Coverage& coverage = covered[{b, head, i.row_begin}];
+        coverage.rows = {i.row_begin, i.row_begin + i.rows};
+        if (i.sequences > 1) coverage.rows = {0, work.sequence(b).rows()};
+        coverage.keys.push_back({i.key_begin, i.key_end});
+        rows += coverage.rows.last - coverage.rows.first;
+      }
     }
-    EXPECT_EQ(rows, i.rows);
+    EXPECT_EQ(rows, i.rows * i.heads);
   }
   return covered;
 }
@@ -260,14 +262,15 @@ void expect_parts_counted(const Schedule& schedule) {
   std::vector<std::int32_t> parts(schedule.splits.size());
   for (const PlannedItem& i : schedule.items) {
     EXPECT_EQ(i.split < 0, i.states < 0);
-    for (std::int32_t m = 0; i.split >= 0 && m < i.sequences; ++m) {
-      const auto index = static_cast<std::size_t>(i.split + m);
-      const PlannedSplit& split = schedule.splits.at(index);
-      ++parts[index];
-      EXPECT_EQ(split.sequence, i.sequence + m);
-      EXPECT_EQ(split.kv_head, i.kv_head);
+    std::int32_t n = 0;
+    i.for_each_split([&](std::int32_t index) {
+      const PlannedSplit& split = schedule.splits.at(static_cast<std::size_t>(index));
+      ++parts[static_cast<std::size_t>(index)];
+      EXPECT_EQ(split.sequence, i.sequence + n % i.sequences);
+      EXPECT_EQ(split.kv_head, i.kv_head + n / i.sequences);
       EXPECT_EQ(split.row_begin, i.row_begin);
-    }
+      ++n;
+    });
   }
   for (std::size_t i = 0; i < parts.size(); ++i) EXPECT_EQ(parts[i], schedule.splits[i].items);
 }
@@ -301,10 +304,11 @@ void expect_states_fit(const Work& work, const Schedule& schedule) {
     if (i.states < 0) continue;
     const detail::PlannedStates& states = schedule.states.at(static_cast<std::size_t>(i.states));
     const auto count = static_cast<std::size_t>(states.summed ? 1 : states.partitions);
-    const std::size_t begin =
-        states.begin + static_cast<std::size_t>(i.kv_head) * states.head_floats;
-    places[begin] = std::max(
-        places[begin], begin + count * kernels::state_floats(work.cost.value_head_dim, i.rows));
+    for (std::int32_t head = i.kv_head; head < i.kv_head + i.heads; ++head) {
+      const std::size_t begin = states.begin + static_cast<std::size_t>(head) * states.head_floats;
+      places[begin] = std::max(
+          places[begin], begin + count * kernels::state_floats(work.cost.value_head_dim, i.rows));
+    }
     EXPECT_EQ(i.rows, states.rows);
     EXPECT_GE(i.key_begin, states.first_partition * kPartitionKeys);
     EXPECT_LE(i.key_end, (states.first_partition + states.partitions) * kPartitionKeys);
@@ -331,16 +335,19 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
     for (const std::int32_t lanes : {16, 8, 4}) {
       Work work = work_on(batch, masks, lanes);
       for (const int workers : {1, 2, 3, 16, 61, 128}) {
-        SCOPED_TRACE(batch.name + ", lanes " + std::to_string(lanes) + ", workers " +
-                     std::to_string(workers));
-        work.workers = workers;
-        scheduler.schedule(work, schedule);
-        expect_complete(work, schedule);
-        expect_parts_counted(schedule);
-        expect_sources_in_order(schedule);
-        expect_states_fit(work, schedule);
-        splits += schedule.splits.size();
-        if (HasFailure()) return;
+        for (const std::int32_t item_heads : {1, 5, 8}) {
+          SCOPED_TRACE(batch.name + ", lanes " + std::to_string(lanes) + ", workers " +
+                       std::to_string(workers) + ", heads " + std::to_string(item_heads));
+          work.workers = workers;
+          work.item_heads = item_heads;
+          scheduler.schedule(work, schedule);
+          expect_complete(work, schedule);
+          expect_parts_counted(schedule);
+          expect_sources_in_order(schedule);
+          expect_states_fit(work, schedule);
+          splits += schedule.splits.size();
+          if (HasFailure()) return;
+        }
       }
     }
   }
@@ -430,6 +437,35 @@ TEST(Schedule, ItemsOfOneHeadComeTogether) {
   }
 }
 
+/// The schedule of a batch whose heads had better be read together, on AVX-512.
+Schedule together(const Batch& batch, int workers) {
+  const std::vector<Visibility> masks = batch.masks();
+  Work work = work_on(batch, masks, 16);
+  work.workers = workers;
+  work.item_heads = 8;
+  Schedule schedule;
+  Scheduler().schedule(work, schedule);
+  return schedule;
+}
+
+TEST(Schedule, DecodeItemsHaveSeveralHeads) {
+  for (const PlannedItem& i : together(decodes(8), 1).items) EXPECT_EQ(i.heads, 8);
+  const Schedule mixed = together(llama("", {300, 1}, {500, 500}), 1);
+  for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.heads, i.decode ? 8 : 1);
+  EXPECT_EQ(mixed.item_heads, 8);
+}
+
+// Two workers have half of the heads each; sixteen split the keys, and still read heads together.
+TEST(Schedule, KeysAreSplitBeforeHeadsAreSingle) {
+  const Schedule two = together(llama("", {1}, {4096}), 2);
+  ASSERT_EQ(two.items.size(), 2U);
+  for (const PlannedItem& i : two.items) EXPECT_EQ(i.heads, 4);
+  EXPECT_TRUE(two.splits.empty());
+  const Schedule sixteen = together(llama("", {1}, {4096}), 16);
+  for (const PlannedItem& i : sixteen.items) EXPECT_GE(i.heads, 2);
+  EXPECT_EQ(sixteen.splits.size(), 8U);
+}
+
 // Merging counts as a part of every part.
 TEST(Schedule, TheLongestComeFirst) {
   for (const Batch& batch :
@@ -437,9 +473,9 @@ TEST(Schedule, TheLongestComeFirst) {
     const Schedule schedule = schedule_of(batch, 16);
     const auto length = [&](const PlannedItem& i) {
       double cost = i.cost;
-      for (std::int32_t m = 0; i.split >= 0 && m < i.sequences; ++m) {
-        cost += schedule.splits.at(static_cast<std::size_t>(i.split + m)).merge_cost;
-      }
+      i.for_each_split([&](std::int32_t split) {
+        cost += schedule.splits.at(static_cast<std::size_t>(split)).merge_cost;
+      });
       return cost;
     };
     EXPECT_TRUE(std::ranges::is_sorted(schedule.items, std::greater(), length));
@@ -455,10 +491,11 @@ TEST(Schedule, LittleWorkStaysOnTheCallingThread) {
 }
 
 // Balance. Work comes in pieces that no schedule cuts: two vectors of rows (fewer where there are
-// no more) of a KV head against one partition of keys, whole or not. Where each worker has four of
-// them or more, a run takes no longer than the ideal by more than a ninth, merges included. The
-// ideal is the fair share of a worker (all cost by the number of workers), or what some worker
-// needs who must do as many whole pieces: 129 equal ones take 64 workers three rounds.
+// no more) of a KV head, or of those that are read together, against one partition of keys, whole
+// or not. Where each worker has four of them or more, a run takes no longer than the ideal by more
+// than a ninth, merges included. The ideal is the fair share of a worker (all cost by the number of
+// workers), or what some worker needs who must do as many whole pieces: 129 equal ones take 64
+// workers three rounds.
 
 /// The costs of a batch's pieces, the costliest first.
 std::vector<double> pieces_of(const Work& work) {
@@ -470,8 +507,12 @@ std::vector<double> pieces_of(const Work& work) {
       const std::int64_t count = rows.last - rows.first;
       const std::int64_t partitions =
           (keys.last + kPartitionKeys - 1) / kPartitionKeys - keys.first / kPartitionKeys;
-      pieces.insert(pieces.end(), static_cast<std::size_t>(partitions * work.kv_heads),
-                    work.cost.attend(count, count * kPartitionKeys));
+      const double cost = work.cost.attend(count, count * kPartitionKeys);
+      const std::int64_t heads = work.cost.prefers_decode(s.rows()) ? work.item_heads : 1;
+      for (std::int64_t head = 0; head < work.kv_heads; head += heads) {
+        pieces.insert(pieces.end(), static_cast<std::size_t>(partitions),
+                      cost * static_cast<double>(std::min(heads, work.kv_heads - head)));
+      }
     }
   }
   std::ranges::sort(pieces, std::greater());
@@ -497,16 +538,20 @@ TEST(Schedule, NobodyWaitsLong) {
   for (const Batch& batch : real_batches()) {
     const std::vector<Visibility> masks = batch.masks();
     for (const std::int32_t lanes : {16, 8}) {
-      Work work = work_on(batch, masks, lanes);
-      const std::vector<double> pieces = pieces_of(work);
-      const std::size_t most = std::min(kMostWorkers, pieces.size() / kPiecesPerWorker);
-      for (std::size_t workers = 1; workers <= most; ++workers) {
-        work.workers = static_cast<int>(workers);
-        scheduler.schedule(work, schedule);
-        if (schedule.small) continue;
-        const double taken = Simulation().makespan(schedule.items, schedule.splits, work.workers);
-        EXPECT_GE(ideal(schedule, pieces, workers) / taken, 0.9)
-            << batch.name << ", lanes " << lanes << ", workers " << workers;
+      for (const std::int32_t item_heads : {1, 8}) {
+        Work work = work_on(batch, masks, lanes);
+        work.item_heads = item_heads;
+        const std::vector<double> pieces = pieces_of(work);
+        const std::size_t most = std::min(kMostWorkers, pieces.size() / kPiecesPerWorker);
+        for (std::size_t workers = 1; workers <= most; ++workers) {
+          work.workers = static_cast<int>(workers);
+          scheduler.schedule(work, schedule);
+          if (schedule.small) continue;
+          const double taken = Simulation().makespan(schedule.items, schedule.splits, work.workers);
+          EXPECT_GE(ideal(schedule, pieces, workers) / taken, 0.9)
+              << batch.name << ", lanes " << lanes << ", heads " << item_heads << ", workers "
+              << workers;
+        }
       }
     }
   }
@@ -521,6 +566,7 @@ TEST(Schedule, NobodyWaitsLongOnTheMachinesThatThereAre) {
     for (const int workers : {2, 4, 6, 8}) {
       Work work = work_on(batch, masks, 16);
       work.workers = workers;
+      work.item_heads = workers > 4 ? 8 : 1;
       scheduler.schedule(work, schedule);
       if (schedule.small || pieces_of(work).size() < 20U * static_cast<unsigned>(workers)) continue;
       const double taken = Simulation().makespan(schedule.items, schedule.splits, workers);
