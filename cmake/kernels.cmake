@@ -1,12 +1,13 @@
-# One line per ISA, best first: heed_isa(<name> [WITH <isa>] FEATURES <cpu feature>...). An ISA that has
-# the kernels of another one but for some of its own is built with that one only. From the same list come
+# One line per ISA, best first: heed_isa(<name> [WITH <isa>] [SLOW_ON <vendor>] FEATURES <cpu feature>...).
+# An ISA that has the kernels of another one but for some of its own is built with that one only; one that
+# is slow on a vendor's processors runs there by its name alone. From the same list come
 # the -m flags of its object and the features that the run-time dispatch asks for, so the two cannot
 # disagree. An ISA's table is made in kernels/isa/<name>.cc from its operations in
 # kernels/isa/<name>.inl.h. The variable HEED_ISAS says which are built; their names are in the global
 # property HEED_ISAS, all names in HEED_KNOWN_ISAS, an ISA's features in
 # HEED_ISA_FEATURES_<name>.
 function(heed_isa name)
-  cmake_parse_arguments(arg "" "WITH" "FEATURES" ${ARGN})
+  cmake_parse_arguments(arg "" "WITH;SLOW_ON" "FEATURES" ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HEED_KNOWN_ISAS ${name})
   # Every processor runs generic, so that a heed without the best ISA of its machine runs there too.
   if(HEED_ISAS AND NOT name IN_LIST HEED_ISAS AND NOT name STREQUAL generic)
@@ -17,6 +18,7 @@ function(heed_isa name)
   endif()
   set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})
   set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})
+  set_property(GLOBAL PROPERTY HEED_ISA_SLOW_ON_${name} "${arg_SLOW_ON}")
   heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
 endfunction()
 
@@ -73,7 +75,8 @@ function(heed_isa_rows file)
       string(REPLACE "-" "_" feature ${feature})
       string(APPEND set " | Feature::${feature}")
     endforeach()
-    string(APPEND rows "HEED_ISA_ROW(${isa}, ${set})\n")
+    get_property(slow_on GLOBAL PROPERTY HEED_ISA_SLOW_ON_${isa})
+    string(APPEND rows "HEED_ISA_ROW(${isa}, ${set}, \"${slow_on}\")\n")
   endforeach()
   file(CONFIGURE OUTPUT ${file} CONTENT "${rows}" @ONLY)
 endfunction()

@@ -15,7 +15,8 @@ namespace heed {
 struct IsaInfo {
   std::string_view name;  ///< "avx512_bf16", "avx512", "avx2", "generic"; also what HEED_ISA takes
   bool supported;         ///< the processor *and* the operating system provide every feature of it
-  bool chosen;  ///< what a plan uses now: the best supported one, or the one HEED_ISA names
+  bool chosen;  ///< what a plan uses now: the best supported one, or the one HEED_ISA names; on
+                ///< Intel's processors, whose BF16 products are slow, avx512 before avx512_bf16
 };
 
 /// Every ISA of this build, best first. Empty where memory is exhausted.

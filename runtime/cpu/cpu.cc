@@ -30,17 +30,6 @@ void append(std::string& text, unsigned value) {
   text.append(bytes, sizeof value);
 }
 
-std::string read_vendor() {
-  Registers r;
-  std::string vendor;
-  if (read_leaf(0, 0, r)) {
-    append(vendor, r.ebx);
-    append(vendor, r.edx);
-    append(vendor, r.ecx);
-  }
-  return vendor;
-}
-
 std::string read_model() {
   std::string model;
   for (unsigned leaf = 0x80000002U; leaf <= 0x80000004U; ++leaf) {
@@ -173,7 +162,7 @@ CpuInfo read_cpu_info() {
   CpuInfo info = read_numbers(usable_cpus);
   apply_limits(info, detail::read_group_limits(""));
   info.physical_cores = detail::count_cores(usable_cpus, "/sys/devices/system/cpu");
-  info.vendor = read_vendor();
+  info.vendor = detail::machine_vendor();
   info.model = read_model();
   const detail::FeatureSet usable = detail::machine_features();
   for (int i = 0; i < detail::kFeatures; ++i) {

@@ -6,10 +6,10 @@
 #include "heed/cpu.h"
 #include "runtime/base/message.h"
 
-// heed_isa_rows.inc is written by CMake, one HEED_ISA_ROW(name, features) for each heed_isa() in
-// kernels/CMakeLists.txt, in that order.
+// heed_isa_rows.inc is written by CMake, one HEED_ISA_ROW(name, features, slow_on) for each
+// heed_isa() in kernels/CMakeLists.txt, in that order.
 namespace heed::kernels {
-#define HEED_ISA_ROW(name, features) extern const KernelTable table_##name;
+#define HEED_ISA_ROW(name, features, slow_on) extern const KernelTable table_##name;
 #include "heed_isa_rows.inc"
 #undef HEED_ISA_ROW
 }  // namespace heed::kernels
@@ -19,12 +19,16 @@ namespace detail {
 namespace {
 
 constexpr IsaRow kRows[] = {
-#define HEED_ISA_ROW(name, features) {#name, features, &kernels::table_##name},
+#define HEED_ISA_ROW(name, features, slow_on) {#name, features, &kernels::table_##name, slow_on},
 #include "heed_isa_rows.inc"
 #undef HEED_ISA_ROW
 };
 
 bool supported(const IsaRow& row, FeatureSet usable) { return (row.features - usable).empty(); }
+
+bool slow(const IsaRow& row, std::string_view vendor) {
+  return !row.slow_on.empty() && row.slow_on == vendor;
+}
 
 void append_item(std::string& list, std::string_view item) {
   if (!list.empty()) list += ", ";
@@ -65,23 +69,25 @@ IsaRequest request_of(std::string_view name) {
 }
 
 Status select_here(std::string_view name, const IsaRow*& row) noexcept {
-  return select_row(isa_rows(), machine_features(), request_of(name), row);
+  return select_row(isa_rows(), {machine_features(), machine_vendor()}, request_of(name), row);
 }
 
 }  // namespace
 
 std::span<const IsaRow> isa_rows() noexcept { return kRows; }
 
-Status select_row(std::span<const IsaRow> rows, FeatureSet usable, const IsaRequest& request,
-                  const IsaRow*& row) noexcept {
+Status select_row(std::span<const IsaRow> rows, const Processor& processor,
+                  const IsaRequest& request, const IsaRow*& row) noexcept {
   return guarded([&]() -> Status {
     for (const IsaRow& candidate : rows) {
-      const bool wanted = request.name.empty() || request.name == candidate.name;
-      if (wanted && supported(candidate, usable)) {
+      const bool wanted = request.name.empty() ? !slow(candidate, processor.vendor)
+                                               : request.name == candidate.name;
+      if (wanted && supported(candidate, processor.features)) {
         row = &candidate;
         return {};
       }
-      if (wanted && !request.name.empty()) return unsupported(rows, usable, request, candidate);
+      if (wanted && !request.name.empty())
+        return unsupported(rows, processor.features, request, candidate);
     }
     return unknown(rows, request);
   });

@@ -15,6 +15,14 @@ struct IsaRow {
   std::string_view name;
   FeatureSet features;  ///< what its kernels were compiled for
   const kernels::KernelTable* table;
+  /// The vendor whose processors run a later row sooner, or empty: it runs there only by its name.
+  std::string_view slow_on = {};
+};
+
+/// What an ISA is chosen for.
+struct Processor {
+  FeatureSet features;  ///< usable ones
+  std::string_view vendor;
 };
 
 /// Every ISA of this build, best first.
@@ -23,12 +31,12 @@ std::span<const IsaRow> isa_rows() noexcept;
 /// Who asks for an ISA, for the sentence that says why not: "isa" or "HEED_ISA".
 struct IsaRequest {
   std::string_view source;
-  std::string_view name;  ///< empty: the first row whose features are usable
+  std::string_view name;  ///< empty: the first row whose features are usable, and which is not slow
 };
 
 /// The row that `request` names. Allocates only on failure.
-Status select_row(std::span<const IsaRow> rows, FeatureSet usable, const IsaRequest& request,
-                  const IsaRow*& row) noexcept;
+Status select_row(std::span<const IsaRow> rows, const Processor& processor,
+                  const IsaRequest& request, const IsaRow*& row) noexcept;
 
 /// The kernel table of the ISA `name`; where that is empty, of HEED_ISA, else of the best supported
 /// one. Unknown and unsupported names fail with a sentence. Allocates only on failure.

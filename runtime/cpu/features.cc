@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstring>
 
 namespace heed::detail {
 namespace {
@@ -102,6 +103,19 @@ CpuidWords read_cpuid() noexcept {
 FeatureSet machine_features() noexcept {
   static const FeatureSet features = usable_features(read_cpuid());
   return features;
+}
+
+std::string_view machine_vendor() noexcept {
+  static const std::array<char, 12> vendor = [] {
+    std::array<char, 12> name{};
+    std::array<unsigned, 3> words{};
+    unsigned eax = 0;
+    if (__get_cpuid(0, &eax, &words[0], &words[2], &words[1]) != 0) {
+      std::memcpy(name.data(), words.data(), name.size());
+    }
+    return name;
+  }();
+  return {vendor.data(), vendor.size()};
 }
 
 }  // namespace heed::detail

@@ -71,4 +71,7 @@ CpuidWords read_cpuid() noexcept;
 /// usable_features of this machine, read once.
 FeatureSet machine_features() noexcept;
 
+/// The name that the processor gives its vendor ("GenuineIntel", "AuthenticAMD"), read once.
+std::string_view machine_vendor() noexcept;
+
 }  // namespace heed::detail
