@@ -61,7 +61,7 @@ std::string types_of(const AttentionConfig& c) {
 
 /// "scales per head, zero points ", of types that have any.
 std::string scales_of(const CaseSpec& spec) {
-  constexpr const char* names[] = {"token", "group", "head", "channel", "tensor"};
+  constexpr const char* names[] = {"token", "group", "sequence", "head", "channel", "tensor"};
   const AttentionConfig& c = spec.config;
   if (!dtype_info(c.k_type).scaled && !dtype_info(c.v_type).scaled) return "";
   return std::string("scales per ") + names[static_cast<int>(spec.scaling)] +
@@ -81,6 +81,8 @@ std::optional<ScaleLayout> scale_layout(Scaling scaling, std::int64_t tokens, st
       break;
     case Scaling::group:
       return ScaleLayout::per_token(tokens, heads, dims, dims % 16 == 0 ? 16 : 1);
+    case Scaling::sequence:
+      return ScaleLayout{.sequence_stride = heads, .head_stride = 1};
     case Scaling::head:
       return ScaleLayout::per_head();
     case Scaling::channel:

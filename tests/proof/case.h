@@ -28,11 +28,12 @@ enum class Storage {
 
 /// What elements of int8 and int4 have a scale in common.
 enum class Scaling {
-  token,    ///< a token's vector: the default, no layout is given
-  group,    ///< 16 neighbouring elements of it, where they divide it, else each one
-  head,     ///< all vectors of a head
-  channel,  ///< each element of all vectors of a head
-  tensor,   ///< all elements
+  token,     ///< a token's vector: the default, no layout is given
+  group,     ///< 16 neighbouring elements of it, where they divide it, else each one
+  sequence,  ///< all vectors of a head in a sequence or in a page
+  head,      ///< all vectors of a head
+  channel,   ///< each element of all vectors of a head
+  tensor,    ///< all elements
 };
 
 struct CaseSpec {

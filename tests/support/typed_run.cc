@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "tests/proof/elements.h"
@@ -50,6 +51,27 @@ void expect_row(const Geometry& geometry, const AttentionTensors& tensors, const
 }
 
 }  // namespace
+
+proof::CaseSpec spec_of(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys) {
+  proof::CaseSpec spec;
+  spec.config.query_heads = 4;
+  spec.config.kv_heads = 2;
+  spec.config.head_dim = 64;
+  spec.config.value_head_dim = 96;
+  spec.config.causal = true;
+  spec.form = proof::Form::ragged;
+  spec.queries = std::move(queries);
+  spec.keys = std::move(keys);
+  return spec;
+}
+
+proof::CaseSpec mixed_spec() { return spec_of({1, 2, 50, 0}, {300, 17, 260, 5}); }
+
+proof::CaseSpec with_types(proof::CaseSpec spec, const Types& types) {
+  spec.config.q_type = types.q, spec.config.k_type = types.k;
+  spec.config.v_type = types.v, spec.config.out_type = types.out;
+  return spec;
+}
 
 TypedRun typed_run(const proof::Case& c) { return {c.config(), c.batch(), c.inputs()}; }
 
