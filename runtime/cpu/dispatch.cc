@@ -86,8 +86,9 @@ Status select_row(std::span<const IsaRow> rows, const Processor& processor,
         row = &candidate;
         return {};
       }
-      if (wanted && !request.name.empty())
+      if (wanted && !request.name.empty()) {
         return unsupported(rows, processor.features, request, candidate);
+      }
     }
     return unknown(rows, request);
   });

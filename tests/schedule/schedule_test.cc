@@ -282,8 +282,8 @@ void expect_sources_in_order(const Schedule& schedule) {
     ASSERT_LE(split.sources, detail::kMaxSources);
     std::int32_t next = -1;
     for (std::int32_t i = 0; i < split.sources; ++i) {
-      const detail::StateSource& source =
-          schedule.sources.at(static_cast<std::size_t>(split.first_source + i));
+      const detail::StateSource& source = schedule.sources.at(
+          static_cast<std::size_t>(split.first_source) + static_cast<std::size_t>(i));
       const detail::PlannedStates& states =
           schedule.states.at(static_cast<std::size_t>(source.states));
       EXPECT_LE(source.row + split.rows, states.rows);
