@@ -86,7 +86,7 @@ class DecodeKernel {
     if (copies()) return shape_.tile_keys;
     if (item_.heads == 1) return kPartitionKeys;
     const Storage& rows = heads_[0].rows(operand);
-    if (item_.pages == nullptr || head_step(operand) < rows.stride) {
+    if (item_.pages == nullptr || magnitude(head_step(operand)) < magnitude(rows.stride)) {
       // Values are prefetched into L1 for as long as it takes to add a block or two.
       const bool evict = operand == Operand::values && rows.stride % kSetPeriod == 0;
       return evict ? kWays : block_keys(rows.type);
@@ -95,6 +95,8 @@ class DecodeKernel {
     while (keys < kPartitionKeys && 2 * keys <= item_.page_tokens) keys *= 2;
     return keys;
   }
+
+  static std::ptrdiff_t magnitude(std::ptrdiff_t x) { return x < 0 ? -x : x; }
 
   std::ptrdiff_t head_step(Operand operand) const {
     return operand == Operand::keys ? item_.head_step.k : item_.head_step.v;
@@ -154,7 +156,7 @@ class DecodeKernel {
     Place place{0, seen.first};
     for (std::int32_t h = 0; h < item_.heads; ++h) {
       ComingRows rows;
-      if (!copies()) {
+      if (!copies() && place.key < item_.key_end) {
         place = after(values, place, rows_at(values, place));
         rows = coming(values, place);
       }
@@ -290,20 +292,19 @@ class DecodeKernel {
     return {elements, count, next, after_next, &chunks_};
   }
 
-  /// Touches what lies a tile after a block: pages may lie anywhere, and looking up an address
-  /// takes longer than the prefetches of the blocks before leave. Of rows that lie side by side
-  /// each head touches its share, with the rows of all heads. GCC drops calls of functions that do
-  /// nothing but prefetch, so this one must be inlined.
+  /// Touches the rows that lie a tile after a block, once in each page of memory: pages of tokens
+  /// may lie anywhere, and looking up an address takes longer than the prefetches of the blocks
+  /// before leave. GCC drops calls of functions that do nothing but prefetch, so this one must be
+  /// inlined.
   HEED_INLINE void prefetch_translations(const Stream& stream, const Place& at,
                                          std::int32_t count) const {
-    const bool side_by_side = head_step(stream.operand) < heads_[0].rows(stream.operand).stride;
-    const std::int32_t first = side_by_side ? count * at.head / item_.heads : 0;
-    const std::int32_t last = side_by_side ? count * (at.head + 1) / item_.heads : count;
-    if (first == last || item_.key_end - at.key < tile_keys(stream) + last) return;
-    const Storage& rows = heads_[side_by_side ? 0 : at.head].rows(stream.operand);
-    const std::byte* const begin = rows.row(at.key + tile_keys(stream) + first);
-    for (std::ptrdiff_t x = 0; x < (last - first) * rows.stride; x += kTranslated) {
-      __builtin_prefetch(begin + x, 0, static_cast<int>(Cache::l2));
+    if (item_.key_end - at.key < tile_keys(stream) + count) return;
+    const Storage& rows = heads_[at.head].rows(stream.operand);
+    const std::int32_t first = at.key + tile_keys(stream);
+    const bool close = rows.stride > 0 && rows.stride < kTranslated;
+    const auto step = close ? static_cast<std::int32_t>(kTranslated / rows.stride) : 1;
+    for (std::int32_t j = 0; j < count; j += step) {
+      __builtin_prefetch(rows.row(first + j), 0, static_cast<int>(Cache::l2));
     }
   }
 
@@ -311,7 +312,9 @@ class DecodeKernel {
   ComingRows coming(const Stream& stream, const Place& at) const {
     if (at.key >= item_.key_end) return {};
     const Storage& rows = heads_[at.head].rows(stream.operand);
-    return {rows.row(at.key), rows_at(stream, at), rows.stride, row_bytes(rows.type, rows.dims)};
+    const std::int32_t count = rows_at(stream, at);
+    const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
+    return {rows.row(at.key), count, stride, row_bytes(rows.type, rows.dims)};
   }
 
   /// Prefetches the scales of keys from j on: a stream of its own beside that of the codes, too
@@ -321,7 +324,7 @@ class DecodeKernel {
     const std::ptrdiff_t token = rows.scales.token;
     const auto keys = static_cast<std::int32_t>(token > 0 && token < line ? line / token : 1);
     const std::int32_t last = item_.key_end - j > count ? j + count : item_.key_end;
-    for (; j < last; j += keys) {
+    for (; j<last; j = last - j> keys ? j + keys : last) {
       const std::ptrdiff_t offset = rows.scale_offset(j);
       __builtin_prefetch(rows.scales.scale + offset);
       if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);

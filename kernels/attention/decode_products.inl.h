@@ -263,8 +263,8 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// The rows of the block after a block of values, or of the one after that, where a block of few
-/// rows is done with too soon. They are prefetched into L1 in the order in which they lie, as many
+/// The rows of the block after a block of values, or of the one after that, where blocks of few
+/// rows are done with too soon. They are prefetched into L1 in the order in which they lie, as many
 /// bytes at a time as are being added. Where there is no such block these are the rows that are
 /// being read.
 class NextValues {
@@ -292,7 +292,8 @@ class NextValues {
 
  private:
   static const std::byte* rows_ahead(const KeyBlock& block) {
-    if (block.count < kBlockKeys && block.after_next.count > 0) return block.after_next.data;
+    const bool few = block.count < kBlockKeys && block.next.count < kBlockKeys;
+    if (few && block.after_next.count > 0) return block.after_next.data;
     return block.next.count > 0 ? block.next.data : block.rows.data;
   }
 

@@ -38,8 +38,9 @@ struct IsaRequest {
 Status select_row(std::span<const IsaRow> rows, const Processor& processor,
                   const IsaRequest& request, const IsaRow*& row) noexcept;
 
-/// The kernel table of the ISA `name`; where that is empty, of HEED_ISA, else of the best supported
-/// one. Unknown and unsupported names fail with a sentence. Allocates only on failure.
+/// The kernel table of the ISA `name`; where that is empty, of HEED_ISA, else of the first
+/// supported one that is not slow here. Unknown and unsupported names fail with a sentence.
+/// Allocates only on failure.
 Status select_kernels(std::string_view name, const kernels::KernelTable*& table) noexcept;
 
 }  // namespace heed::detail

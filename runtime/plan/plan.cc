@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -42,7 +43,7 @@ std::int64_t times(std::int64_t count, std::int64_t stride) {
                                    static_cast<std::uint64_t>(stride));
 }
 
-/// Bytes of a head's rows in one piece from which on they are read as fast as those of many pieces.
+/// Bytes in one piece from which on the rows of a head are read as fast alone as with other heads.
 constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
 
 std::int64_t clamp_side(std::int64_t keys) {
@@ -205,19 +206,27 @@ class Planner {
                        : static_cast<int>(std::clamp<std::int64_t>(items, 1, plan_.workers));
   }
 
+  /// Whether all tokens of a head share scales, of which the decode kernel makes vectors once for a
+  /// head: with several heads it would make them for each tile.
+  static bool shared_by_tokens(DType type, const ScaleLayout& scales) {
+    return kernels::is_scaled(type) && scales.token_stride == 0 && scales.sequence_stride == 0;
+  }
+
   /// KV heads that decode items had better have: several, where the rows of one lie in short
   /// pieces.
   std::int32_t heads_together() const {
     const AttentionConfig& c = d_.config;
     const auto piece = [&](const Layout& layout, DType type, std::int64_t dims) {
       const std::int64_t row = stride_bytes(dims, dtype_info(type));
-      if (layout.head_stride < layout.token_stride) return row;
+      if (std::abs(layout.head_stride) < std::abs(layout.token_stride)) return row;
       return d_.pages ? d_.pages->page_tokens * row : kLongPiece;
     };
     const std::int64_t shorter =
         std::min(piece(plan_.k, c.k_type, c.head_dim), piece(plan_.v, c.v_type, c.value_head_dim));
+    const bool remade =
+        shared_by_tokens(c.k_type, d_.k_scales) || shared_by_tokens(c.v_type, d_.v_scales);
     const auto heads = static_cast<std::int32_t>(c.kv_heads);
-    return shorter < kLongPiece ? std::min(heads, kernels::kMaxItemHeads) : 1;
+    return shorter < kLongPiece && !remade ? std::min(heads, kernels::kMaxItemHeads) : 1;
   }
 
   void lay_out_workspace() {

@@ -208,15 +208,12 @@ class Run {
     return item;
   }
 
+  /// Those of all but keys and values.
   void bind_head_steps(const PlannedItem& p, kernels::HeadSteps& step) const noexcept {
     const std::ptrdiff_t group = plan_.shape.group;
     step.q = group * plan_.q.head_stride;
-    step.k = plan_.k.head_stride;
-    step.v = plan_.v.head_stride;
     step.out = group * plan_.out.head_stride;
     step.lse = group * plan_.lse.head_stride;
-    step.k_scales = plan_.k_scales.head_stride;
-    step.v_scales = plan_.v_scales.head_stride;
     if (states_ != nullptr) {
       step.state_sums = group;
       step.state_outputs = group * plan_.shape.value_head_dim;
@@ -232,6 +229,12 @@ class Run {
     item.v = bytes(tensors_.v) + s.v + p.kv_head * plan_.v.head_stride;
     item.k_stride = plan_.k.token_stride;
     item.v_stride = plan_.v.token_stride;
+    if (p.heads > 1) {
+      item.head_step.k = plan_.k.head_stride;
+      item.head_step.v = plan_.v.head_stride;
+      item.head_step.k_scales = plan_.k_scales.head_stride;
+      item.head_step.v_scales = plan_.v_scales.head_stride;
+    }
     if (plan_.pages) {
       item.pages = pages_of(tensors_.tables, p.sequence).data();
       item.page_tokens = static_cast<std::int32_t>(plan_.pages->page_tokens);

@@ -20,6 +20,13 @@ constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();  ///< 
 
 std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
+/// Heads of each of the fewest items that have `heads` of them, `most` or less each: as many as the
+/// largest must have.
+std::int32_t even(std::int32_t heads, std::int32_t most) {
+  const std::int32_t items = (heads + most - 1) / most;
+  return (heads + items - 1) / items;
+}
+
 /// An item of rows against keys, which all heads have.
 PlannedItem make_item(std::int32_t sequence, const Range& rows, const Range& keys) {
   PlannedItem item;
@@ -66,9 +73,9 @@ void WorkSplitter::sort() {
 /// Adds the items of all heads.
 void WorkSplitter::add_items(const PlannedItem& item) {
   const bool together = work_->item_heads > 1 && work_->cost.prefers_decode(item.rows);
-  const std::int32_t heads = together ? work_->item_heads : 1;
-  head_items_.push_back(
-      {item, heads, item.cost * heads, 0, static_cast<std::int32_t>(work_->kv_heads)});
+  const auto all = static_cast<std::int32_t>(work_->kv_heads);
+  const std::int32_t heads = together ? even(all, work_->item_heads) : 1;
+  head_items_.push_back({item, heads, item.cost * heads, 0, all});
 }
 
 /// Gives items that cost more than the limit fewer heads. Returns whether there were any.
@@ -77,7 +84,8 @@ bool WorkSplitter::limit_heads(double limit) {
   for (HeadItems& entry : head_items_) {
     if (entry.heads == 1 || entry.cost() <= limit) continue;
     const double part = entry.urgency / entry.heads;
-    entry.heads = std::max(1, static_cast<std::int32_t>(limit / entry.item.cost + kRounding));
+    const auto most = static_cast<std::int32_t>(limit / entry.item.cost + kRounding);
+    entry.heads = even(entry.last_head - entry.first_head, std::max(1, most));
     entry.urgency = part * entry.heads;
     limited = true;
   }
@@ -327,9 +335,11 @@ bool WorkSplitter::open_split(std::size_t position, const Range& partitions) {
   if (heads == 0) return false;
   if (heads < work_->kv_heads) {
     const HeadItems& all = head_items_[position];
-    head_items_.push_back({item, all.heads, all.cost(), heads, all.last_head});
+    const std::int32_t others = even(all.last_head - heads, all.heads);
+    head_items_.push_back({item, others, item.cost * others, heads, all.last_head});
   }
   head_items_[position].last_head = heads;
+  head_items_[position].heads = even(heads, head_items_[position].heads);
   head_items_[position].item.states = static_cast<std::int32_t>(to_->states.size());
   head_items_[position].item.split = static_cast<std::int32_t>(to_->splits.size());
   PlannedSplit split;
@@ -416,12 +426,10 @@ void WorkSplitter::emit() {
     for (; end < head_items_.size() && same(head_items_[end]); ++end) {
       to_->item_rows = std::max(to_->item_rows, head_items_[end].item.rows);
     }
-    const std::int32_t heads = first.last_head - first.first_head;
-    const std::int32_t count = (heads + first.heads - 1) / first.heads;
-    for (std::int32_t n = 0; n < count; ++n) {
-      const std::int32_t head = first.first_head + heads * n / count;
-      const std::int32_t next = first.first_head + heads * (n + 1) / count;
-      for (std::size_t i = begin; i < end; ++i) emit(head_items_[i].item, head, next - head);
+    for (std::int32_t head = first.first_head; head < first.last_head;) {
+      const std::int32_t heads = std::min(first.heads, first.last_head - head);
+      for (std::size_t i = begin; i < end; ++i) emit(head_items_[i].item, head, heads);
+      head += heads;
     }
   }
 }

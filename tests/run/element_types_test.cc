@@ -272,6 +272,19 @@ TEST(ElementTypes, StridesOfNoKeys) {
     expect_oracle({config, batch, {.q = q.data()}}, on(isa));
     if (HasFailure()) return;
   }
+  // Heads that are read together, where there is something to read.
+  AttentionConfig heads;
+  heads.query_heads = heads.kv_heads = 8;
+  heads.head_dim = 64;
+  Batch none;
+  none.sequences = 1;
+  none.query.length = 1;
+  none.k = none.v = Layout{0, std::int64_t{1} << 62, (std::int64_t{1} << 61) - 1};
+  const std::vector<float> queries(8 * 64, 0.5F);
+  for (const std::string_view isa : supported_isas()) {
+    expect_oracle({heads, none, {.q = queries.data()}}, on(isa));
+    if (HasFailure()) return;
+  }
 }
 
 // Scratch is not cleared between runs: NaN that one leaves there must not reach the next.

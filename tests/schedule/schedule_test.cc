@@ -449,10 +449,31 @@ Schedule together(const Batch& batch, int workers) {
 }
 
 TEST(Schedule, DecodeItemsHaveSeveralHeads) {
-  for (const PlannedItem& i : together(decodes(8), 1).items) EXPECT_EQ(i.heads, 8);
+  const Schedule decode = together(decodes(8), 1);
+  double cost = 0;
+  for (const PlannedItem& i : decode.items) {
+    EXPECT_EQ(i.heads, 8);
+    cost += i.cost;
+  }
+  EXPECT_NEAR(cost, decode.total_cost, 1e-9 * cost);
   const Schedule mixed = together(llama("", {300, 1}, {500, 500}), 1);
   for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.heads, i.decode ? 8 : 1);
   EXPECT_EQ(mixed.item_heads, 8);
+}
+
+// More heads than 32 bits can square.
+TEST(Schedule, ManyHeads) {
+  for (const std::int64_t heads : {std::int64_t{65536}, std::int64_t{1} << 18}) {
+    const Schedule schedule = together({"", heads, heads, 1, false, {1}, {3}}, 3);
+    std::int64_t next = 0;
+    std::vector<PlannedItem> items = schedule.items;
+    std::ranges::sort(items, {}, &PlannedItem::kv_head);
+    for (const PlannedItem& i : items) {
+      ASSERT_EQ(i.kv_head, next);
+      next += i.heads;
+    }
+    EXPECT_EQ(next, heads);
+  }
 }
 
 // Two workers have half of the heads each; sixteen split the keys, and still read heads together.
