@@ -96,7 +96,11 @@ class DecodeKernel {
     return keys;
   }
 
-  static std::ptrdiff_t magnitude(std::ptrdiff_t x) { return x < 0 ? -x : x; }
+  /// Of a stride, which may be any number.
+  static std::size_t magnitude(std::ptrdiff_t stride) {
+    const auto bits = static_cast<std::size_t>(stride);
+    return stride < 0 ? 0 - bits : bits;
+  }
 
   std::ptrdiff_t head_step(Operand operand) const {
     return operand == Operand::keys ? item_.head_step.k : item_.head_step.v;

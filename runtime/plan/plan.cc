@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <cstdlib>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -45,6 +44,12 @@ std::int64_t times(std::int64_t count, std::int64_t stride) {
 
 /// Bytes in one piece from which on the rows of a head are read as fast alone as with other heads.
 constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
+
+/// Of a stride, which may be any number.
+std::uint64_t magnitude(std::int64_t stride) {
+  const auto bits = static_cast<std::uint64_t>(stride);
+  return stride < 0 ? 0 - bits : bits;
+}
 
 std::int64_t clamp_side(std::int64_t keys) {
   return std::min<std::int64_t>(keys, std::numeric_limits<std::int32_t>::max());
@@ -218,7 +223,7 @@ class Planner {
     const AttentionConfig& c = d_.config;
     const auto piece = [&](const Layout& layout, DType type, std::int64_t dims) {
       const std::int64_t row = stride_bytes(dims, dtype_info(type));
-      if (std::abs(layout.head_stride) < std::abs(layout.token_stride)) return row;
+      if (magnitude(layout.head_stride) < magnitude(layout.token_stride)) return row;
       return d_.pages ? d_.pages->page_tokens * row : kLongPiece;
     };
     const std::int64_t shorter =
