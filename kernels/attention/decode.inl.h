@@ -327,11 +327,17 @@ class DecodeKernel {
     constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment / sizeof(float));
     const std::ptrdiff_t token = rows.scales.token;
     const auto keys = static_cast<std::int32_t>(token > 0 && token < line ? line / token : 1);
-    const std::int32_t last = item_.key_end - j > count ? j + count : item_.key_end;
-    for (; j<last; j = last - j> keys ? j + keys : last) {
-      const std::ptrdiff_t offset = rows.scale_offset(j);
-      __builtin_prefetch(rows.scales.scale + offset);
-      if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);
+    std::int32_t left = item_.key_end - j > count ? count : item_.key_end - j;
+    while (left > 0) {
+      const std::int32_t together = rows.run(j, left);
+      const std::ptrdiff_t first = rows.scale_offset(j);
+      for (std::int32_t i = 0; i < together; i += keys) {
+        const std::ptrdiff_t offset = first + i * token;
+        __builtin_prefetch(rows.scales.scale + offset);
+        if (rows.scales.zero_point != nullptr) __builtin_prefetch(rows.scales.zero_point + offset);
+      }
+      left -= together;
+      if (left > 0) j += together;
     }
   }
 
