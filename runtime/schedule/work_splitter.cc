@@ -20,8 +20,8 @@ constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();  ///< 
 
 std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 
-/// Heads of each of the fewest items that have `heads` of them, `most` or less each: as many as the
-/// largest must have.
+/// How many heads the largest of the fewest items has that `heads` heads fill evenly, at most
+/// `most` each.
 std::int32_t even(std::int32_t heads, std::int32_t most) {
   const std::int32_t items = (heads + most - 1) / most;
   return (heads + items - 1) / items;

@@ -9,10 +9,8 @@
 
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
-#include "tests/proof/oracle.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
-#include "tests/support/paged_case.h"
 #include "tests/support/typed_run.h"
 
 namespace heed::tests {
