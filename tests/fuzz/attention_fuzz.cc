@@ -159,6 +159,17 @@ void spoil(Choices& choices, AttentionConfig& config, Batch& batch, PlanOptions&
   }
 }
 
+/// Whether a plan has so many items that sanitizers take many seconds for it: allowed, and no more
+/// to be learned from than from fewer. What is refused for its number is quick.
+bool takes_long(const AttentionConfig& config, const Batch& batch, const PlanOptions& options) {
+  const double tokens = batch.query.offsets.empty() ? static_cast<double>(batch.sequences) *
+                                                          static_cast<double>(batch.query.length)
+                                                    : batch.query.offsets.back();
+  const double items = tokens * static_cast<double>(config.query_heads) /
+                       std::max(options.item_rows == 0 ? 64.0 : options.item_rows, 8.0);
+  return items > 1 << 18 && items < 1 << 26;
+}
+
 void run_spoilt(Choices& choices, const proof::Case& c, PlanOptions options) {
   Plan plan;
   require(plan_attention(c.config(), c.batch(), options, plan).ok(), "the case can be planned");
@@ -168,6 +179,7 @@ void run_spoilt(Choices& choices, const proof::Case& c, PlanOptions options) {
   for (std::int64_t faults = 1 + choices.below(2); faults > 0; --faults) {
     spoil(choices, config, batch, options);
   }
+  if (takes_long(config, batch, options)) return;
   const Status status = plan_attention(config, batch, options, plan);
   if (status.ok()) return;
   require(!status.message().empty(), "a refusal has a sentence");
