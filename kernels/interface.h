@@ -43,7 +43,13 @@ struct AttentionShape {
   std::int32_t item_rows = 0, item_heads = 1;
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has
-  float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax
+  float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax; with a softcap
+                           ///< scale / c
+  /// log2 e / T, or log2 e for argmax: natural logits times this are logits to base 2.
+  float unit = 0;
+  float softcap = 0;  ///< c · unit; 0: none
+  DType bias_type = DType::f32;
+  bool bias_per_key = true;  ///< else a row has one bias for all of its keys
   /// Products of bf16, in pairs: of dimensions 2 · i and 2 · i + 1 of a query and a key, and of
   /// keys at positions 2 · i and 2 · i + 1, the second one of a pair first. The query factor is
   /// applied to logits then, and the caller's floating-point environment takes denormals for zero.
@@ -96,9 +102,15 @@ struct Strides {
 
 /// From one KV head of an item to the next: units are those of the item's strides.
 struct HeadSteps {
-  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
+  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0, bias = 0;
   std::ptrdiff_t k_scales = 0, v_scales = 0;
   std::ptrdiff_t state_sums = 0, state_outputs = 0;  ///< of m and of l, and of O, in floats
+};
+
+/// Where a token of an item with rows of several sequences belongs.
+struct TokenPlace {
+  std::int32_t sequence = 0, token = 0;  ///< as the strides of biases count them
+  std::int64_t position = 0;             ///< the key position that it stands at
 };
 
 /// One work item: rows [row_begin, row_begin + rows) of the flattened query rows (row = token ·
@@ -125,6 +137,14 @@ struct AttentionItem {
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
+  /// Null: all tokens are of one sequence. Else the place of each token, from the item's first on.
+  const TokenPlace* places = nullptr;
+  /// Of each query head of the group; null: there are none.
+  const float* slopes = nullptr;
+  const float* sinks = nullptr;
+  const std::byte* bias = nullptr;  ///< at (token 0, first query head, key 0); null: there are none
+  Strides bias_stride;              ///< in bytes
+  std::ptrdiff_t bias_sequence = 0;  ///< in bytes, between the sequences of `places`
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
@@ -149,6 +169,8 @@ struct MergeRows {
   std::int32_t group = 0, value_head_dim = 0;
   std::int32_t row_begin = 0, rows = 0;
   WeightRule rule = WeightRule::exponential;
+  const float* sinks = nullptr;  ///< of each query head of the group; null: there are none
+  float unit = 0;                ///< as AttentionShape has it
 };
 
 /// Rows whose states are to be added to their sums, which are states of one partition.

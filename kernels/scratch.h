@@ -6,6 +6,9 @@
 
 namespace heed::kernels {
 
+/// Floats of what modifiers of logits know of a row: a position, a slope and a pointer.
+inline constexpr std::size_t kTermsFloats = 4;
+
 /// Floats between two regions that nobody writes: a cache line, in which a test (and a debug build)
 /// sees a kernel that writes past the end of a region.
 inline constexpr std::size_t kScratchGuard = kAlignment / sizeof(float);
@@ -24,6 +27,7 @@ struct ScratchLayout {
   ScratchRegion total;      ///< the states of the section that is being summed
   ScratchRegion sections;   ///< the states of the sections before; empty without shape.sections
   ScratchRegion visible;    ///< prefill: the first and the last visible key of each row, int32
+  ScratchRegion terms;      ///< prefill: kTermsFloats of each row, for modifiers of logits
   ScratchRegion weights;    ///< logits, then weights: prefill a tile's, decode a partition's
   /// Copies of tiles: prefill has two of keys and values, one of which is read while the other is
   /// written; decode has one of keys or of values.
@@ -33,13 +37,13 @@ struct ScratchLayout {
   ScratchRegion scales[2];
   std::size_t floats = 0;  ///< of all regions and their guards
 
-  static constexpr int kRegions = 10;
+  static constexpr int kRegions = 11;
 
   /// Region i, in the order in which they lie.
   constexpr const ScratchRegion& region(int i) const {
-    const ScratchRegion* const all[kRegions] = {&queries,   &partition, &total,     &sections,
-                                                &visible,   &weights,   &copies[0], &copies[1],
-                                                &scales[0], &scales[1]};
+    const ScratchRegion* const all[kRegions] = {&queries,   &partition, &total,    &sections,
+                                                &visible,   &terms,     &weights,  &copies[0],
+                                                &copies[1], &scales[0], &scales[1]};
     return *all[i];
   }
 
@@ -78,6 +82,7 @@ struct ScratchLayout {
   layout.total = layout.place(state);
   layout.sections = layout.place(shape.sections ? state : 0);
   layout.visible = layout.place(2 * width);
+  layout.terms = layout.place(kTermsFloats * width);
   layout.weights = layout.place(tile * static_cast<std::size_t>(block_vectors * lanes));
   layout.copies[0] = layout.place(tile_copy_floats(shape));
   layout.copies[1] = layout.place(tile_copy_floats(shape));
@@ -101,6 +106,7 @@ struct ScratchLayout {
   layout.total = layout.place_parts(heads, state);
   layout.sections = layout.place_parts(heads, shape.sections ? state : 0);
   layout.visible = layout.place(0);
+  layout.terms = layout.place(0);
   layout.weights = layout.place_parts(heads, count * kDecodeWeightsStride);
   layout.copies[0] = layout.place(static_cast<std::size_t>(shape.tile_keys) *
                                   static_cast<std::size_t>(tile_copy_stride(longest)));

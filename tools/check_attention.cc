@@ -370,6 +370,30 @@ Check bf16_products() {
   return make_check("products of bf16", std::move(cases));
 }
 
+/// Modifiers of scores, each alone and all together, by decode and by prefill.
+Check score_modifiers() {
+  using proof::Biases;
+  std::vector<proof::ModifierSpec> all = {{.softcap = 5}, {.alibi = true}, {.sinks = true}};
+  for (const Biases biases : {Biases::all, Biases::by_key, Biases::by_pair, Biases::by_row}) {
+    all.push_back({.biases = biases, .bias_type = DType::f16});
+  }
+  all.push_back({3, true, true, Biases::all, DType::bf16});
+  std::vector<AttentionCase> cases;
+  for (const proof::ModifierSpec& modifiers : all) {
+    for (const std::int32_t queries : {2, 40}) {
+      for (const float temperature : {0.0F, 1.5F}) {
+        CaseSpec spec = single(queries, 300, 24);
+        spec.config.query_heads = 4;
+        spec.config.kv_heads = 2;
+        spec.config.temperature = temperature;
+        spec.modifiers = modifiers;
+        cases.push_back({spec});
+      }
+    }
+  }
+  return make_check("softcap, ALiBi, biases and sinks", std::move(cases));
+}
+
 Check real_sizes() {
   struct Size {
     std::int64_t query_heads, kv_heads, head_dim;
@@ -406,6 +430,11 @@ CaseSpec random_mixture(proof::Random& random) {
   spec.config.window_left = window();
   spec.config.window_right = window();
   spec.config.temperature = random.below(3) == 0 ? 0.6F : 1.0F;
+  if (random.below(2) == 0) {
+    spec.modifiers = {random.below(2) == 0 ? 0.0F : 4.0F, random.below(2) == 0,
+                      random.below(2) == 0, static_cast<proof::Biases>(random.below(5)),
+                      DType::f32};
+  }
   spec.form = random.below(2) == 0 ? proof::Form::padded : proof::Form::ragged;
   spec.storage = static_cast<proof::Storage>(random.below(5));
   for (std::int32_t sequences = 1 + below(3); sequences > 0; --sequences) {
@@ -427,9 +456,9 @@ Check mixtures() {
 }  // namespace
 
 std::vector<Check> attention_checks() {
-  return {head_dims(),     lengths(),      groups(),           masks(),      nothing_visible(),
-          storages(),      temperatures(), sizes_of_numbers(), not_finite(), element_types(),
-          bf16_products(), mixtures(),     real_sizes()};
+  return {head_dims(),     lengths(),         groups(),           masks(),      nothing_visible(),
+          storages(),      temperatures(),    sizes_of_numbers(), not_finite(), element_types(),
+          bf16_products(), score_modifiers(), mixtures(),         real_sizes()};
 }
 
 }  // namespace heed::tools

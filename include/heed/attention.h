@@ -37,6 +37,7 @@
 #include "heed/export.h"
 #include "heed/paged_layout.h"
 #include "heed/scales.h"
+#include "heed/score_modifiers.h"
 #include "heed/status.h"
 #include "heed/tensor_data.h"
 
@@ -50,7 +51,7 @@ inline constexpr std::int64_t kMaxHeadDim = 1024;
 inline constexpr std::int64_t kPartitionKeys = 256;
 
 /// Most sequences of a batch, and most work items (rows of one KV head, by what the caches hold) of
-/// a plan before keys are split: a plan takes some hundred bytes for each.
+/// a plan before keys are split: a plan takes some hundred bytes and a microsecond for each.
 inline constexpr std::int64_t kMaxSequences = std::int64_t{1} << 24;
 inline constexpr std::int64_t kMaxItems = std::int64_t{1} << 24;
 
@@ -208,6 +209,7 @@ struct AttentionTensors {
   /// Where keys and values lie in pages; k and v are then the bases of the pool.
   PageTables tables = {};
   Scales k_scales = {}, v_scales = {};  ///< of int8 and int4; else null
+  ScoreModifiers modifiers = {};        ///< default: none
 };
 
 namespace detail {

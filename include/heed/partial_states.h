@@ -90,7 +90,7 @@ struct ConstPartialStates {
 
 /// Runs the plan as `run` does, but writes the state of every partition and row into `states`, of
 /// exactly state_shape(plan), in place of out and lse, which are not used. Batch::shard says which
-/// keys of longer sequences the plan's keys are.
+/// keys of longer sequences the plan's keys are. Sinks are not part of states: merge takes them.
 HEED_API Status run_partial(const Plan& plan, const AttentionTensors& tensors,
                             const PartialStates& states, Workspace& workspace,
                             Executor* executor = nullptr) noexcept;
@@ -107,9 +107,10 @@ inline constexpr std::size_t kMaxShards = 256;
 /// is not null, `lse`, in the layouts of the plan. The plan may be that of any of the shards: they
 /// differ in their keys alone, and so may it, down to none. At most kMaxShards; the shards' numbers
 /// of partitions may differ. A row whose states are all empty gets 0, and a log-sum-exp of −∞.
-/// Allocates nothing.
+/// `sinks`, where they are not null, are ScoreModifiers::sinks. Allocates nothing.
 HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-                      float* lse = nullptr, Executor* executor = nullptr) noexcept;
+                      float* lse = nullptr, Executor* executor = nullptr,
+                      const float* sinks = nullptr) noexcept;
 
 /// total += states, partition by partition: `total` has one partition, the sum of all keys before,
 /// and is passed from shard to shard, the first of which begins with empty states. Plan as for

@@ -1,6 +1,7 @@
 // Blocks of query rows, and which of them see which keys.
 #pragma once
 
+#include "kernels/attention/modifiers.inl.h"
 #include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
 
@@ -23,6 +24,7 @@ struct Block {
   float* q;                           ///< Qᵀ, head_dim × width
   std::int32_t* first_key;            ///< per row: visible keys are [first_key, last_key)
   std::int32_t* last_key;
+  TermLanes terms;               ///< per row, where logits are modified
   State partition_state, total;  ///< of the partition and of the section being summed
   State sections;                ///< of the sections before
 };
@@ -40,6 +42,7 @@ struct ActiveRows {
   std::ptrdiff_t q_stride;
   const std::int32_t* first_key;
   const std::int32_t* last_key;
+  TermLanes terms;
   RunningState state;
 };
 

@@ -164,8 +164,7 @@ class DecodeKernel {
         place = after(values, place, rows_at(values, place));
         rows = coming(values, place);
       }
-      heads_[h].weigh(row, end, seen.first - first, seen.last - seen.first,
-                      Chunks<Cache::l2>(rows));
+      heads_[h].weigh(row, end, seen, first, Chunks<Cache::l2>(rows));
     }
   }
 

@@ -4,6 +4,7 @@
 
 #include "kernels/attention/decode_products.inl.h"
 #include "kernels/attention/merge.inl.h"
+#include "kernels/attention/modifiers.inl.h"
 #include "kernels/attention/rows.inl.h"
 #include "kernels/attention/states.inl.h"
 #include "kernels/attention/tile.inl.h"
@@ -31,12 +32,16 @@ HEED_INLINE TokenScales from(TokenScales scales, std::ptrdiff_t offset) {
 }
 
 /// One KV head of an item, as an item of its own.
-HEED_INLINE AttentionItem head_of(const AttentionItem& item, std::int32_t head) {
+HEED_INLINE AttentionItem head_of(const AttentionItem& item, std::int32_t head,
+                                  std::int32_t group) {
   const HeadSteps& step = item.head_step;
   AttentionItem own = item;
   if (item.heads == 1) return own;
   own.heads = 1;
   own.q += head * step.q;
+  if (own.slopes != nullptr) own.slopes += head * group;
+  if (own.sinks != nullptr) own.sinks += head * group;
+  if (own.bias != nullptr) own.bias += head * step.bias;
   own.k += head * step.k;
   own.v += head * step.v;
   own.k_scales = from(item.k_scales, head * step.k_scales);
@@ -63,7 +68,7 @@ class DecodeHead {
   DecodeHead(const AttentionShape& shape, const AttentionItem& item, std::int32_t head,
              const ScratchLayout& layout, float* scratch)
       : shape_(&shape),
-        item_(head_of(item, head)),
+        item_(head_of(item, head, shape.group)),
         keys_(keys_of(shape, item_)),
         values_(values_of(shape, item_)) {
     head_dim_ = static_cast<std::int32_t>(decode_query_floats(shape.head_dim, kWidth));
@@ -99,12 +104,14 @@ class DecodeHead {
                                                         : write_states(partition_, partition);
   }
 
-  /// Turns the logits of rows [row, end), which see exactly `count` keys from this key of the
-  /// partition on, into weights, and adds these to l.
-  void weigh(std::int32_t row, std::int32_t end, std::int32_t key, std::int32_t count,
+  /// Turns the logits of rows [row, end), which see exactly the keys `seen`, into weights, and adds
+  /// these to l. The logits begin with that of key `first`.
+  void weigh(std::int32_t row, std::int32_t end, KeyInterval seen, std::int32_t first,
              Chunks<Cache::l2> coming) {
-    float* weights = weights_ + row * kWeightsStride + key;
+    const std::int32_t count = seen.last - seen.first;
+    float* weights = weights_ + row * kWeightsStride + seen.first - first;
     for (std::int32_t r = row; r < end; ++r) {
+      finish_logits(weights + (r - row) * kWeightsStride, seen.first, count, r);
       exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
     }
     std::int32_t r = row;
@@ -214,18 +221,22 @@ class DecodeHead {
     return sections_;
   }
 
+  /// Makes products logits: of pairs the factor is applied, then the modifiers are.
+  void finish_logits(float* t, std::int32_t first, std::int32_t count, std::int32_t r) const {
+    if (shape_->pairs) {
+      const auto whole = static_cast<std::ptrdiff_t>(padded(count, kWidth));
+      scale_logits<Arch>(t, whole, shape_->query_factor);
+    }
+    if (modifies(*shape_, item_)) {
+      modify_row<Arch>(*shape_, item_, t, first, count, item_.row_begin + r);
+    }
+  }
+
   /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
   void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
     // The lanes of the last vector that are past the end of the row have no weight.
     store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
-    if (shape_->pairs) {
-      const Vec<Arch> factor = splat<Arch>(shape_->query_factor);
-      for (std::int32_t j = 0; j < count; j += kWidth) {
-        store<Arch>(t + j, load<Arch>(t + j) * factor);
-      }
-      store<Arch>(t + count, splat<Arch>(-__builtin_inff()));  // the factor may be 0 or negative
-    }
     for (std::int32_t j = 0; j < count; j += kWidth) top = Ops<Arch>::max(load<Arch>(t + j), top);
     alignas(kAlignment) float lane[kWidth];
     store<Arch>(lane, top);
@@ -267,6 +278,11 @@ class DecodeHead {
     const State& state = final_state();
     const RowMap map{shape_->group, item_.out_stride};
     for (std::int32_t r = 0; r < item_.rows; ++r) {
+      if (item_.sinks != nullptr) {
+        add_sink<Arch, Rule>({state.m[r], state.l[r], state.o + r * dims_},
+                             item_.sinks[(item_.row_begin + r) % shape_->group], shape_->unit,
+                             dims_);
+      }
       std::byte* const out = item_.out + map.offset(item_.row_begin + r);
       float* const o = state.o + r * dims_;
       float* const row = output_floats(shape_->out_type, out, o);

@@ -56,6 +56,22 @@ HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) 
   });
 }
 
+/// Adds a sink to the state of all keys of a row, whose O becomes 0 where they have no weight.
+template <class Arch, WeightRule Rule>
+void add_sink(RowTotal total, float sink_logit, float unit, std::int64_t dims) {
+  using W = Weights<Arch, Rule>;
+  const SinkState<Arch, Rule> sink(splat<Arch>(sink_logit), unit);
+  const Vec<Arch> m_keys = splat<Arch>(total.m), zero = splat<Arch>(0.0F);
+  const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
+  const RescalingOf<Arch> of_keys = W::rescale_far(m_keys, m);
+  const bool none = total.l == 0.0F;
+  total.m = first_lane<Arch>(m);
+  total.l = first_lane<Arch>(of_keys(splat<Arch>(total.l)) + sink.l * W::rescale(sink.m, m));
+  for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
+    access.store(total.o + x, none ? zero : of_keys(access.load(total.o + x, 0.0F)));
+  });
+}
+
 /// The states of one row while they are merged in sections, the first of which is summed where the
 /// result will stay.
 template <class Arch, WeightRule Rule>
@@ -76,7 +92,7 @@ class RowMerge {
   }
 
   /// Merges the last section, and gives the state of the row.
-  HEED_INLINE RowState finish() {
+  HEED_INLINE RowTotal finish() {
     close_section();
     return {m_, l_, o_};
   }
@@ -114,7 +130,10 @@ void merge_by(const MergeRows& rows) {
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
       merge.merge(*s, first);
     }
-    const RowState state = merge.finish();
+    const RowTotal state = merge.finish();
+    if (rows.sinks != nullptr) {
+      add_sink<Arch, Rule>(state, rows.sinks[row % rows.group], rows.unit, dims);
+    }
     write_output<Arch>(state.o, state.l, dims, o);
     write_narrow<Arch>(rows.out_type, o, rows.value_head_dim, out);
     if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(state.m, state.l);

@@ -45,7 +45,7 @@ class PrefillKernel {
   using Loader = TileLoader<Arch, kPacked>;
 
   PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
-      : shape_(shape), item_(item) {
+      : shape_(shape), item_(item), modified_(modifies(shape, item)) {
     lay_out(scratch);
     for (float& m : first_guess_) m = kFirstGuess;
   }
@@ -85,6 +85,7 @@ class PrefillKernel {
       b.q = at(layout.queries) + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
       b.first_key = keys + first;
       b.last_key = keys + vectors() * kLanes<Arch> + first;
+      b.terms = TermLanes::at(at(layout.terms), vectors() * kLanes<Arch>).from(first);
       const auto state = [&](const ScratchRegion& region) {
         return State::at(at(region) + first * row_floats, b.width);
       };
@@ -103,6 +104,7 @@ class PrefillKernel {
       const KeyInterval keys = visible_keys(shape_, item_, row / shape_.group, {0, item_.keys});
       b.first_key[i] = keys.first;
       b.last_key[i] = keys.last;
+      if (modified_) b.terms.set(i, terms_of(shape_, item_, row));
     }
     b.key_begin = b.first_key[0];
     b.key_end = b.last_key[b.width - 1];
@@ -272,6 +274,9 @@ class PrefillKernel {
   /// Whether a guess of m will probably be right: for a block's first keys where it was for those
   /// of the item's other blocks, else where it has been for the last tiles.
   bool may_guess(const Block& b) const {
+    // ALiBi moves the largest logits with the keys, and a pass over biases wants more of these than
+    // a register tile has.
+    if (item_.slopes != nullptr || item_.bias != nullptr) return false;
     return b.overwrite && !b.has_total ? first_guess_held_ : b.right_guesses >= kRightGuessesNeeded;
   }
 
@@ -284,6 +289,7 @@ class PrefillKernel {
             b.width,
             b.first_key + first,
             b.last_key + first,
+            b.terms.from(first),
             {b.partition_state.from(first), b.width, shape_.value_head_dim, b.overwrite,
              guess + first}};
   }
@@ -303,9 +309,15 @@ class PrefillKernel {
     if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
     if (!kPacked && shape_.pairs) return false;
     const bool first = b.overwrite && !b.has_total;
-    GuessedWeights<Products, Arch, Count> weights(rows.state, shape_.query_factor);
-    score_and_weigh<Products, Arch, T::rows(Count), Count>(scores<Count>(rows, keys), next_k_,
-                                                           weights);
+    GuessedWeights<Products, Arch, Count> weights(rows.state,
+                                                  modified_ ? 1.0F : shape_.query_factor);
+    score_and_weigh<Products, Arch, T::rows(Count), Count>(
+        scores<Count>(rows, keys), next_k_, weights, [&](std::ptrdiff_t key, std::ptrdiff_t more) {
+          if (!modified_) return;
+          const std::int32_t own = keys.begin + static_cast<std::int32_t>(key);
+          modify(rows, {own, own + static_cast<std::int32_t>(more)}, Count,
+                 weights_ + key * Count * kLanes<Arch>, kPacked ? shape_.query_factor : 1.0F);
+        });
     if constexpr (kPacked) weights.pack(weights_, count);
     // A first guess must not be above the row's largest logit: it is not where weights are 1 on
     // average.
@@ -321,11 +333,29 @@ class PrefillKernel {
         scores<Count>(rows, keys), next_k_);
     const std::int32_t count = keys.end - keys.begin;
     float factor = shape_.pairs ? shape_.query_factor : 1.0F;
+    if (modified_) {
+      modify(rows, {keys.begin, keys.end}, Count, weights_, std::exchange(factor, 1.0F));
+    }
     if (masked) mask<Count>(rows, keys.begin, count, std::exchange(factor, 1.0F));
     constexpr WeightRows pairs = kPacked ? WeightRows::packed : WeightRows::swapped;
     return kPacked || shape_.pairs
                ? exponentiate<pairs, Count>(count, rows.state, factor)
                : exponentiate<WeightRows::floats, Count>(count, rows.state, factor);
+  }
+
+  /// Multiplies the logits of these keys, `vectors` for each, by `factor`, and applies the
+  /// modifiers.
+  __attribute__((noinline)) void modify(const ActiveRows& rows, KeyInterval keys,
+                                        std::int32_t vectors, float* logits, float factor) const {
+    const std::int32_t width = vectors * kLanes<Arch>, count = keys.last - keys.first;
+    if (factor != 1.0F) scale_logits<Arch>(logits, count * width, factor);
+    if (shape_.softcap > 0.0F) cap_logits<Arch>(logits, count * width, shape_.softcap);
+    const KeyInterval own{keys.first > item_.key_begin ? keys.first : item_.key_begin,
+                          keys.last < item_.key_end ? keys.last : item_.key_end};
+    for (std::int32_t v = 0; v < width; v += kLanes<Arch>) {
+      add_terms<Arch>(shape_, item_, {logits + v, width, keys.first, count, key_of_row(0)}, own,
+                      rows.terms.from(v));
+    }
   }
 
   template <WeightRows Form, int Count>
@@ -521,10 +551,23 @@ class PrefillKernel {
 
   void finish(Block& b) {
     const State state = final_state(b);
+    if (item_.sinks != nullptr) add_sinks(b, state);
     for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v);
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
                       item_.row_begin + b.first_row, b.rows);
+    }
+  }
+
+  void add_sinks(const Block& b, const State& state) const {
+    for (std::int32_t first = 0; first < b.width; first += kLanes<Arch>) {
+      alignas(kAlignment) float sinks[kLanes<Arch>];
+      for (std::int32_t lane = 0; lane < kLanes<Arch>; ++lane) {
+        const std::int32_t row = item_.row_begin + b.first_row + first + lane;
+        sinks[lane] = item_.sinks[row % shape_.group];
+      }
+      add_sinks_to<Arch, Rule>(state.from(first), load<Arch>(sinks), shape_.unit, b.width,
+                               shape_.value_head_dim);
     }
   }
 
@@ -550,6 +593,7 @@ class PrefillKernel {
 
   const AttentionShape& shape_;
   const AttentionItem& item_;
+  const bool modified_;  ///< logits change before they become weights
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
   std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the keys of the tile that is being loaded

@@ -56,14 +56,18 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   }
 }
 
-/// Computes the weights of p.rows keys, at least one register tile of them, into p.c.
-template <class P, class Arch, int Rows, int Count>
+/// Computes the weights of p.rows keys, at least one register tile of them, into p.c. Before logits
+/// become weights, modify(key, count) is called for those of `count` keys from `key` on.
+template <class P, class Arch, int Rows, int Count, class Modify>
 HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch, P::kPairs>& ahead,
-                                 GuessedWeights<P, Arch, Count>& weights) {
+                                 GuessedWeights<P, Arch, Count>& weights, const Modify& modify) {
   constexpr int lanes = kLanes<Arch>;
   float* logits = p.c;
   float* const end = p.c + p.rows * p.c_stride;
+  std::ptrdiff_t key = 0;
   const auto go_on = [&] {
+    modify(key, Rows);
+    key += Rows;
     p.a += Rows * p.a_stride;
     p.c += Rows * p.c_stride;
     p.rows -= Rows;
@@ -78,7 +82,10 @@ HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch, P::kPairs>& ahead,
     logits += Rows * p.c_stride;
     store_rows<Arch>(sum, p.c, p.c_stride);
   }
-  if (p.rows > 0) multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+  if (p.rows > 0) {
+    multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+    modify(key, p.rows);
+  }
   for (; logits != end; logits += Count * lanes) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));

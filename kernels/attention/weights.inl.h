@@ -29,6 +29,16 @@ inline constexpr float kLowestExponent = -110.0F;
 /// ≈ 2e28 at n = 2²⁴.
 inline constexpr float kRescaleThreshold = 8.0F;
 
+/// A power of two too small for a float, as a product of two.
+template <class Arch>
+struct RescalingOf {
+  Vec<Arch> first, second;
+  HEED_INLINE Vec<Arch> operator()(Vec<Arch> x) const { return x * first * second; }
+};
+
+/// Twice this many powers of two below 2¹¹⁸, the largest |O| of finite rows, are no floats.
+inline constexpr float kHalfExponent = -125.0F;
+
 template <class Arch, WeightRule Rule>
 struct Weights;
 
@@ -48,6 +58,15 @@ struct Weights<Arch, WeightRule::exponential> {
   static HEED_INLINE V rescale(V from, V to) {
     return Ops<Arch>::scale_weight(splat<Arch>(1.0F), from - to, splat<Arch>(kLowestExponent));
   }
+  /// The same for outputs that nothing larger is added to, so that small ones count: the product of
+  /// two factors, down to 2^(2 · kHalfExponent).
+  static HEED_INLINE RescalingOf<Arch> rescale_far(V from, V to) {
+    const V n = from - to, lowest = splat<Arch>(kHalfExponent);
+    const V half = Ops<Arch>::max(lowest, Ops<Arch>::floor(n * splat<Arch>(0.5F)));
+    const V rest = Ops<Arch>::max(lowest, n - half);
+    return {Ops<Arch>::scale_weight(splat<Arch>(1.0F), half, lowest),
+            Ops<Arch>::scale_weight(splat<Arch>(1.0F), rest, lowest)};
+  }
 };
 
 template <class Arch>
@@ -62,6 +81,9 @@ struct Weights<Arch, WeightRule::argmax> {
   }
   static HEED_INLINE V rescale(V from, V to) {
     return Ops<Arch>::select(from == to, splat<Arch>(1.0F), splat<Arch>(0.0F));
+  }
+  static HEED_INLINE RescalingOf<Arch> rescale_far(V from, V to) {
+    return {rescale(from, to), splat<Arch>(1.0F)};
   }
 };
 
@@ -306,6 +328,41 @@ __attribute__((noinline)) void merge_states(State total, State state, std::ptrdi
     store<Arch>(total.m + x, m);
     add(total.l + x, state.l + x);
     for (std::ptrdiff_t d = 0; d < dims; ++d) add(total.o + d * width + x, state.o + d * width + x);
+  }
+}
+
+/// Of sinks, natural logits that take weight and have no value: their logits to base 2, m and l.
+/// One of −∞ is none.
+template <class Arch, WeightRule Rule>
+struct SinkState {
+  Vec<Arch> m, l;
+
+  HEED_INLINE SinkState(Vec<Arch> sinks, float unit) {
+    using W = Weights<Arch, Rule>;
+    const Mask<Arch> none = sinks == splat<Arch>(-__builtin_inff());
+    const Vec<Arch> t = sinks * splat<Arch>(unit), top = W::candidate(t);
+    m = Ops<Arch>::select(none, splat<Arch>(kNoMaximum), top);
+    l = Ops<Arch>::select(none, splat<Arch>(0.0F), W::weight(t, top));
+  }
+};
+
+/// Adds a sink to the state of all keys of each of a vector of rows, whose O becomes 0 where they
+/// have no weight.
+template <class Arch, WeightRule Rule>
+__attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, float unit,
+                                            std::ptrdiff_t width, std::ptrdiff_t dims) {
+  using W = Weights<Arch, Rule>;
+  const SinkState<Arch, Rule> sink(sinks, unit);
+  const Vec<Arch> m_keys = load<Arch>(state.m), l_keys = load<Arch>(state.l);
+  const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
+  const RescalingOf<Arch> of_keys = W::rescale_far(m_keys, m);
+  const Vec<Arch> zero = splat<Arch>(0.0F);
+  const Mask<Arch> none = l_keys == zero;
+  store<Arch>(state.m, m);
+  store<Arch>(state.l, of_keys(l_keys) + sink.l * W::rescale(sink.m, m));
+  for (std::ptrdiff_t d = 0; d < dims; ++d) {
+    float* const o = state.o + d * width;
+    store<Arch>(o, Ops<Arch>::select(none, zero, of_keys(load<Arch>(o))));
   }
 }
 

@@ -87,6 +87,7 @@ class Planner {
     choose_sizes();
     HEED_RETURN_IF_ERROR(check_items());
     schedule();
+    place_tokens();
     lay_out_workspace();
     return {};
   }
@@ -113,6 +114,7 @@ class Planner {
   void place_sequences() {
     plan_.sequences.clear();
     plan_.masks.clear();
+    plan_.ragged_queries = !d_.query.offsets.empty();
     std::int64_t query_token = 0, key_token = 0;
     for (std::int64_t b = 0; b < d_.sequences; ++b) {
       const auto start = [b](const auto& layout, const Lengths& lengths, std::int64_t token) {
@@ -126,7 +128,8 @@ class Planner {
                                  .lse = start(d_.lse, d_.query, query_token),
                                  .k_scales = d_.pages ? 0 : start(d_.k_scales, d_.key, key_token),
                                  .v_scales = d_.pages ? 0 : start(d_.v_scales, d_.key, key_token),
-                                 .state = start(state_layout(), d_.query, query_token)});
+                                 .state = start(state_layout(), d_.query, query_token),
+                                 .first_query = plan_.ragged_queries ? query_token : 0});
       const std::int64_t keys = tokens_of(d_.key, b);
       const std::int64_t before = d_.shard ? first_key_of(*d_.shard, b) : 0;
       plan_.masks.push_back(
@@ -209,6 +212,24 @@ class Planner {
     plan_.shares = plan_.schedule.small
                        ? 1
                        : static_cast<int>(std::clamp<std::int64_t>(items, 1, plan_.workers));
+  }
+
+  /// The places of tokens in items with rows of several sequences.
+  void place_tokens() {
+    plan_.places.clear();
+    std::int32_t next = 0;  // of the sequences that have none yet
+    for (const PrefixGroup& group : plan_.schedule.groups) {
+      for (std::int32_t b = std::max(group.first, next); b < group.last; ++b) {
+        PlannedSequence& own = plan_.sequences[static_cast<std::size_t>(b)];
+        const Visibility& mask = plan_.masks[static_cast<std::size_t>(b)];
+        own.place = plan_.places.size();
+        for (std::int64_t i = 0; i < mask.queries; ++i) {
+          plan_.places.push_back(
+              {b, static_cast<std::int32_t>(own.first_query + i), mask.query_position(0) + i});
+        }
+      }
+      next = std::max(next, group.last);
+    }
   }
 
   /// Whether all tokens of a head share scales, of which the decode kernel makes vectors once for a

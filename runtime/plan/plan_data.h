@@ -21,6 +21,8 @@ struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
   std::ptrdiff_t k_scales = 0, v_scales = 0;
   std::ptrdiff_t state = 0;
+  std::int64_t first_query = 0;  ///< its first token, where queries are ragged
+  std::size_t place = 0;         ///< that of its first token in PlanData::places, if it has one
 };
 
 /// What tensors certainly hold in memory, from their pointers: keys and values in pages have their
@@ -58,6 +60,9 @@ struct PlanData {
   std::vector<PlannedSequence> sequences;
   std::vector<Visibility> masks;     ///< one per sequence
   std::vector<std::int32_t> shared;  ///< as Work has it
+  bool ragged_queries = false;
+  /// Of the tokens of sequences that read keys together, in their order.
+  std::vector<kernels::TokenPlace> places;
   Schedule schedule;
   Scheduler scheduler;
   WorkspaceLayout workspace;

@@ -10,6 +10,7 @@
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/plan/plan_data.h"
+#include "runtime/run/score_modifiers.h"
 #include "runtime/run/states.h"
 #include "runtime/threads/parallel_for_rows.h"
 
@@ -70,7 +71,8 @@ Status parallel_for_tokens(const PlanData& plan, std::int64_t partitions, Execut
 /// Each token's states, merged.
 class Merge {
  public:
-  Merge(const PlanData& plan, std::span<const ConstStates> states, OutputData out, float* lse)
+  Merge(const PlanData& plan, std::span<const ConstStates> states, OutputData out, float* lse,
+        const float* sinks)
       : plan_(plan), out_(static_cast<std::byte*>(out.data())), lse_(lse) {
     rows_.states = states.data();
     rows_.count = static_cast<std::int32_t>(states.size());
@@ -81,6 +83,8 @@ class Merge {
     rows_.lse_stride = {plan.lse.token_stride, plan.lse.head_stride};
     rows_.value_head_dim = plan.shape.value_head_dim;
     rows_.rule = plan.shape.rule;
+    rows_.sinks = sinks;
+    rows_.unit = logit_unit(plan.config);
   }
 
   void operator()(const TokenRange& tokens) const {
@@ -101,7 +105,7 @@ class Merge {
 };
 
 Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards, OutputData out,
-                   float* lse) {
+                   float* lse, const float* sinks) {
   if (shards.size() > kMaxShards) {
     return invalid("shards has ", shards.size(), " entries; it may have ", kMaxShards,
                    ": merge the states of the others into one");
@@ -110,7 +114,9 @@ Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> sha
   HEED_RETURN_IF_ERROR(check_given_type("out", out, plan.config.out_type));
   const Region outputs[] = {{{"out"}, out.data(), plan.shapes.out, plan.config.out_type},
                             {{"lse"}, lse, plan.shapes.lse}};
-  HEED_RETURN_IF_ERROR(check_regions(outputs, {}));
+  const ScoreModifiers modifiers{.sinks = sinks};
+  HEED_RETURN_IF_ERROR(check_modifiers(plan, modifiers));
+  HEED_RETURN_IF_ERROR(check_regions(outputs, regions_of(plan, modifiers)));
   for (std::size_t i = 0; i < shards.size(); ++i) {
     const StatesName name{"shards", static_cast<std::int64_t>(i)};
     HEED_RETURN_IF_ERROR(check_states(name, shards[i], plan));
@@ -187,11 +193,11 @@ StateShape state_shape(const Plan& plan) noexcept {
 }
 
 Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-             float* lse, Executor* executor) noexcept {
+             float* lse, Executor* executor, const float* sinks) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out, lse));
+    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out, lse, sinks));
     HEED_RETURN_IF_ERROR(detail::check_executor(executor));
     std::array<kernels::ConstStates, kMaxShards> states;
     std::int64_t partitions = 0;
@@ -199,7 +205,7 @@ Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, Outpu
       states[i] = detail::kernel_states(shards[i], *data);
       partitions += shards[i].partitions;
     }
-    const detail::Merge merge(*data, std::span(states).first(shards.size()), out, lse);
+    const detail::Merge merge(*data, std::span(states).first(shards.size()), out, lse, sinks);
     return detail::parallel_for_tokens(*data, partitions, executor, merge);
   });
 }

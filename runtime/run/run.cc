@@ -16,6 +16,7 @@
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
+#include "runtime/run/score_modifiers.h"
 #include "runtime/run/scratch_check.h"
 #include "runtime/run/states.h"
 #include "runtime/threads/executor.h"
@@ -45,6 +46,7 @@ class Run {
       Workspace& workspace) noexcept
       : plan_(plan),
         tensors_(tensors),
+        shape_(with_modifiers(plan, tensors.modifiers)),
         states_(states),
         memory_(static_cast<std::byte*>(workspace.data())) {}
 
@@ -64,7 +66,11 @@ class Run {
                     .k_scales = tensors_.k_scales.scales,
                     .v_scales = tensors_.v_scales.scales,
                     .k_zero_points = tensors_.k_scales.zero_points,
-                    .v_zero_points = tensors_.v_scales.zero_points};
+                    .v_zero_points = tensors_.v_scales.zero_points,
+                    .softcap = tensors_.modifiers.softcap,
+                    .slopes = tensors_.modifiers.alibi_slopes,
+                    .bias = tensors_.modifiers.bias.data.data(),
+                    .sinks = tensors_.modifiers.sinks};
     if (states_ == nullptr) {
       run.out = tensors_.out.data(), run.lse = tensors_.lse;
     } else {
@@ -101,7 +107,7 @@ class Run {
   bool work(const PlannedItem& planned, float* scratch) const noexcept {
     const kernels::AttentionItem item = bind(planned);
     const ScratchCheck check(plan_, item, scratch);
-    kernels::AttentionShape shape = plan_.shape;
+    kernels::AttentionShape shape = shape_;
     if (planned.sequences > 1) {  // whose rows see all of the keys
       shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
     }
@@ -157,6 +163,10 @@ class Run {
     rows.row_begin = split.row_begin;
     rows.rows = split.rows;
     rows.rule = plan_.shape.rule;
+    rows.unit = shape_.unit;
+    if (tensors_.modifiers.sinks != nullptr) {
+      rows.sinks = tensors_.modifiers.sinks + std::ptrdiff_t{split.kv_head} * rows.group;
+    }
     plan_.kernels->merge(rows);
   }
 
@@ -200,6 +210,7 @@ class Run {
       item.query_position = mask.query_position(0);
     }
     if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
+    bind_modifiers(plan_, tensors_.modifiers, p, item);
     if (states_ != nullptr) {
       bind_states(p, item);
     } else {
@@ -298,6 +309,7 @@ class Run {
 
   const PlanData& plan_;
   const AttentionTensors& tensors_;
+  kernels::AttentionShape shape_;
   const PartialStates* states_;
   std::byte* memory_;
 };
@@ -305,16 +317,19 @@ class Run {
 /// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
 Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
   const AttentionConfig& c = plan.config;
-  const Region inputs[] = {
-      {{"q"}, t.q.data(), plan.shapes.q, c.q_type},
-      {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
-      {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
-      {{"tables.pages"}, t.tables.pages},
-      {{"tables.indptr"}, t.tables.indptr},
-      {{"k_scales.scales"}, t.k_scales.scales, plan.shapes.k_scales},
-      {{"k_scales.zero_points"}, t.k_scales.zero_points, plan.shapes.k_scales},
-      {{"v_scales.scales"}, t.v_scales.scales, plan.shapes.v_scales},
-      {{"v_scales.zero_points"}, t.v_scales.zero_points, plan.shapes.v_scales}};
+  const auto modifiers = regions_of(plan, t.modifiers);
+  const Region inputs[] = {{{"q"}, t.q.data(), plan.shapes.q, c.q_type},
+                           {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
+                           {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
+                           {{"tables.pages"}, t.tables.pages},
+                           {{"tables.indptr"}, t.tables.indptr},
+                           {{"k_scales.scales"}, t.k_scales.scales, plan.shapes.k_scales},
+                           {{"k_scales.zero_points"}, t.k_scales.zero_points, plan.shapes.k_scales},
+                           {{"v_scales.scales"}, t.v_scales.scales, plan.shapes.v_scales},
+                           {{"v_scales.zero_points"}, t.v_scales.zero_points, plan.shapes.v_scales},
+                           modifiers[0],
+                           modifiers[1],
+                           modifiers[2]};
   if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
   const Region outputs[] = {{{"out"}, t.out.data(), plan.shapes.out, c.out_type},
                             {{"lse"}, t.lse, plan.shapes.lse}};
@@ -358,6 +373,7 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
   if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
   HEED_RETURN_IF_ERROR(check_types(*plan, t));
+  HEED_RETURN_IF_ERROR(check_modifiers(*plan, t.modifiers));
   if (states == nullptr) {
     HEED_RETURN_IF_ERROR(check_given_type("out", t.out, plan->config.out_type));
   }

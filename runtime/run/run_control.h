@@ -19,6 +19,10 @@ struct RunIdentity {
   const void *q = nullptr, *k = nullptr, *v = nullptr;
   const float *k_scales = nullptr, *v_scales = nullptr;
   const float *k_zero_points = nullptr, *v_zero_points = nullptr;
+  float softcap = 0;
+  const float* slopes = nullptr;
+  const void* bias = nullptr;
+  const float* sinks = nullptr;
   const void *out = nullptr, *lse = nullptr;             ///< null for run_partial
   const float *m = nullptr, *l = nullptr, *o = nullptr;  ///< null for run
   int nth = 0;                                           ///< shares

@@ -56,6 +56,16 @@ CaseSpec random_spec(Choices& choices) {
   return spec;
 }
 
+void choose_modifiers(Choices& choices, CaseSpec& spec) {
+  constexpr float softcaps[] = {0, 1, 50};
+  constexpr DType types[] = {DType::f32, DType::f16, DType::bf16};
+  spec.modifiers.softcap = choices.pick(softcaps);
+  spec.modifiers.alibi = choices.flip();
+  spec.modifiers.sinks = choices.flip();
+  spec.modifiers.biases = static_cast<proof::Biases>(choices.below(5));
+  spec.modifiers.bias_type = choices.pick(types);
+}
+
 /// Gives a case types; its heads become blocks where they need to be.
 void choose_types(Choices& choices, CaseSpec& spec) {
   constexpr DType computing[] = {DType::f32, DType::f16, DType::bf16};
@@ -214,6 +224,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   heed::proof::CaseSpec spec = random_spec(choices);
   const bool typed = choices.flip();
   if (typed) choose_types(choices, spec);
+  if (!spoilt && choices.flip()) choose_modifiers(choices, spec);
   const heed::proof::Case c(spec);
   if (spoilt) {
     run_spoilt(choices, c, options);

@@ -6,7 +6,7 @@
 namespace heed::proof {
 
 Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim, bool pairs) {
-  if (row.visible_keys == 0) return {};
+  if (row.visible_keys == 0 && std::isinf(row.lse)) return {};
   const double epsilon = std::ldexp(1.0, -24), smallest = std::ldexp(1.0, pairs ? -126 : -149);
   const double rounding = pairs ? 0x1p-9 / (1 - 0x1p-9) : 0;
   const double chain = (static_cast<double>(head_dim) + 4) * epsilon;

@@ -19,9 +19,12 @@
 // + 2)·ε·V. Left out weights: below 2^−110 each, less than ε/2 for any n < 2^80. Underflow. Each of
 // the N operations on O loses at most 2^−149 absolutely, and l ≥ 1. LSE. Relative errors of Σp
 // become absolute ones of the logarithm: −log(1 − R) ≤ R / (1 − R), N·ε; the result is rounded once
-// and may be one ULP (2·ε) further off: 3·ε·|lse|. Products of bf16. Weights are rounded by 2^−9 of
-// each at most: 2·2^−9/(1 − 2^−9)·V for outputs, 2^−9/(1 − 2^−9) for the LSE. Underflow loses
-// 2^−126.
+// and may be one ULP (2·ε) further off: 3·ε·|lse|. Modifiers. A softcap's tanh and its
+// factor add 9·ε of the capped logit, and pass on the error of what they get at most as it is;
+// ALiBi and a bias add 4·ε of their terms (unit, product and sum, twice without FMA) and 2·ε of the
+// sum; a sink's logit has 3·ε of its own. All of it is in A_j, divided by (D + 4). Products of
+// bf16. Weights are rounded by 2^−9 of each at most: 2·2^−9/(1 − 2^−9)·V for outputs, 2^−9/(1 −
+// 2^−9) for the LSE. Underflow loses 2^−126.
 #pragma once
 
 #include <cstdint>

@@ -103,16 +103,18 @@ std::string to_string(const CaseSpec& spec) {
          " window " + side(c.window_left) + "," + side(c.window_right) +
          (c.scale ? " scale " + std::to_string(*c.scale) : "") + " T " +
          std::to_string(c.temperature) + " " + types_of(c) + scales_of(spec) +
-         forms[static_cast<int>(spec.form)] + " " + storages[static_cast<int>(spec.storage)] +
-         " queries " + list(spec.queries) + " keys " + list(spec.keys) + " " +
-         std::string(to_string(spec.distribution)) + " seed " + std::to_string(spec.seed);
+         to_string(spec.modifiers) + forms[static_cast<int>(spec.form)] + " " +
+         storages[static_cast<int>(spec.storage)] + " queries " + list(spec.queries) + " keys " +
+         list(spec.keys) + " " + std::string(to_string(spec.distribution)) + " seed " +
+         std::to_string(spec.seed);
 }
 
 Case::Case(const CaseSpec& spec, GuardedBuffer::Touching touching)
     : spec_(spec),
       query_offsets_(offsets_of(spec.queries)),
       key_offsets_(offsets_of(spec.keys)),
-      geometry_(spec_.config, batch()) {
+      geometry_(spec_.config, batch()),
+      modifiers_(geometry_, spec.modifiers, spec.seed) {
   place_tensors(touching);
   fill();
   narrow();
@@ -152,6 +154,7 @@ Batch Case::batch() const {
 
 AttentionTensors Case::inputs() const {
   AttentionTensors tensors;
+  tensors.modifiers = modifiers_.modifiers();
   if (typed_) {
     tensors.q = typed_->q.data();
     tensors.k = typed_->k.elements.data();

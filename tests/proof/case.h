@@ -10,6 +10,7 @@
 #include "tests/proof/geometry.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/modifiers.h"
 #include "tests/proof/typed_tensors.h"
 
 namespace heed::proof {
@@ -45,6 +46,7 @@ struct CaseSpec {
   std::uint64_t seed = 1;
   Scaling scaling = Scaling::token;
   bool zero_points = false;
+  ModifierSpec modifiers;
 };
 
 /// Of vectors of so many heads and dimensions; nothing for the default.
@@ -101,6 +103,7 @@ class Case {
     TypedSide k, v;
   };
   std::optional<Typed> typed_;
+  ModifierTensors modifiers_;
   Place q_, k_, v_;
 };
 

@@ -101,10 +101,14 @@ std::vector<Row> Geometry::rows() const {
   return rows;
 }
 
+std::int64_t Geometry::position(const Row& row) const {
+  const std::int64_t n_q = queries_.length(row.sequence), n_kv = keys_.length(row.sequence);
+  return config_.alignment == Alignment::end ? row.token + n_kv - n_q : row.token;
+}
+
 KeyRange Geometry::visible(const Row& row) const {
   const std::int64_t n_q = queries_.length(row.sequence), n_kv = keys_.length(row.sequence);
-  const std::int64_t position =
-      config_.alignment == Alignment::end ? row.token + n_kv - n_q : row.token;
+  const std::int64_t position = this->position(row);
   // Beyond the numbers of keys and of queries together every window is the same.
   const auto side = [&](std::int64_t keys) { return std::min(keys, n_kv + n_q); };
   const std::int64_t right = config_.causal ? 0 : side(config_.window_right);
@@ -144,6 +148,11 @@ RowScales Geometry::scales_of_k(const Row& row, std::int64_t key, const Scales& 
 }
 RowScales Geometry::scales_of_v(const Row& row, std::int64_t key, const Scales& all) const {
   return row_scales(all, v_scales(row, key), v_scales_.group);
+}
+std::int64_t Geometry::bias(const ScoreBias& bias, const Row& row, std::int64_t key) const {
+  return queries_.offset({bias.sequence_stride, bias.query_stride, bias.head_stride}, row.sequence,
+                         row.token, row.head) +
+         key * bias.key_stride;
 }
 std::int64_t Geometry::out(const Row& row) const {
   return queries_.offset(out_, row.sequence, row.token, row.head);

@@ -75,11 +75,14 @@ class Geometry {
   /// Every output row, sequence by sequence, token by token, head by head.
   std::vector<Row> rows() const;
   KeyRange visible(const Row& row) const;
+  /// The key position that a row's query stands at.
+  std::int64_t position(const Row& row) const;
 
   /// Offsets of the first element of what a row reads and writes.
   std::int64_t q(const Row& row) const;
   std::int64_t k(const Row& row, std::int64_t key) const;
   std::int64_t v(const Row& row, std::int64_t key) const;
+  std::int64_t bias(const ScoreBias& bias, const Row& row, std::int64_t key) const;
   std::int64_t out(const Row& row) const;
   std::int64_t lse(const Row& row) const;
 

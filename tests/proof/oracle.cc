@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "kernels/vector/exp2_coefficients.h"
+#include "kernels/vector/tanh_coefficients.h"
 #include "tests/proof/elements.h"
 
 namespace heed::proof {
@@ -53,6 +54,7 @@ class OracleOf {
         row_(row),
         argmax_(geometry.config().temperature == 0),
         pairs_(geometry.pairs()),
+        cap_(static_cast<float>(tensors.modifiers.softcap * unit())),
         factor_(query_factor()),
         q_(query()) {}
 
@@ -68,7 +70,9 @@ class OracleOf {
       }
       begin = next;
     }
-    return finish(total ? *total : no_keys());
+    State all = total ? *total : no_keys();
+    if (tensors_.modifiers.sinks != nullptr) add_sink(all);
+    return finish(all);
   }
 
  private:
@@ -78,10 +82,16 @@ class OracleOf {
     return state;
   }
 
+  /// log2 e / T.
+  double unit() const {
+    return 1.4426950408889634 / (argmax_ ? 1.0 : geometry_.config().temperature);
+  }
+
   float query_factor() const {
     const AttentionConfig& config = geometry_.config();
     const float scale = config.scale.value_or(
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))));
+    if (cap_ > 0) return static_cast<float>(scale / double{tensors_.modifiers.softcap});
     const double temperature = argmax_ ? 1.0 : config.temperature;
     return static_cast<float>(scale * 1.4426950408889634 / temperature);
   }
@@ -113,13 +123,61 @@ class OracleOf {
       const std::size_t x = pairs_ ? i ^ 1U : i;  // the second one of a pair first
       t = multiply_add(q_[x], k[x], t);
     }
-    return pairs_ ? flushed(t * factor_) : t;
+    return modified(pairs_ ? flushed(t * factor_) : t, key);
+  }
+
+  /// The modifiers in their order. With pairs all operands and results count as zero where they are
+  /// denormal.
+  float modified(float t, std::int64_t key) const {
+    const ScoreModifiers& modifiers = tensors_.modifiers;
+    const float unit = flushed(static_cast<float>(this->unit()));
+    if (cap_ > 0) t = flushed(hyperbolic_tangent(t) * flushed(cap_));
+    if (modifiers.alibi_slopes != nullptr) {
+      const float slope =
+          flushed(flushed(modifiers.alibi_slopes[static_cast<std::size_t>(row_.head)]) * unit);
+      t = multiply_add(slope, static_cast<float>(key - geometry_.position(row_)), t);
+    }
+    if (modifiers.bias.data != nullptr) {
+      const float bias = floats_of(modifiers.bias.data + geometry_.bias(modifiers.bias, row_, key),
+                                   1, bias_buffer_)[0];
+      t = bias == -kInfinity ? bias : flushed(t + flushed(flushed(bias) * unit));
+    }
+    return t;
+  }
+
+  float hyperbolic_tangent(float t) const {
+    const float u =
+        std::isnan(t) ? t : std::clamp(t, -kernels::kTanhLargest, kernels::kTanhLargest);
+    const float z = flushed(flushed(u) * flushed(u));
+    float p = kernels::kTanhNumerator[4], q = kernels::kTanhDenominator[4];
+    for (int i = 3; i >= 0; --i) {
+      p = multiply_add(p, z, kernels::kTanhNumerator[i]);
+      q = multiply_add(q, z, kernels::kTanhDenominator[i]);
+    }
+    return flushed(flushed(flushed(u) * p) / q);
+  }
+
+  /// Adds the sink to the state of all keys.
+  void add_sink(State& keys) const {
+    const float sink = tensors_.modifiers.sinks[static_cast<std::size_t>(row_.head)];
+    if (keys.l == 0.0F) keys.o.assign(keys.o.size(), 0.0F);
+    if (sink == -kInfinity) return;
+    const float t = flushed(flushed(sink) * flushed(static_cast<float>(unit())));
+    State own = no_keys();
+    own.m = level(t);
+    own.l = weight_in_float(t, own.m);
+    keys = merged(keys, own);
   }
 
   /// What m compares: logits for the argmax, else their integers.
   float level(float t) const { return argmax_ ? t : std::floor(t); }
 
   float weight(float t, float m) const {
+    const float p = weight_in_float(t, m);
+    return pairs_ && !argmax_ ? nearest_bf16(p) : p;
+  }
+
+  float weight_in_float(float t, float m) const {
     if (t == -kInfinity) return 0.0F;
     if (argmax_) return t < m ? 0.0F : t == m ? 1.0F : t;
     const float e = std::floor(t), f = t - e;
@@ -128,7 +186,7 @@ class OracleOf {
     for (int i = 4; i >= 0; --i) {
       p = Arithmetic::multiply_add(p, f, kernels::kExp2Coefficients[i]);
     }
-    return pairs_ ? nearest_bf16(scaled(p, e - m)) : scaled(p, e - m);
+    return scaled(p, e - m);
   }
 
   static float nearest_bf16(float x) {
@@ -218,9 +276,11 @@ class OracleOf {
   const AttentionTensors& tensors_;
   const Row& row_;
   bool argmax_, pairs_;
+  float cap_;  ///< the softcap to base 2; 0: none
   float factor_;
   std::vector<float> q_;
   mutable std::vector<float> buffer_;  ///< a row of keys or values that is not of floats
+  mutable std::vector<float> bias_buffer_;
 };
 
 }  // namespace

@@ -16,8 +16,41 @@ constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 /// What a row's query makes of one visible key.
 struct Score {
   double logit = 0;  ///< divided by T, except where T = 0
-  double terms = 0;
+  double terms = 0;  ///< so that the error of the logit is (D + 4)·ε of it
+  bool hidden = false;
 };
+
+/// The formulas of include/heed/score_modifiers.h, and what they add to the terms, in units of (D +
+/// 4)·ε.
+void modify(const Geometry& geometry, const ScoreModifiers& modifiers, const Row& row,
+            std::int64_t key, Score& score) {
+  const double unit = static_cast<double>(geometry.config().head_dim) + 4;
+  const auto head = static_cast<std::size_t>(row.head);
+  if (modifiers.softcap > 0) {
+    const double cap = modifiers.softcap;
+    score.logit = cap * std::tanh(score.logit / cap);
+    score.terms += 9 * std::abs(score.logit) / unit;
+  }
+  const auto add = [&](double term) {
+    score.logit += term;
+    score.terms += (4 * std::abs(term) + 2 * std::abs(score.logit)) / unit;
+  };
+  if (modifiers.alibi_slopes != nullptr) {
+    add(static_cast<double>(modifiers.alibi_slopes[head]) *
+        static_cast<double>(key - geometry.position(row)));
+  }
+  if (modifiers.bias.data == nullptr) return;
+  std::vector<float> buffer;
+  const double bias =
+      floats_of(modifiers.bias.data + geometry.bias(modifiers.bias, row, key), 1, buffer)[0];
+  score.hidden = bias == -kInfinity;
+  if (score.hidden) {
+    score.logit = bias;
+    score.terms = 0;
+  } else {
+    add(bias);
+  }
+}
 
 std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& tensors,
                               const Row& row, KeyRange range) {
@@ -39,11 +72,25 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
       score.logit += product;
       score.terms += std::abs(product);
     }
-    score.logit *= scale / temperature;
-    score.terms *= std::abs(scale) / temperature;
+    score.logit *= scale;
+    score.terms *= std::abs(scale);
+    modify(geometry, tensors.modifiers, row, j, score);
+    score.logit /= temperature;
+    score.terms /= temperature;
+    // A bias of −∞ hides whatever the temperature is.
+    if (std::isinf(temperature) && score.hidden) score.logit = -kInfinity;
     scores.push_back(score);
   }
   return scores;
+}
+
+/// That of a row's sink, divided by T except where T = 0; −∞: there is none.
+double sink_logit(const Geometry& geometry, const ScoreModifiers& modifiers, const Row& row) {
+  if (modifiers.sinks == nullptr) return -kInfinity;
+  const double sink = modifiers.sinks[static_cast<std::size_t>(row.head)];
+  const double temperature = geometry.config().temperature;
+  if (sink == -kInfinity || temperature == 0) return sink;
+  return sink / temperature;
 }
 
 /// The weight of a logit relative to the largest one. A logit of −∞ weighs nothing, whatever the
@@ -65,13 +112,19 @@ ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& ten
   ReferenceRow result;
   result.out.assign(static_cast<std::size_t>(geometry.value_head_dim()), 0.0);
   result.visible_keys = static_cast<std::int64_t>(scores.size());
-  double largest = -kInfinity;
+  double largest = sink_logit(geometry, tensors.modifiers, row);
+  const double sink = largest;
   for (const Score& score : scores) {
     largest = std::max(largest, score.logit);
     result.largest_logit = std::max(result.largest_logit, std::abs(score.logit));
     result.largest_terms = std::max(result.largest_terms, score.terms);
   }
-  double sum = 0;
+  double sum = weight(sink, largest, argmax);
+  if (sum > 0) {  // the sink's logit is rounded twice, its unit once
+    const double terms = 3 * std::abs(sink) / (static_cast<double>(geometry.config().head_dim) + 4);
+    result.largest_terms = std::max(result.largest_terms, terms);
+    result.mean_terms = sum * terms;
+  }
   std::vector<float> buffer;
   for (std::size_t j = 0; j < scores.size(); ++j) {
     const double p = weight(scores[j].logit, largest, argmax);

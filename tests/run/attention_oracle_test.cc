@@ -244,6 +244,17 @@ T any_of(Random& random, const std::array<T, N>& from) {
   return random.pick(std::span<const T>(from));
 }
 
+proof::ModifierSpec random_modifiers(Random& random) {
+  constexpr std::array types = {DType::f32, DType::f16, DType::bf16};
+  proof::ModifierSpec modifiers;
+  if (random.below(2) == 0) modifiers.softcap = 3;
+  modifiers.alibi = random.below(2) == 0;
+  modifiers.sinks = random.below(2) == 0;
+  modifiers.biases = static_cast<proof::Biases>(random.below(5));
+  modifiers.bias_type = any_of(random, types);
+  return modifiers;
+}
+
 /// A point of the whole space, the small end of each axis more often than the large one.
 CaseSpec random_spec(std::uint64_t seed) {
   Random random(seed);
@@ -261,6 +272,7 @@ CaseSpec random_spec(std::uint64_t seed) {
   if (random.below(3) == 0) c.window_right = any_of(random, kWindows);
   if (random.below(4) == 0) c.temperature = 0.5F;
   if (random.below(4) == 0) c.scale = 0.2F;
+  if (random.below(3) == 0) spec.modifiers = random_modifiers(random);
   spec.form = static_cast<Form>(random.below(3));
   spec.storage = static_cast<Storage>(random.below(5));
   spec.distribution = random.below(3) == 0 ? Distribution::sharp : Distribution::normal;

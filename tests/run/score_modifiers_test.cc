@@ -1,0 +1,358 @@
+// Modifiers of scores: each alone and all together, against the oracle bit for bit and against
+// float64, in both kernels, with every mask, layout and element type; and what is refused.
+#include <array>
+#include <cmath>
+#include <functional>
+#include <limits>
+#include <vector>
+
+#include "tests/proof/bounds.h"
+#include "tests/proof/reference.h"
+#include "tests/support/attention_run.h"
+#include "tests/support/paged_case.h"
+#include "tests/support/typed_run.h"
+
+namespace heed::tests {
+namespace {
+
+using proof::Biases;
+using proof::Case;
+using proof::CaseSpec;
+using proof::Form;
+using proof::ModifierSpec;
+using proof::Row;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+
+/// Each modifier, and some together; these only where sanitizers take their time.
+std::vector<ModifierSpec> all_modifiers() {
+  std::vector<ModifierSpec> all = {{.softcap = 5}, {.alibi = true}, {.sinks = true}};
+  if (!thorough()) all.clear();
+  for (const Biases biases : {Biases::all, Biases::by_key, Biases::by_pair, Biases::by_row}) {
+    if (thorough()) all.push_back({.biases = biases});
+  }
+  all.push_back({.biases = Biases::all, .bias_type = DType::f16});
+  all.push_back({.biases = Biases::by_row, .bias_type = DType::bf16});
+  all.push_back({.softcap = 0.5F,
+                 .alibi = true,
+                 .sinks = true,
+                 .biases = Biases::all,
+                 .bias_type = DType::bf16});
+  all.push_back({.softcap = 30, .sinks = true, .biases = Biases::by_key});
+  return all;
+}
+
+/// Decode, prefill of several blocks, and rows that see no key; against several partitions.
+CaseSpec mixed(const ModifierSpec& modifiers) {
+  CaseSpec spec = mixed_spec();
+  spec.modifiers = modifiers;
+  return spec;
+}
+
+void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
+  SCOPED_TRACE(to_string(spec));
+  const Case c(spec);
+  for (const std::string_view isa : supported_isas()) {
+    SCOPED_TRACE(isa);
+    expect_oracle(typed_run(c), on(isa, workers));
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(ScoreModifiers, AreTheOraclesInBothKernels) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    expect_oracle_on_all(mixed(modifiers));
+    if (HasFailure()) return;
+  }
+}
+
+TEST(ScoreModifiers, WithEveryTemperature) {
+  for (const float temperature : {0.0F, 0.25F, 3.0F, kInfinity}) {
+    for (const ModifierSpec& modifiers : all_modifiers()) {
+      CaseSpec spec = mixed(modifiers);
+      spec.config.temperature = temperature;
+      expect_oracle_on_all(spec);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ScoreModifiers, WithWindowsAndStartAlignment) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    CaseSpec spec = mixed(modifiers);
+    spec.config.window_left = 100;
+    spec.config.window_right = 3;
+    spec.config.causal = false;
+    spec.config.alignment = Alignment::start;
+    expect_oracle_on_all(spec);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(ScoreModifiers, InEveryFormAndStorage) {
+  const ModifierSpec every{.softcap = 2, .alibi = true, .sinks = true, .biases = Biases::all};
+  for (const Form form : {Form::dense, Form::padded, Form::ragged}) {
+    for (const proof::Storage storage : {proof::Storage::bhsd, proof::Storage::spaced}) {
+      CaseSpec spec = mixed(every);
+      spec.form = form;
+      spec.storage = storage;
+      if (form == Form::dense) spec.queries = {37, 37}, spec.keys = {300, 300};
+      expect_oracle_on_all(spec);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(ScoreModifiers, WithEveryElementType) {
+  for (const DType type : {DType::f16, DType::bf16, DType::int8, DType::q8_0, DType::fp8_e4m3}) {
+    for (const DType q : {DType::f32, DType::bf16}) {  // bf16 with bf16: in pairs
+      ModifierSpec every{.softcap = 2, .alibi = true, .sinks = true, .biases = Biases::all};
+      every.bias_type = q;
+      expect_oracle_on_all(with_types(mixed(every), {q, type, type, q}));
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// Pairs begin and end anywhere, so that blocks of bf16 have keys that are not the row's.
+TEST(ScoreModifiers, OfPairsThatWindowsPart) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    CaseSpec spec =
+        with_types(mixed(modifiers), {DType::bf16, DType::bf16, DType::bf16, DType::f32});
+    spec.config.window_left = 36;
+    expect_oracle_on_all(spec);
+    if (HasFailure()) return;
+  }
+}
+
+void expect_within(double actual, double exact, double bound, const Row& row) {
+  if (actual == exact) return;
+  ASSERT_LE(std::abs(actual - exact), bound)
+      << to_string(row) << ": " << actual << " where float64 has " << exact;
+}
+
+TEST(ScoreModifiers, AreAccurate) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    for (const float temperature : {0.5F, 1.0F, kInfinity}) {
+      CaseSpec spec = mixed(modifiers);
+      spec.config.temperature = temperature;
+      SCOPED_TRACE(to_string(spec));
+      const Case c(spec);
+      const Outputs outputs = run_case(c, on({}, 2));
+      for (const Row& row : c.geometry().rows()) {
+        const proof::ReferenceRow exact = reference_row(c.geometry(), c.inputs(), row);
+        const proof::Bounds bounds = error_bounds(exact, spec.config.head_dim);
+        const std::span<const float> out = out_of(c.geometry(), outputs, row);
+        for (std::size_t x = 0; x < out.size(); ++x) {
+          expect_within(out[x], exact.out[x], bounds.out, row);
+        }
+        expect_within(outputs.lse.data()[c.geometry().lse(row)], exact.lse, bounds.lse, row);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Softcap of one key's logit is its log-sum-exp: over all magnitudes, and where tanh ends.
+TEST(ScoreModifiers, SoftcapIsAccurateOverAllMagnitudes) {
+  constexpr std::int64_t queries = 4000;
+  std::vector<float> q(queries), k = {1.0F}, v = {1.0F}, out(queries), lse(queries);
+  for (std::int64_t i = 0; i < queries; ++i) {
+    q[static_cast<std::size_t>(i)] =
+        std::ldexp(i % 2 == 0 ? 1.0F : -1.3F, static_cast<int>(i % 50) - 30) *
+        (1.0F + static_cast<float>(i) / 4000.0F);
+  }
+  for (const std::string_view isa : supported_isas()) {
+    Plan plan;
+    Workspace workspace;
+    ASSERT_TRUE(
+        plan_attention({.head_dim = 1}, {.query = {queries}, .key = {1}}, on(isa), plan).ok());
+    ASSERT_TRUE(workspace.reserve(plan).ok());
+    const AttentionTensors tensors{.q = q.data(),
+                                   .k = k.data(),
+                                   .v = v.data(),
+                                   .out = out.data(),
+                                   .lse = lse.data(),
+                                   .modifiers = {.softcap = 8.0F}};
+    ASSERT_TRUE(run(plan, tensors, workspace).ok());
+    for (std::size_t i = 0; i < q.size(); ++i) {
+      const double exact = 8.0 * std::tanh(static_cast<double>(q[i]) / 8.0);
+      // That of tanh and its factor, and of the weight's logarithm.
+      ASSERT_NEAR(lse[i], exact, 6e-7 * std::abs(exact) + 4.4 * 0x1p-24) << isa << " " << q[i];
+      ASSERT_LE(std::abs(lse[i]), 8.0 * (1 + 0x1p-21));
+    }
+  }
+}
+
+TEST(ScoreModifiers, NanAndInfinityFollowTheFormulas) {
+  CaseSpec spec = mixed({.softcap = 3, .sinks = true});
+  Case c(spec);
+  c.q()[0] = kInfinity;
+  c.k()[5] = std::numeric_limits<float>::quiet_NaN();
+  c.k()[100] = -kInfinity;
+  for (const std::string_view isa : supported_isas()) expect_oracle(typed_run(c), on(isa, 2));
+}
+
+TEST(ScoreModifiers, SinksThatAreNoNumbers) {
+  const Case c(mixed({.sinks = true}));
+  for (const float sink : {kInfinity, std::numeric_limits<float>::quiet_NaN(), -kInfinity, 1e30F}) {
+    for (const float temperature : {0.0F, 1.0F}) {
+      TypedRun typed = typed_run(c);
+      typed.config.temperature = temperature;
+      const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
+      typed.inputs.modifiers.sinks = sinks.data();
+      for (const std::string_view isa : supported_isas()) expect_oracle(typed, on(isa, 2));
+    }
+  }
+}
+
+// Nothing is added to the outputs of keys that weigh next to nothing beside the sink.
+TEST(ScoreModifiers, SinksFarAboveTheKeys) {
+  const Case c(mixed({.sinks = true}));
+  for (const float sink : {60.0F, 80.0F, 100.0F, 300.0F, -300.0F}) {
+    TypedRun typed = typed_run(c);
+    const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
+    typed.inputs.modifiers.sinks = sinks.data();
+    for (const std::string_view isa : supported_isas()) {
+      for (const int workers : {1, 4}) expect_oracle(typed, on(isa, workers));
+    }
+  }
+}
+
+// Whatever the workers, tiles and items: rows that keys are split for meet their sink once.
+TEST(ScoreModifiers, SameBitsForAllWorkersAndSizes) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    CaseSpec spec = spec_of({1, 1}, {5000, 900});
+    spec.config.causal = true;
+    spec.modifiers = modifiers;
+    for (const int workers : {1, 2, 8}) {
+      expect_oracle_on_all(spec, workers);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// Items of a common prefix have rows of several sequences, each at a position of its own.
+TEST(ScoreModifiers, OfSharedPrefixes) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    CaseSpec spec = spec_of({1, 3, 1, 2}, {900, 700, 1300, 650});
+    spec.form = Form::ragged;
+    spec.config.causal = true;
+    spec.modifiers = modifiers;
+    SCOPED_TRACE(to_string(spec));
+    const Prefixes prefixes = {0, 600, 512, 520};
+    Case c(spec);
+    share_prefixes(c, prefixes);
+    const PagedCase paged(c, 16, Pool::bshd, prefixes);
+    const AttentionTensors tensors = paged.tensors(true);
+    for (const std::string_view isa : supported_isas()) {
+      SCOPED_TRACE(isa);
+      for (const int workers : {1, 4}) {
+        const Outputs outputs = run_paged(c, paged, on(isa, workers), true);
+        expect_oracle_rows(proof::Geometry(c.config(), paged.batch(), tensors.tables), tensors,
+                           outputs, c.geometry().rows(), proof::arithmetic_of(isa));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Partial states have no sink; merge adds it.
+TEST(ScoreModifiers, OfPartialStates) {
+  CaseSpec spec = spec_of({3, 20}, {700, 300});
+  spec.form = Form::ragged;
+  spec.modifiers = {.softcap = 4, .alibi = true, .sinks = true, .biases = Biases::all};
+  const Case c(spec);
+  const Outputs whole = run_case(c, on({}, 2));
+  const Plan plan = plan_case(c, on({}, 2));
+  Workspace workspace;
+  ASSERT_TRUE(workspace.reserve(plan).ok());
+  std::vector<float> memory(state_shape(plan).floats());
+  const PartialStates states = PartialStates::in(memory.data(), state_shape(plan));
+  ASSERT_TRUE(run_partial(plan, c.inputs(), states, workspace).ok());
+  Outputs merged = fresh_outputs(c);
+  const std::array<ConstPartialStates, 1> shards = {states};
+  ASSERT_TRUE(
+      merge(plan, shards, merged.out.data(), merged.lse.data(), nullptr, c.inputs().modifiers.sinks)
+          .ok());
+  expect_same_rows(c.geometry(), whole, c.geometry(), merged);
+}
+
+TEST(ScoreModifiers, SlopesOfAlibi) {
+  std::array<float, 8> eight;
+  alibi_slopes(eight);
+  for (std::size_t h = 0; h < 8; ++h) {
+    EXPECT_EQ(eight[h], std::ldexp(1.0F, -static_cast<int>(h) - 1));
+  }
+  std::array<float, 12> twelve;
+  alibi_slopes(twelve);
+  for (std::size_t h = 0; h < 8; ++h) EXPECT_EQ(twelve[h], eight[h]);
+  for (std::size_t h = 8; h < 12; ++h) {
+    EXPECT_FLOAT_EQ(twelve[h], std::exp2(-0.5F - static_cast<float>(h - 8)));
+  }
+  alibi_slopes({});
+}
+
+class ScoreModifierErrors : public testing::Test {
+ protected:
+  void expect_refused(const std::function<void(AttentionTensors&)>& change,
+                      const std::string& sentence) {
+    AttentionTensors tensors = outputs_.with(case_.inputs());
+    change(tensors);
+    const Status status = run(plan_, tensors, workspace_);
+    EXPECT_FALSE(status.ok());
+    EXPECT_NE(status.message().find(sentence), std::string::npos) << status.message();
+  }
+  void SetUp() override { ASSERT_TRUE(workspace_.reserve(plan_).ok()); }
+
+  Case case_{small_case(3, 50)};
+  Plan plan_ = plan_case(case_, on({}));
+  Workspace workspace_;
+  Outputs outputs_ = fresh_outputs(case_);
+};
+
+TEST_F(ScoreModifierErrors, AreSentences) {
+  using T = AttentionTensors;
+  std::vector<float> numbers(10000);
+  std::vector<std::int8_t> codes(10000);
+  for (const float softcap : {-1.0F, kInfinity, std::numeric_limits<float>::quiet_NaN()}) {
+    expect_refused([&](T& t) { t.modifiers.softcap = softcap; }, ") must be finite and at least 0");
+  }
+  expect_refused([](T& t) { t.modifiers.softcap = 1e-40F; }, "exceeds the range of float");
+  expect_refused([&](T& t) { t.modifiers.bias = {.data = codes.data()}; },
+                 "modifiers.bias is of int8; it must be of f32, f16 or bf16");
+  expect_refused([&](T& t) { t.modifiers.bias = {.data = numbers.data(), .key_stride = 2}; },
+                 "modifiers.bias.key_stride (2) must be 1, or 0");
+  expect_refused(
+      [&](T& t) {
+        t.modifiers.bias = {.data = numbers.data(), .head_stride = std::int64_t{1} << 61};
+      },
+      "modifiers.bias (sequence 0, head 2305843009213693952, query 0) reaches beyond");
+  expect_refused([](T& t) { t.modifiers.sinks = t.out.as<float>(); },
+                 "out must not overlap modifiers.sinks");
+  expect_refused([](T& t) { t.modifiers.alibi_slopes = t.lse; },
+                 "lse must not overlap modifiers.alibi_slopes");
+  expect_refused([](T& t) { t.modifiers.bias.data = t.out.as<float>(); },
+                 "out must not overlap modifiers.bias");
+}
+
+TEST_F(ScoreModifierErrors, OfSharesThatDiffer) {
+  const Plan plan = plan_case(case_, on({}, 2));
+  ASSERT_TRUE(workspace_.reserve(plan).ok());
+  AttentionTensors tensors = outputs_.with(case_.inputs());
+  ASSERT_TRUE(run_share(plan, tensors, workspace_, 0, 2).ok());
+  tensors.modifiers.softcap = 4;
+  EXPECT_FALSE(run_share(plan, tensors, workspace_, 1, 2).ok());
+}
+
+TEST_F(ScoreModifierErrors, OfDistancesBeyond32Bits) {
+  Batch batch{.query = {1}, .key = {(std::int64_t{1} << 30) + 1}};
+  batch.k = batch.v = Layout{0, 0, 0};
+  ASSERT_TRUE(plan_attention({.head_dim = 1}, batch, on({}), plan_).ok());
+  ASSERT_TRUE(workspace_.reserve(plan_).ok());
+  expect_refused([](AttentionTensors& t) { t.modifiers.alibi_slopes = t.q.as<float>(); },
+                 "need sequences of at most 1073741824 queries and keys; one has 1073741825");
+}
+
+}  // namespace
+}  // namespace heed::tests
