@@ -107,6 +107,11 @@ Status parse_temperature(std::string_view option, std::string_view text, float& 
   return bad_value(option, text, "a number of 0 or more in the range of float32, or inf");
 }
 
+Status parse_softcap(std::string_view option, std::string_view text, float& softcap) {
+  if (parse_number(text, softcap) && std::isfinite(softcap) && softcap > 0) return {};
+  return bad_value(option, text, "a finite number above 0 in the range of float32");
+}
+
 Status parse_probability(std::string_view option, std::string_view text, float& probability) {
   if (parse_number(text, probability) && probability > 0 && probability <= 1) return {};
   return bad_value(option, text, "a number above 0 and at most 1");

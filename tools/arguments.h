@@ -43,6 +43,9 @@ Status parse_scale(std::string_view option, std::string_view text, float& scale)
 /// A float of 0 or more, or inf.
 Status parse_temperature(std::string_view option, std::string_view text, float& temperature);
 
+/// A float above 0, finite.
+Status parse_softcap(std::string_view option, std::string_view text, float& softcap);
+
 /// A float above 0, at most 1.
 Status parse_probability(std::string_view option, std::string_view text, float& probability);
 

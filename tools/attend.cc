@@ -19,6 +19,7 @@
 #include "bench/console.h"
 #include "heed/heed.h"
 #include "tools/arguments.h"
+#include "tools/attend_modifiers.h"
 #include "tools/command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
@@ -34,6 +35,7 @@ struct AttendOptions {
   std::string layout = "bshd", causal = "none";
   std::string window, scale, temperature, isa, threads;
   std::string bf16, q_type, k_type, v_type, kv_type, out_type, group;
+  ModifierOptions modifiers;
 };
 
 /// A 4-D array from a file, what its axes are, and its numbers in the type that heed reads.
@@ -212,13 +214,20 @@ Status parse_request(const AttendOptions& o, Request& request) {
 
 /// No output may take the place of an input or of the other output.
 Status check_paths(const AttendOptions& o) {
-  const std::pair<std::string_view, const std::string*> files[] = {
-      {"--q", &o.q}, {"--k", &o.k}, {"--v", &o.v}, {"--out", &o.out}, {"--lse", &o.lse}};
-  for (std::size_t output = 3; output < std::size(files); ++output) {
+  const std::string alibi = o.modifiers.alibi == "auto" ? "" : o.modifiers.alibi;
+  const std::pair<std::string_view, const std::string*> files[] = {{"--q", &o.q},
+                                                                   {"--k", &o.k},
+                                                                   {"--v", &o.v},
+                                                                   {"--alibi", &alibi},
+                                                                   {"--bias", &o.modifiers.bias},
+                                                                   {"--sinks", &o.modifiers.sinks},
+                                                                   {"--out", &o.out},
+                                                                   {"--lse", &o.lse}};
+  for (std::size_t output = 6; output < std::size(files); ++output) {
     const auto& [option, path] = files[output];
     if (path->empty()) continue;
     for (std::size_t i = 0; i < output; ++i) {
-      if (same_file(*path, *files[i].second)) {
+      if (!files[i].second->empty() && same_file(*path, *files[i].second)) {
         return bad_value(option, *path, fmt::format("another file than {}", files[i].first));
       }
     }
@@ -371,6 +380,8 @@ Status attend(const AttendOptions& o) {
   HEED_RETURN_IF_ERROR(read_tensors(o, request, t));
   const AttentionConfig config = complete_config(request, t);
   HEED_RETURN_IF_ERROR(check_group(request, config));
+  Modifiers modifiers;
+  HEED_RETURN_IF_ERROR(modifiers.read(o.modifiers, {t.q.batch, t.q.heads, t.q.seq, t.k.seq}));
   Plan plan;
   HEED_RETURN_IF_ERROR(make_plan(t, request, config, o.isa, plan));
   HEED_RETURN_IF_ERROR(narrow(config.q_type, o.isa, t.q));
@@ -388,7 +399,8 @@ Status attend(const AttendOptions& o) {
                            .k = t.k.data(config.k_type),
                            .v = t.v.data(config.v_type),
                            .out = {out.data(), config.out_type},
-                           .lse = o.lse.empty() ? nullptr : reinterpret_cast<float*>(lse.data())};
+                           .lse = o.lse.empty() ? nullptr : reinterpret_cast<float*>(lse.data()),
+                           .modifiers = modifiers.get()};
   if (!t.k.scales.empty()) tensors.k_scales.scales = t.k.scales.data();
   if (!t.v.scales.empty()) tensors.v_scales.scales = t.v.scales.data();
   HEED_RETURN_IF_ERROR(run_plan(plan, tensors, request.threads));
@@ -436,6 +448,13 @@ void add_attend(CLI::App& app, Action& action) {
   option("--scale", o->scale, "S", "What scores are multiplied with (1/sqrt(head_dim))");
   option("--temperature", o->temperature, "T|inf",
          "What scores are divided by: 0 is the argmax, inf the mean (1)");
+  option("--softcap", o->modifiers.softcap, "C", "Scores x become C * tanh(x / C)");
+  option("--alibi", o->modifiers.alibi, "FILE|auto",
+         "Slopes of ALiBi, one for each head of the queries; auto: those of its authors");
+  option("--bias", o->modifiers.bias, "FILE",
+         "Added to scores, -inf hides: [batch, heads, queries, keys], each of them or 1");
+  option("--sinks", o->modifiers.sinks, "FILE",
+         "Logits that take weight and have no value, one for each head of the queries");
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option("--threads", o->threads, "N", "Number of threads (one per CPU that it may use)");
   command->callback([o, &action] {

@@ -1,0 +1,94 @@
+#include "tools/attend_modifiers.h"
+
+#include <fmt/format.h>
+
+#include <cstddef>
+#include <string_view>
+
+#include "bench/console.h"
+#include "tools/arguments.h"
+#include "tools/npy_header.h"
+#include "tools/status.h"
+
+namespace heed::tools {
+namespace {
+
+Status read_file(std::string_view option, const std::string& path, Array& array) {
+  bench::show_progress("reading " + path);
+  const Status status = read_npy(path, array);
+  if (status) return status;
+  return {status.code(), fmt::format("{} {}", option, status.message())};
+}
+
+/// One number for each query head.
+Status read_per_head(std::string_view option, const std::string& path, std::int64_t heads,
+                     Array& array) {
+  HEED_RETURN_IF_ERROR(read_file(option, path, array));
+  if (array.shape == std::vector{heads}) return {};
+  return {StatusCode::invalid_argument,
+          fmt::format("{} {}: shape {} must be ({},), a number for each head of the queries",
+                      option, path, to_string(array.shape), heads)};
+}
+
+/// The stride of an axis of so many elements in the file: 0 where one of them serves all.
+std::int64_t stride_of(std::int64_t in_file, std::int64_t extent, std::int64_t stride) {
+  return in_file == 1 && extent != 1 ? 0 : stride;
+}
+
+}  // namespace
+
+Status Modifiers::read(const ModifierOptions& options, const ScoreExtents& extents) {
+  if (!options.softcap.empty()) {
+    HEED_RETURN_IF_ERROR(parse_softcap("--softcap", options.softcap, modifiers_.softcap));
+  }
+  if (!options.alibi.empty()) {
+    HEED_RETURN_IF_ERROR(read_alibi(options.alibi, extents));
+  }
+  if (!options.bias.empty()) {
+    HEED_RETURN_IF_ERROR(read_bias(options.bias, extents));
+  }
+  return options.sinks.empty() ? Status() : read_sinks(options.sinks, extents);
+}
+
+Status Modifiers::read_alibi(const std::string& text, const ScoreExtents& extents) {
+  if (text == "auto") {
+    slopes_.data.resize(static_cast<std::size_t>(extents.heads));
+    alibi_slopes(slopes_.data);
+  } else {
+    HEED_RETURN_IF_ERROR(read_per_head("--alibi", text, extents.heads, slopes_));
+  }
+  modifiers_.alibi_slopes = slopes_.data.data();
+  return {};
+}
+
+Status Modifiers::read_sinks(const std::string& path, const ScoreExtents& extents) {
+  HEED_RETURN_IF_ERROR(read_per_head("--sinks", path, extents.heads, sinks_));
+  modifiers_.sinks = sinks_.data.data();
+  return {};
+}
+
+Status Modifiers::read_bias(const std::string& path, const ScoreExtents& extents) {
+  HEED_RETURN_IF_ERROR(read_file("--bias", path, bias_));
+  const std::array wanted = {extents.batch, extents.heads, extents.queries, extents.keys};
+  const std::vector<std::int64_t>& shape = bias_.shape;
+  bool fits = shape.size() == wanted.size();
+  for (std::size_t i = 0; fits && i < wanted.size(); ++i) {
+    fits = shape[i] == wanted[i] || shape[i] == 1;
+  }
+  if (!fits) {
+    return {
+        StatusCode::invalid_argument,
+        fmt::format("--bias {}: shape {} must be [batch, heads, queries, keys], ({}, {}, {}, {}), "
+                    "where 1 in place of a number is one bias for all",
+                    path, to_string(shape), wanted[0], wanted[1], wanted[2], wanted[3])};
+  }
+  ScoreBias& bias = modifiers_.bias;
+  bias.data = bias_.data.data();
+  bias.sequence_stride = stride_of(shape[0], wanted[0], shape[1] * shape[2] * shape[3]);
+  bias.head_stride = stride_of(shape[1], wanted[1], shape[2] * shape[3]);
+  bias.query_stride = stride_of(shape[2], wanted[2], shape[3]);
+  bias.key_stride = stride_of(shape[3], wanted[3], 1);
+  return {};
+}
+
+}  // namespace heed::tools
