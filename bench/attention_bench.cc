@@ -72,6 +72,7 @@ AttentionTensors AttentionBench::tensors(std::int64_t run) {
   }
   tensors.out = out_.scratch().data();
   tensors.tables = case_.tables();
+  tensors.modifiers = case_.modifiers();
   return tensors;
 }
 

@@ -28,12 +28,14 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(work
   config_.kv_heads = workload.kv_heads;
   config_.head_dim = workload.head_dim;
   config_.causal = workload.causal;
+  if (workload.window > 0) config_.window_left = workload.window - 1;
   batch_.sequences = workload.sequences();
   batch_.query = describe_queries();
   batch_.key = describe_keys();
   lay_out();
   if (dtype_info(workload.kv_type).scaled) lay_out_scales();
   size_tensors();
+  modifiers_.emplace(geometry(), workload.modifiers, 1);
 }
 
 Lengths AttentionCase::describe_queries() {
@@ -132,7 +134,11 @@ std::string AttentionCase::layout() const {
   const std::string queries = name(!batch_.query.offsets.empty(), queries_by_head());
   const bool ragged = !batch_.key.offsets.empty() && !workload_.paged();
   const std::string keys = name(ragged, keys_by_head()) + pages_in_words();
-  return queries == keys ? queries : "q " + queries + ", kv " + keys;
+  const std::string where = queries == keys ? queries : "q " + queries + ", kv " + keys;
+  std::string scores = proof::to_string(workload_.modifiers);
+  if (scores.empty()) return where;
+  scores.pop_back();  // the last space
+  return where + "; " + scores;
 }
 
 std::string AttentionCase::pages_in_words() const {
@@ -161,9 +167,12 @@ std::size_t AttentionCase::kv_copy_bytes() const {
 }
 
 double AttentionCase::needed_bytes() const {
-  const std::vector<std::int32_t>& each = workload_.kv_lengths;
-  const double again = static_cast<double>(workload_.sequences() - 1) * workload_.shared_keys;
-  const double keys = std::accumulate(each.begin(), each.end(), 0.0) - again;
+  double keys = -static_cast<double>(workload_.sequences() - 1) * workload_.shared_keys;
+  for (std::size_t b = 0; b < workload_.kv_lengths.size(); ++b) {
+    const std::int32_t all = workload_.kv_lengths[b];
+    const std::int32_t seen = workload_.window + workload_.query_lengths[b] - 1;
+    keys += workload_.window > 0 ? std::min(all, seen) : all;
+  }
   const std::int64_t numbers = workload_.kv_heads * 2 * workload_.head_dim;
   const DTypeInfo& type = dtype_info(config_.k_type);
   const double scales =

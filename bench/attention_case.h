@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "bench/workloads.h"
 #include "heed/attention.h"
 #include "tests/proof/geometry.h"
+#include "tests/proof/modifiers.h"
 
 namespace heed::bench {
 
@@ -33,7 +35,9 @@ class AttentionCase {
   /// none. Refers to arrays in this object.
   PageTables tables() const { return pages_.tables(); }
   proof::Geometry geometry() const { return {config_, batch_, tables()}; }
-  /// In words: that of all tensors, or those of queries and of keys and values, and their pages.
+  ScoreModifiers modifiers() const { return modifiers_->modifiers(); }
+  /// In words: that of all tensors, or those of queries and of keys and values, and their pages;
+  /// and what is done to scores.
   std::string layout() const;
 
   Inputs query_inputs() const { return inputs(1); }
@@ -71,6 +75,7 @@ class AttentionCase {
   std::vector<std::int32_t> query_offsets_, key_offsets_, shared_prefixes_;
   CachePages pages_;
   Batch batch_;
+  std::optional<proof::ModifierTensors> modifiers_;
   std::size_t query_floats_ = 0, key_floats_ = 0, scale_floats_ = 0;
 };
 

@@ -102,6 +102,22 @@ class Line {
     return keys;
   }
 
+  /// Takes the next word where it is bias=…; none where it is another.
+  proof::Biases biases() {
+    constexpr std::pair<std::string_view, proof::Biases> kinds[] = {
+        {"all", proof::Biases::all},
+        {"key", proof::Biases::by_key},
+        {"pair", proof::Biases::by_pair},
+        {"row", proof::Biases::by_row}};
+    if (!next_.starts_with("bias=")) return proof::Biases::none;
+    const std::string text = take().substr(5);
+    for (const auto& [name, biases] : kinds) {
+      if (text == name) return biases;
+    }
+    fail("bias ({}) must be all, key, pair or row", text);
+    return proof::Biases::none;
+  }
+
   /// Words that are left were none of `options`, which may stand at the end.
   void end(std::string_view options) {
     if (!next_.empty()) fail("'{}' does not belong here; options are {}", next_, options);
@@ -159,7 +175,14 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   attention.shared_keys = line.shared_keys(attention.page_tokens, attention.kv_lengths);
   attention.q_type = line.type("q", true);
   attention.kv_type = line.type("kv", false);
-  line.end("[normal|sharp] [bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE], in this order");
+  attention.window = line.setting("window");
+  attention.modifiers.softcap = static_cast<float>(line.setting("softcap"));
+  attention.modifiers.alibi = line.flag("alibi");
+  attention.modifiers.sinks = line.flag("sinks");
+  attention.modifiers.biases = line.biases();
+  line.end(
+      "[normal|sharp] [bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE] [window=N] [softcap=N] "
+      "[alibi] [sinks] [bias=all|key|pair|row], in this order");
   return attention;
 }
 

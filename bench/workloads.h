@@ -10,6 +10,7 @@
 
 #include "heed/dtype.h"
 #include "heed/status.h"
+#include "tests/proof/modifiers.h"
 
 namespace heed::bench {
 
@@ -31,6 +32,8 @@ struct AttentionWorkload {
   std::int32_t shared_keys = 0;  ///< the first ones, whole pages: the same of all sequences
   DType q_type = DType::f32;     ///< of queries
   DType kv_type = DType::f32;    ///< of keys and values
+  std::int32_t window = 0;       ///< keys that a query sees, its own included; 0: all
+  proof::ModifierSpec modifiers;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.

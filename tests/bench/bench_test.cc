@@ -91,6 +91,26 @@ TEST(BenchWorkloads, Pages) {
   EXPECT_EQ(all.kv_type, DType::q8_0);
 }
 
+TEST(BenchWorkloads, WindowsAndModifiers) {
+  const AttentionWorkload plain = attention("x 1 2 2 9 9 8 causal");
+  EXPECT_EQ(plain.window, 0);
+  EXPECT_EQ(proof::to_string(plain.modifiers), "");
+  const AttentionWorkload all =
+      attention("x 1 2 2 9 9 8 causal window=4 softcap=50 alibi sinks bias=pair");
+  EXPECT_EQ(all.window, 4);
+  EXPECT_EQ(all.modifiers.softcap, 50.0F);
+  EXPECT_TRUE(all.modifiers.alibi);
+  EXPECT_TRUE(all.modifiers.sinks);
+  EXPECT_EQ(all.modifiers.biases, proof::Biases::by_pair);
+  const AttentionCase c(all);
+  EXPECT_EQ(c.config().window_left, 3);
+  EXPECT_NE(c.modifiers().bias.data, nullptr);
+  EXPECT_NE(c.modifiers().sinks, nullptr);
+  EXPECT_EQ(c.layout(), "bshd; softcap 50.000000 alibi sinks f32 biases by pair");
+  const AttentionWorkload decode = attention("x 1 2 2 1 9 8 causal window=4");
+  EXPECT_EQ(AttentionCase(decode).needed_bytes(), 4 * 2 * 8 * 2 * 4);
+}
+
 TEST(BenchWorkloads, Softmax) {
   const Workload plain = parse_one("name softmax 12 34");
   const Workload resident = parse_one("name softmax 12 34 resident");
@@ -132,11 +152,14 @@ TEST(BenchWorkloads, Faults) {
       {"name 1 2 2 8 8 64 cusal", "mask (cusal) must be none or causal"},
       {"name 1 2 2 8 8 64 none blunt",
        "'blunt' does not belong here; options are [normal|sharp] "
-       "[bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE], in this order"},
+       "[bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE] [window=N] [softcap=N] [alibi] [sinks] "
+       "[bias=all|key|pair|row], in this order"},
       {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' does not belong here; options are [normal|"},
       {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' does not belong here"},
       {"name 1 2 2 8 8 64 none bshd bhsd", "'bhsd' does not belong here"},
       {"name 1 2 2 8 8 64 none normal sharp", "'sharp' does not belong here"},
+      {"name 1 2 2 8 8 64 none bias=some", "bias (some) must be all, key, pair or row"},
+      {"name 1 2 2 8 8 64 none sinks alibi", "'alibi' does not belong here"},
       {"name 1 2 2 8 8 64 none pages=4 bshd", "'bshd' does not belong here"},
       {"name 1 2 2 8 8 64 none page=4", "'page=4' does not belong here"},
       {"name 1 2 2 8 8 64 none pages=0", "pages (0) must be a whole number of at least 1"},
