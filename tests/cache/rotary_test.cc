@@ -89,7 +89,7 @@ TEST_F(RotaryTest, EveryDimension) {
           Matrix x(tokens * heads, d, d + 1, touching), y(tokens * heads, d, d + 3, touching);
           x.fill(normals());
           const std::vector<std::int64_t> at = positions(tokens);
-          for (const std::string_view isa : supported_isas()) {
+          for (const std::string_view isa : f32_isas()) {
             SCOPED_TRACE(testing::Message()
                          << "head_dim " << d << ", rotary_dim " << rotary_dim << ", pairs "
                          << static_cast<int>(pairs) << " on " << isa);
@@ -124,7 +124,7 @@ TEST_F(RotaryTest, BasesAndScales) {
       Matrix x(50, 40), y(50, 40);
       x.fill(normals());
       const std::vector<std::int64_t> at = positions(50);
-      for (const std::string_view isa : supported_isas()) {
+      for (const std::string_view isa : f32_isas()) {
         SCOPED_TRACE(testing::Message() << "base " << config.base << " on " << isa);
         ASSERT_TRUE(rotate(rotary, tensors(x, y, 1, at), {.isa = isa}).ok());
         for (std::int64_t r = 0; r < 50; ++r) {
@@ -141,7 +141,7 @@ TEST_F(RotaryTest, InPlaceLeavesTheSameBits) {
     for (const std::int64_t d : {2, 7, 19, 64, 100}) {
       const Rotary rotary = make({.rotary_dim = d / 2 * 2, .pairs = pairs});
       const std::vector<std::int64_t> at = positions(4);
-      for (const std::string_view isa : supported_isas()) {
+      for (const std::string_view isa : f32_isas()) {
         Matrix x(12, d), y(12, d);
         x.fill(normals());
         ASSERT_TRUE(rotate(rotary, tensors(x, y, 3, at), {.isa = isa}).ok());
@@ -158,7 +158,7 @@ TEST_F(RotaryTest, BatchesAndWorkersLeaveTheSameBits) {
   Matrix x(tokens * heads, d), all(tokens * heads, d), one(heads, d), alone(heads, d);
   x.fill(normals());
   const std::vector<std::int64_t> at = positions(tokens);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     ASSERT_TRUE(rotate(rotary, tensors(x, all, heads, at), {.isa = isa, .workers = 3}).ok());
     for (std::int64_t t = 0; t < tokens; ++t) {
       for (std::int64_t h = 0; h < heads; ++h) {
@@ -183,7 +183,7 @@ TEST_F(RotaryTest, NonfiniteElements) {
       x.fill(normals());
       for (std::int64_t r = 0; r < d; ++r) x.row(r)[static_cast<std::size_t>(r)] = bad;
       const std::vector<std::int64_t> at = positions(d);
-      for (const std::string_view isa : supported_isas()) {
+      for (const std::string_view isa : f32_isas()) {
         ASSERT_TRUE(rotate(rotary, tensors(x, y, 1, at), {.isa = isa}).ok());
         for (std::int64_t r = 0; r < d; ++r) {
           const std::vector<float> expected =

@@ -70,7 +70,7 @@ allowed() {
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients; they hold no code.
     tests/proof/oracle.cc)
-      echo "$(allowed tests/proof/any)|\"kernels/vector/exp2_coefficients\.h\"" ;;
+      echo "$(allowed tests/proof/any)|\"kernels/vector/(exp2|tanh)_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;
     tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(control_groups|cpu|features)\.h\"" ;;

@@ -86,7 +86,7 @@ class Sweeper {
 
 std::vector<Worst> tables() {
   std::vector<Worst> list;
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     Worst w;
     w.isa = isa;
     EXPECT_TRUE(detail::select_kernels(isa, w.table).ok());

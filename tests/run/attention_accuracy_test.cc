@@ -40,7 +40,7 @@ void expect_accurate_rows(const Case& c, const Outputs& outputs) {
 void check(const CaseSpec& spec) {
   SCOPED_TRACE(to_string(spec));
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     expect_accurate_rows(c, run_case(c, on(isa, 2)));
     if (testing::Test::HasFailure()) return;
@@ -143,7 +143,7 @@ TEST(AttentionAccuracy, WeightsOfKnownLogits) {
     expected += std::ldexp(1.0, 3 - j) / 15 * (1 + j * j);
   }
   // 0.69314718F lies 1.9e−8 from ln 2: an error of 3 · 2.7e−8 in the smallest logit's weight.
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     const Outputs outputs = run_case(c, on(isa));
     const proof::ReferenceRow exact = proof::reference_row(c.geometry(), c.inputs(), {0, 0, 0});
     const double bound = proof::error_bounds(exact, 1).out + 10 * 3 * 2.7e-8;

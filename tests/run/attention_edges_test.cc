@@ -33,7 +33,7 @@ TEST(AttentionEdges, RowsThatSeeNoKeyGiveZeroAndMinusInfinity) {
     spec.config.causal = true;
     spec.config.temperature = temperature;
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(std::string(isa) + " T " + std::to_string(temperature));
       const Outputs outputs = run_case(c, on(isa, 2));
       int empty = 0;
@@ -58,7 +58,7 @@ TEST(AttentionEdges, WindowsThatLieOutsideTheKeysShowNothing) {
   spec.config.window_left = 0;
   spec.config.window_right = 2;
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs outputs = run_case(c, on(isa, 2));
     for (const Row& row : c.geometry().rows()) {
@@ -69,7 +69,7 @@ TEST(AttentionEdges, WindowsThatLieOutsideTheKeysShowNothing) {
 }
 
 TEST(AttentionEdges, ZeroKeysZeroQueriesZeroSequences) {
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     for (const Form form : {Form::dense, Form::padded, Form::ragged}) {
       CaseSpec spec = small_case(17, 0);
@@ -103,7 +103,7 @@ TEST(AttentionEdges, ZeroKeysNeedNoKeyTensors) {
 
 TEST(AttentionEdges, LseIsOptional) {
   const Case c(small_case(33, 65));
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     const Plan plan = plan_case(c, on(isa, 2));
     const Outputs with_lse = run_plan(c, plan);
     Workspace workspace;
@@ -133,7 +133,7 @@ TEST(AttentionEdges, NothingOutsideTheTensorsIsTouched) {
         spec.config.value_head_dim = head_dim + 1;
         const Case c(spec, touching);
         SCOPED_TRACE(to_string(spec));
-        for (const std::string_view isa : supported_isas()) {
+        for (const std::string_view isa : f32_isas()) {
           const Outputs outputs = run_case(c, on(isa, 2));
           for (const Row& row : c.geometry().rows()) {
             for (const float x : out_of(c.geometry(), outputs, row)) {
@@ -157,7 +157,7 @@ TEST(AttentionEdges, LogitsOfMinusInfinityWeighNothing) {
         if (j % 3 != 0) c.k()[c.geometry().k(row, j)] = -kInfinity;
       }
     }
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(isa);
       const Outputs outputs = run_case(c, on(isa, 2));
       const std::vector<Row> rows = c.geometry().rows();
@@ -167,7 +167,7 @@ TEST(AttentionEdges, LogitsOfMinusInfinityWeighNothing) {
     for (const Row& row : c.geometry().rows()) {
       for (std::int64_t j = 0; j < 280; ++j) c.k()[c.geometry().k(row, j)] = -kInfinity;
     }
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(isa);
       const Outputs outputs = run_case(c, on(isa, 2));
       for (const Row& row : c.geometry().rows()) {
@@ -190,7 +190,7 @@ TEST(AttentionEdges, StepsBetweenLogitsBeyondTheRangeOfWeights) {
         c.k()[c.geometry().k(row, j)] = step * static_cast<float>(j / 40 - 7);
       }
     }
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(std::string(isa) + " step " + std::to_string(step));
       const std::vector<Row> rows = c.geometry().rows();
       const Outputs outputs = run_case(c, on(isa, 2));
@@ -216,7 +216,7 @@ TEST(AttentionEdges, ValuesUpToTheLimitDoNotOverflow) {
       for (std::int64_t x = 0; x < 12; ++x) c.v()[c.geometry().v(row, j) + x] = value;
     }
   }
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs outputs = run_case(c, on(isa, 1, 16));
     for (const float x : outputs.out.span()) {
@@ -243,7 +243,7 @@ TEST(AttentionEdges, ZerosArePositive) {
         }
       }
     }
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(std::string(isa) + " queries " + std::to_string(queries));
       const Outputs outputs = run_case(c, on(isa));
       for (const float x : outputs.out.span()) ASSERT_TRUE(same_bits(x, 0.0F)) << x;
@@ -272,7 +272,7 @@ TEST(AttentionEdges, WeightsEndAtTheSameExponentOnEveryIsa) {
           }
         }
       }
-      for (const std::string_view isa : supported_isas()) {
+      for (const std::string_view isa : f32_isas()) {
         SCOPED_TRACE(std::string(isa) + " logit " + std::to_string(logit));
         const Outputs outputs = run_case(c, on(isa));
         for (const float x : outputs.out.span()) {
@@ -313,7 +313,7 @@ TEST(AttentionEdges, ArgmaxSharesItsWeightAmongTies) {
     Case c(spec);
     fill_with_integers(c);
     std::int64_t rows_with_ties = 0;
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(std::string(isa) + " keys " + std::to_string(keys));
       const Outputs outputs = run_case(c, on(isa, 2));
       for (const Row& row : c.geometry().rows()) {
@@ -348,7 +348,7 @@ TEST(AttentionEdges, InfiniteTemperatureAveragesTheVisibleValues) {
   spec.config.window_left = 300;
   spec.config.causal = true;
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs outputs = run_case(c, on(isa, 2));
     for (const Row& row : c.geometry().rows()) {

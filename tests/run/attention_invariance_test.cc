@@ -62,7 +62,7 @@ TEST(AttentionInvariance, NumberOfWorkersAndExecutor) {
   const Case c(prompt());
   Executor executor;
   ASSERT_TRUE(Executor::create(3, executor).ok());
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     const Outputs expected = run_case(c, on(isa));
     for (int workers = 1; workers <= 8; ++workers) {
       SCOPED_TRACE(std::string(isa) + " workers " + std::to_string(workers));
@@ -97,7 +97,7 @@ Outputs run_all_shares(const Case& c, const Plan& plan, int nth, bool threads) {
 TEST(AttentionInvariance, SharesOfAHostsOwnThreads) {
   for (const CaseSpec& spec : {prompt(), decode()}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
       const Plan plan = plan_case(c, on(isa, 8));
       for (int nth = 1; nth <= 8; ++nth) {
@@ -121,7 +121,7 @@ TEST(AttentionInvariance, SplitKeys) {
   argmax.config.temperature = 0;
   for (const CaseSpec& spec : {decode(), windowed, argmax}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Plan whole = plan_case(c, on(isa, 1));
       ASSERT_EQ(described(whole, "splits: "), 0) << whole.describe();
       const Outputs expected = run_plan(c, whole);
@@ -168,7 +168,7 @@ TEST(AttentionInvariance, SplitsWhosePartitionsSomeBlocksDoNotSee) {
   spec.keys.assign(41, 20);
   spec.keys.front() = 5130;
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs expected = run_case(c, on(isa));
     const Plan plan = plan_case(c, on(isa, 2));
@@ -182,7 +182,7 @@ TEST(AttentionInvariance, SplitsWhosePartitionsSomeBlocksDoNotSee) {
 TEST(AttentionInvariance, KeysPerTile) {
   for (const CaseSpec& spec : {prompt(), decode()}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
       for (const int tile_keys : {16, 32, 64, 128, 256}) {
         SCOPED_TRACE(std::string(isa) + " tile_keys " + std::to_string(tile_keys));
@@ -197,7 +197,7 @@ TEST(AttentionInvariance, KeysPerTile) {
 TEST(AttentionInvariance, RowsPerItem) {
   for (const CaseSpec& spec : {prompt(), decode()}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
       for (const int item_rows : {1, 20, 48, 100, 384}) {
         SCOPED_TRACE(std::string(isa) + " item_rows " + std::to_string(item_rows));
@@ -249,7 +249,7 @@ TEST(AttentionInvariance, OtherSequencesOfTheBatch) {
   spec.queries = {130, 1, 61, 7};
   spec.keys = {300, 20, 530, 0};
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs expected = run_case(c, on(isa, 2));
     Outputs alone = fresh_outputs(c);
@@ -268,7 +268,7 @@ TEST(AttentionInvariance, PromptsCutIntoChunks) {
   for (const CaseSpec& spec : {prompt(), windowed}) {
     const Case c(spec);
     const Geometry& g = c.geometry();
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
       for (const std::int64_t chunk : {1, 7, 32, 100}) {
         SCOPED_TRACE(std::string(isa) + " chunks of " + std::to_string(chunk));
@@ -291,7 +291,7 @@ TEST(AttentionInvariance, OneRowAlone) {
   const Case c(prompt());
   const Geometry& g = c.geometry();
   const std::vector<Row> rows = g.rows();
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs expected = run_case(c, on(isa));
     for (std::size_t i = 0; i < rows.size(); i += 37) {
@@ -332,7 +332,7 @@ TEST(AttentionInvariance, FormsAndStorages) {
       spec.keys = {300, 300};
     }
     const Case ragged(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(ragged, on(isa));
       for (const Form form : {Form::dense, Form::padded, Form::ragged}) {
         if (form == Form::dense && !equal_lengths) continue;
@@ -358,7 +358,7 @@ TEST(AttentionInvariance, FusedIsasAgreeOnEveryRow) {
     spec.distribution = distribution;
     const Case c(spec);
     std::vector<Outputs> fused;
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       if (proof::arithmetic_of(isa) == proof::Arithmetic::fused) {
         fused.push_back(run_case(c, on(isa)));
       }
@@ -396,7 +396,7 @@ TEST(AttentionInvariance, HostsThatFlushOrRoundOtherwise) {
   tiny.keys = {40, 70};
   for (const CaseSpec& spec : {prompt(), tiny, decode()}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
       for (const unsigned mode : {flush, 0x2000U, 0x4000U, 0x6000U, 0x6000U | flush}) {
         for (const int workers : {1, 4}) {
@@ -435,7 +435,7 @@ TEST(AttentionInvariance, ConcurrentRunsOfOnePlan) {
 // One Plan and one Workspace through a changing sequence of batches, as a server uses them.
 TEST(AttentionInvariance, PlansAndWorkspacesUsedAgain) {
   const Case cases[] = {Case(prompt()), Case(decode())};
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     Plan plan;
     Workspace workspace;
     for (const std::size_t i : {0, 1, 0, 0, 1, 1, 0}) {

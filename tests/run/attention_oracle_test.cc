@@ -59,7 +59,7 @@ void check(const CaseSpec& spec) {
   const std::vector<Row> rows = sampled_rows(c, random);
   for (const Arithmetic arithmetic : {Arithmetic::fused, Arithmetic::separate}) {
     std::vector<Outputs> former;
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       if (proof::arithmetic_of(isa) != arithmetic) continue;
       const PlanOptions options =
           on(isa, static_cast<int>(1 + random.below(4)), random.pick(std::span<const int>(kTiles)));

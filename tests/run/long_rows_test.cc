@@ -31,7 +31,7 @@ void check(const CaseSpec& spec) {
   SCOPED_TRACE(to_string(spec));
   const Case c(spec);
   const std::vector<Row> rows = c.geometry().rows();
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     for (const int workers : {1, 7}) {
       SCOPED_TRACE(std::string(isa) + " workers " + std::to_string(workers));
       const Outputs outputs = run_case(c, on(isa, workers));
@@ -111,7 +111,7 @@ struct OneKey {
 TEST(LongRows, SumsStayExact) {
   const double keys = thorough() ? 1 << 24 : 1 << 20;
   const double additions = 256 + 64 + std::ceil((keys / 256 + 1) / 64);
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     OneKey one(1, static_cast<std::int64_t>(keys));
     one.run(on(isa, 2));
@@ -125,7 +125,7 @@ TEST(LongRows, KeysUpToTheLargestLength) {
   const std::int64_t most = std::numeric_limits<std::int32_t>::max();
   for (const std::int64_t keys : {most, most - 1, most - 255, most - 256, most - 300}) {
     for (const std::int64_t queries : {1, 40}) {
-      for (const std::string_view isa : supported_isas()) {
+      for (const std::string_view isa : f32_isas()) {
         SCOPED_TRACE(std::to_string(keys) + " keys, " + std::to_string(queries) + " queries on " +
                      std::string(isa));
         OneKey one(queries, keys);

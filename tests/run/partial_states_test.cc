@@ -205,7 +205,7 @@ void expect_same(const Case& c, const Outputs& a, const Outputs& b) {
 TEST(PartialStates, ShardsHaveTheBitsOfTheWhole) {
   for (const CaseSpec& spec : all_masks()) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(to_string(spec) + " on " + std::string(isa));
       const Outputs whole = run_case(c, on(isa));
       for (const int workers : {1, 4}) {
@@ -231,7 +231,7 @@ TEST(PartialStates, ShardsWhoseKeysAreSplit) {
   windowed.config.window_left = 3000;
   for (const CaseSpec& of : {spec, windowed}) {
     const Case c(of);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(isa);
       const Outputs whole = run_case(c, on(isa));
       const Shard first(c, 0, 2560), second(c, 2560, 6000);
@@ -276,7 +276,7 @@ TEST(PartialStates, NonFiniteKeysAndValuesReachExactlyTheRowsThatSeeThem) {
           Case c(spec);
           const Row row{0, 0, 2};
           (in_key ? c.k()[c.geometry().k(row, key)] : c.v()[c.geometry().v(row, key)]) = number;
-          for (const std::string_view isa : supported_isas()) {
+          for (const std::string_view isa : f32_isas()) {
             SCOPED_TRACE(std::string(isa) + " key " + std::to_string(key) +
                          (in_key ? " k " : " v ") + std::to_string(number));
             expect_same(c, run_case(c, on(isa)),
@@ -292,7 +292,7 @@ TEST(PartialStates, NonFiniteKeysAndValuesReachExactlyTheRowsThatSeeThem) {
 // What lies in l and o of empty states is not read.
 TEST(PartialStates, EmptyStatesChangeNothingOnEitherSide) {
   const Case c(mixed());
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     SCOPED_TRACE(isa);
     const Outputs whole = run_case(c, on(isa));
     const Shard shard(c, 0, kAllKeys);
@@ -324,7 +324,7 @@ TEST(PartialStates, ShardsOfLongRowsHaveTheBitsOfTheWhole) {
     spec.keys = {37000, 500, 21000};
     spec.config.window_left = window;
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(to_string(spec) + " on " + std::string(isa));
       const Outputs whole = run_case(c, on(isa));
       expect_same(c, whole, run_in_shards(c, {0, 256 * 37, 256 * 101, kAllKeys}, on(isa, 4)));
@@ -337,7 +337,7 @@ TEST(PartialStates, ShardsOfLongRowsHaveTheBitsOfTheWhole) {
 TEST(PartialStates, AreEmptyExactlyWhereNothingIsSeen) {
   for (const CaseSpec& spec : all_masks()) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(to_string(spec) + " on " + std::string(isa));
       const Shard shard(c, 0, kAllKeys);
       const Plan plan = plan_shard(c, shard, on(isa, 4));
@@ -364,7 +364,7 @@ TEST(PartialStates, AccumulatedAlongARing) {
   argmax.config.temperature = 0;
   for (const CaseSpec& spec : {mixed(), argmax}) {
     const Case c(spec);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(isa);
       StateShape shape = state_shape(plan_shard(c, Shard(c, 0, kAllKeys), on(isa)));
       shape.partitions = 1;

@@ -52,7 +52,8 @@ CaseSpec mixed(const ModifierSpec& modifiers) {
 void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
   SCOPED_TRACE(to_string(spec));
   const Case c(spec);
-  for (const std::string_view isa : supported_isas()) {
+  const bool pairs = c.geometry().pairs();
+  for (const std::string_view isa : pairs ? supported_isas() : f32_isas()) {
     SCOPED_TRACE(isa);
     expect_oracle(typed_run(c), on(isa, workers));
     if (testing::Test::HasFailure()) return;
@@ -162,7 +163,7 @@ TEST(ScoreModifiers, SoftcapIsAccurateOverAllMagnitudes) {
         std::ldexp(i % 2 == 0 ? 1.0F : -1.3F, static_cast<int>(i % 50) - 30) *
         (1.0F + static_cast<float>(i) / 4000.0F);
   }
-  for (const std::string_view isa : supported_isas()) {
+  for (const std::string_view isa : f32_isas()) {
     Plan plan;
     Workspace workspace;
     ASSERT_TRUE(
@@ -190,7 +191,7 @@ TEST(ScoreModifiers, NanAndInfinityFollowTheFormulas) {
   c.q()[0] = kInfinity;
   c.k()[5] = std::numeric_limits<float>::quiet_NaN();
   c.k()[100] = -kInfinity;
-  for (const std::string_view isa : supported_isas()) expect_oracle(typed_run(c), on(isa, 2));
+  for (const std::string_view isa : f32_isas()) expect_oracle(typed_run(c), on(isa, 2));
 }
 
 TEST(ScoreModifiers, SinksThatAreNoNumbers) {
@@ -201,7 +202,7 @@ TEST(ScoreModifiers, SinksThatAreNoNumbers) {
       typed.config.temperature = temperature;
       const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
       typed.inputs.modifiers.sinks = sinks.data();
-      for (const std::string_view isa : supported_isas()) expect_oracle(typed, on(isa, 2));
+      for (const std::string_view isa : f32_isas()) expect_oracle(typed, on(isa, 2));
     }
   }
 }
@@ -213,7 +214,7 @@ TEST(ScoreModifiers, SinksFarAboveTheKeys) {
     TypedRun typed = typed_run(c);
     const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
     typed.inputs.modifiers.sinks = sinks.data();
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       for (const int workers : {1, 4}) expect_oracle(typed, on(isa, workers));
     }
   }
@@ -245,7 +246,7 @@ TEST(ScoreModifiers, OfSharedPrefixes) {
     share_prefixes(c, prefixes);
     const PagedCase paged(c, 16, Pool::bshd, prefixes);
     const AttentionTensors tensors = paged.tensors(true);
-    for (const std::string_view isa : supported_isas()) {
+    for (const std::string_view isa : f32_isas()) {
       SCOPED_TRACE(isa);
       for (const int workers : {1, 4}) {
         const Outputs outputs = run_paged(c, paged, on(isa, workers), true);

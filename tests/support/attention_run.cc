@@ -42,6 +42,12 @@ std::vector<std::string_view> supported_isas() {
   return names;
 }
 
+std::vector<std::string_view> f32_isas() {
+  std::vector<std::string_view> names = supported_isas();
+  std::erase(names, "avx512_bf16");
+  return names;
+}
+
 PlanOptions on(std::string_view isa, int workers, int tile_keys) {
   PlanOptions options;
   options.isa = isa;

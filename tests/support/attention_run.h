@@ -20,6 +20,9 @@ bool thorough();
 /// Names of the ISAs that this machine can run, best first, the toy one included.
 std::vector<std::string_view> supported_isas();
 
+/// Those of them that have kernels of their own for f32: avx512_bf16 calls those of avx512.
+std::vector<std::string_view> f32_isas();
+
 /// Options that name an ISA (empty: the best).
 PlanOptions on(std::string_view isa, int workers = 1, int tile_keys = 0);
 

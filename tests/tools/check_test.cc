@@ -1,6 +1,7 @@
 // The checks of `heed check` pass for heed, and each of them fails for an operator with a fault.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
@@ -74,7 +75,10 @@ Subject with_attention_fault(
 }
 
 bool has_rows(const Batch& batch) {
-  return batch.query.offsets.empty() ? batch.query.length > 0 : batch.query.offsets.back() > 0;
+  const Lengths& queries = batch.query;
+  if (!queries.offsets.empty()) return queries.offsets.back() > 0;
+  if (queries.lengths.empty()) return queries.length > 0;
+  return std::ranges::any_of(queries.lengths, [](std::int32_t length) { return length > 0; });
 }
 
 void expect_only_generic_fails(const std::vector<Check>& checks, const Subject& subject) {
