@@ -102,6 +102,14 @@ class Line {
     return keys;
   }
 
+  /// Takes the next word where it is window=number.
+  std::int32_t window(bool causal, std::int32_t shared_keys) {
+    const std::int32_t keys = setting("window");
+    if (keys > 0 && !causal) fail("window ({}) needs a causal mask", keys);
+    if (keys > 0 && shared_keys > 0) fail("window ({}) and shared exclude each other", keys);
+    return keys;
+  }
+
   /// Takes the next word where it is bias=…; none where it is another.
   proof::Biases biases() {
     constexpr std::pair<std::string_view, proof::Biases> kinds[] = {
@@ -175,7 +183,7 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   attention.shared_keys = line.shared_keys(attention.page_tokens, attention.kv_lengths);
   attention.q_type = line.type("q", true);
   attention.kv_type = line.type("kv", false);
-  attention.window = line.setting("window");
+  attention.window = line.window(attention.causal, attention.shared_keys);
   attention.modifiers.softcap = static_cast<float>(line.setting("softcap"));
   attention.modifiers.alibi = line.flag("alibi");
   attention.modifiers.sinks = line.flag("sinks");

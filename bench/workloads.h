@@ -32,7 +32,8 @@ struct AttentionWorkload {
   std::int32_t shared_keys = 0;  ///< the first ones, whole pages: the same of all sequences
   DType q_type = DType::f32;     ///< of queries
   DType kv_type = DType::f32;    ///< of keys and values
-  std::int32_t window = 0;       ///< keys that a query sees, its own included; 0: all
+  /// Keys that a query sees of a causal mask, the last of them at its position; 0: all.
+  std::int32_t window = 0;
   proof::ModifierSpec modifiers;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }

@@ -32,7 +32,7 @@ enum class WeightRule : std::int32_t {
   argmax,       ///< 1 at the row's largest t, else 0
 };
 
-/// What all items of a plan share.
+/// What all items of a run share.
 struct AttentionShape {
   std::int32_t head_dim = 0;
   std::int32_t value_head_dim = 0;
@@ -137,9 +137,10 @@ struct AttentionItem {
   std::int32_t key_begin = 0, key_end = 0;  ///< split items meet at multiples of kPartitionKeys
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
+  std::int32_t prefix = 0;                  ///< the first keys, which all rows see
   /// Null: all tokens are of one sequence. Else the place of each token, from the item's first on.
   const TokenPlace* places = nullptr;
-  /// Of each query head of the group; null: there are none.
+  /// The numbers of the group's query heads; null: there are none.
   const float* slopes = nullptr;
   const float* sinks = nullptr;
   const std::byte* bias = nullptr;  ///< at (token 0, first query head, key 0); null: there are none

@@ -33,7 +33,7 @@ namespace {
 struct AttendOptions {
   std::string q, k, v, out, lse;
   std::string layout = "bshd", causal = "none";
-  std::string window, scale, temperature, isa, threads;
+  std::string window, prefix, scale, temperature, isa, threads;
   std::string bf16, q_type, k_type, v_type, kv_type, out_type, group;
   ModifierOptions modifiers;
 };
@@ -136,7 +136,8 @@ struct Request {
   Words q = Words::refused, k = Words::refused, v = Words::refused;
   /// Empty: those of the files.
   std::optional<DType> q_type, k_type, v_type;
-  std::int64_t group = 0;  ///< elements of int8 and int4 with one scale; 0: a token's vector
+  std::int32_t prefix = 0;  ///< keys of each sequence that all queries see
+  std::int64_t group = 0;   ///< elements of int8 and int4 with one scale; 0: a token's vector
 };
 
 /// "q,k,v": which files hold bfloat16.
@@ -200,6 +201,11 @@ Status parse_request(const AttendOptions& o, Request& request) {
   if (!o.window.empty()) {
     status = parse_window("--window", o.window, config.window_left, config.window_right);
   }
+  if (status.ok() && !o.prefix.empty()) {
+    std::int64_t keys = 0;
+    status = parse_integer("--prefix", o.prefix, 0, kMaxExtent, keys);
+    request.prefix = static_cast<std::int32_t>(keys);
+  }
   if (status.ok() && !o.scale.empty()) {
     status = parse_scale("--scale", o.scale, config.scale.emplace());
   }
@@ -223,7 +229,8 @@ Status check_paths(const AttendOptions& o) {
                                                                    {"--sinks", &o.modifiers.sinks},
                                                                    {"--out", &o.out},
                                                                    {"--lse", &o.lse}};
-  for (std::size_t output = 6; output < std::size(files); ++output) {
+  constexpr std::size_t kOutputs = 2;  // the last ones
+  for (std::size_t output = std::size(files) - kOutputs; output < std::size(files); ++output) {
     const auto& [option, path] = files[output];
     if (path->empty()) continue;
     for (std::size_t i = 0; i < output; ++i) {
@@ -350,7 +357,10 @@ Status make_plan(const Tensors& t, const Request& request, const AttentionConfig
   PlanOptions options;
   options.isa = isa;
   options.workers = request.threads;
-  return plan_attention(config, describe_batch(t, request, config), options, plan);
+  Batch batch = describe_batch(t, request, config);
+  const std::vector<std::int32_t> prefixes(static_cast<std::size_t>(t.q.batch), request.prefix);
+  if (request.prefix > 0) batch.visible_prefixes = prefixes;
+  return plan_attention(config, batch, options, plan);
 }
 
 Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
@@ -445,6 +455,8 @@ void add_attend(CLI::App& app, Action& action) {
          "Causal mask, whose diagonal ends at the last key or starts at the first (none)");
   option("--window", o->window, "L,R",
          "Keys visible before and after the diagonal, each an integer or inf (inf,inf)");
+  option("--prefix", o->prefix, "N",
+         "The first N keys are visible to all queries: prefix-LM, with --causal (0)");
   option("--scale", o->scale, "S", "What scores are multiplied with (1/sqrt(head_dim))");
   option("--temperature", o->temperature, "T|inf",
          "What scores are divided by: 0 is the argmax, inf the mean (1)");

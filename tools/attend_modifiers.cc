@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <array>
 #include <cstddef>
 #include <string_view>
 
@@ -30,7 +31,7 @@ Status read_per_head(std::string_view option, const std::string& path, std::int6
                       option, path, to_string(array.shape), heads)};
 }
 
-/// The stride of an axis of so many elements in the file: 0 where one of them serves all.
+/// The stride of an axis: 0 where the file has one element that serves all.
 std::int64_t stride_of(std::int64_t in_file, std::int64_t extent, std::int64_t stride) {
   return in_file == 1 && extent != 1 ? 0 : stride;
 }

@@ -1,9 +1,7 @@
 // What heed attend does to scores: the options and files of modifiers.
 #pragma once
 
-#include <array>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <vector>
 

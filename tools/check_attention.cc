@@ -248,6 +248,11 @@ Check masks() {
       }
     }
   }
+  for (const std::int32_t prefix : {0, 33, 300}) {
+    CaseSpec spec = single(70, 300, 8);
+    spec.visible_prefixes = {prefix};
+    cases.push_back({spec});
+  }
   return make_check("masks and windows", std::move(cases));
 }
 

@@ -162,6 +162,11 @@ struct Batch {
   /// only. Needs pages; sequences are grouped where their queries lie at one token stride
   /// throughout, as ragged ones do, and dense ones of a single token or without gaps.
   std::span<const std::int32_t> shared_prefixes = {};
+  /// The first visible_prefixes[b] keys of sequence b, 0 … all that it has, are visible to each of
+  /// its queries, though the causal mask or window_right hides them: prefix-LM, in which a prompt
+  /// sees itself whole. One per sequence; or empty. Positions are those of whole sequences where
+  /// keys are shards. Not together with window_left. Read while planning only.
+  std::span<const std::int32_t> visible_prefixes = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
   std::optional<Layout> lse = {};
@@ -203,8 +208,8 @@ struct AttentionTensors {
   InputData k = {};
   InputData v = {};
   OutputData out = {};
-  /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible, NaN
-  /// where a visible logit is NaN or +∞.
+  /// Optional: the log-sum-exp of each row, natural logarithm; −∞ where nothing is visible and
+  /// there is no sink, NaN where a visible logit is NaN or +∞ when it becomes a weight.
   float* lse = nullptr;
   /// Where keys and values lie in pages; k and v are then the bases of the pool.
   PageTables tables = {};

@@ -106,11 +106,11 @@ inline constexpr std::size_t kMaxShards = 256;
 /// Adds the states of each row, shard by shard in the order given, and writes `out` and, where that
 /// is not null, `lse`, in the layouts of the plan. The plan may be that of any of the shards: they
 /// differ in their keys alone, and so may it, down to none. At most kMaxShards; the shards' numbers
-/// of partitions may differ. A row whose states are all empty gets 0, and a log-sum-exp of −∞.
-/// `sinks`, where they are not null, are ScoreModifiers::sinks. Allocates nothing.
+/// of partitions may differ. `sinks`, where they are not null, are ScoreModifiers::sinks. A row
+/// whose states are all empty gets 0, and a log-sum-exp of −∞ or its sink / T. Allocates nothing.
 HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-                      float* lse = nullptr, Executor* executor = nullptr,
-                      const float* sinks = nullptr) noexcept;
+                      float* lse = nullptr, const float* sinks = nullptr,
+                      Executor* executor = nullptr) noexcept;
 
 /// total += states, partition by partition: `total` has one partition, the sum of all keys before,
 /// and is passed from shard to shard, the first of which begins with empty states. Plan as for

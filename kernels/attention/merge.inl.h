@@ -63,7 +63,7 @@ void add_sink(RowTotal total, float sink_logit, float unit, std::int64_t dims) {
   const SinkState<Arch, Rule> sink(splat<Arch>(sink_logit), unit);
   const Vec<Arch> m_keys = splat<Arch>(total.m), zero = splat<Arch>(0.0F);
   const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
-  const RescalingOf<Arch> of_keys = W::rescale_far(m_keys, m);
+  const FarFactor<Arch> of_keys = W::rescale_far(m_keys, m);
   const bool none = total.l == 0.0F;
   total.m = first_lane<Arch>(m);
   total.l = first_lane<Arch>(of_keys(splat<Arch>(total.l)) + sink.l * W::rescale(sink.m, m));

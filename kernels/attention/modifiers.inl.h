@@ -46,7 +46,9 @@ HEED_INLINE bool modifies(const AttentionShape& shape, const AttentionItem& item
 
 /// The terms of a query row's logits that depend on its head and its position.
 struct RowTerms {
-  std::int32_t position;  ///< the key position that it stands at
+  /// The key position that it stands at. Its distances to keys fit 32 bits, as the numbers of
+  /// queries and of keys do.
+  std::int32_t position;
   float slope;            ///< to base 2; 0 without ALiBi
   const std::byte* bias;  ///< of key 0; null without biases
 };
@@ -117,14 +119,17 @@ __attribute__((noinline)) void cap_logits(float* t, std::ptrdiff_t count, float 
 }
 
 /// Logits with a vector of query rows for each key, as prefill has them, `width` floats apart: row
-/// j is that of key first + (j ^ swap).
+/// j is that of key first + j, or, with pairs whose keys are swapped, first + (j ^ 1).
 template <class Arch>
 struct LogitColumns {
   float* t;
   std::ptrdiff_t width;
-  std::int32_t first, count, swap;
+  std::int32_t first, count;
+  bool swapped;
 
-  HEED_INLINE float* at(std::int32_t key) const { return t + ((key - first) ^ swap) * width; }
+  HEED_INLINE float* at(std::int32_t key) const {
+    return t + ((key - first) ^ (swapped ? 1 : 0)) * width;
+  }
 };
 
 template <class Arch>

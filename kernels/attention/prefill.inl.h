@@ -353,8 +353,8 @@ class PrefillKernel {
     const KeyInterval own{keys.first > item_.key_begin ? keys.first : item_.key_begin,
                           keys.last < item_.key_end ? keys.last : item_.key_end};
     for (std::int32_t v = 0; v < width; v += kLanes<Arch>) {
-      add_terms<Arch>(shape_, item_, {logits + v, width, keys.first, count, key_of_row(0)}, own,
-                      rows.terms.from(v));
+      add_terms<Arch>(shape_, item_, {logits + v, width, keys.first, count, key_of_row(0) == 1},
+                      own, rows.terms.from(v));
     }
   }
 

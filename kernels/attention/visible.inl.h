@@ -1,4 +1,5 @@
-// Which keys a query sees: an interval around its position, which moves up with the token.
+// Which keys a query sees: an interval around its position, which moves up with the token, or from
+// the first key to there, or to the end of a prefix that all see.
 #pragma once
 
 #include "kernels/interface.h"
@@ -22,7 +23,8 @@ HEED_INLINE KeyInterval visible_keys(const AttentionShape& shape, const Attentio
                                                        : key);
   };
   const std::int64_t position = token + item.query_position;
-  return {clamp(position - shape.window_left), clamp(position + shape.window_right + 1)};
+  const std::int64_t last = position + shape.window_right + 1;
+  return {clamp(position - shape.window_left), clamp(last > item.prefix ? last : item.prefix)};
 }
 
 }  // namespace

@@ -29,15 +29,16 @@ inline constexpr float kLowestExponent = -110.0F;
 /// ≈ 2e28 at n = 2²⁴.
 inline constexpr float kRescaleThreshold = 8.0F;
 
-/// A power of two too small for a float, as a product of two.
+/// A power of two that may be too small for a float, as a product of three, of which the last one
+/// is not 1 before the others are: so that only the last product rounds, or the result is 0.
 template <class Arch>
-struct RescalingOf {
-  Vec<Arch> first, second;
-  HEED_INLINE Vec<Arch> operator()(Vec<Arch> x) const { return x * first * second; }
+struct FarFactor {
+  Vec<Arch> first, second, last;
+  HEED_INLINE Vec<Arch> operator()(Vec<Arch> x) const { return x * first * second * last; }
 };
 
-/// Twice this many powers of two below 2¹¹⁸, the largest |O| of finite rows, are no floats.
-inline constexpr float kHalfExponent = -125.0F;
+/// Three times this many powers of two below any float are 0.
+inline constexpr float kFarExponent = -125.0F;
 
 template <class Arch, WeightRule Rule>
 struct Weights;
@@ -58,14 +59,13 @@ struct Weights<Arch, WeightRule::exponential> {
   static HEED_INLINE V rescale(V from, V to) {
     return Ops<Arch>::scale_weight(splat<Arch>(1.0F), from - to, splat<Arch>(kLowestExponent));
   }
-  /// The same for outputs that nothing larger is added to, so that small ones count: the product of
-  /// two factors, down to 2^(2 · kHalfExponent).
-  static HEED_INLINE RescalingOf<Arch> rescale_far(V from, V to) {
-    const V n = from - to, lowest = splat<Arch>(kHalfExponent);
-    const V half = Ops<Arch>::max(lowest, Ops<Arch>::floor(n * splat<Arch>(0.5F)));
-    const V rest = Ops<Arch>::max(lowest, n - half);
-    return {Ops<Arch>::scale_weight(splat<Arch>(1.0F), half, lowest),
-            Ops<Arch>::scale_weight(splat<Arch>(1.0F), rest, lowest)};
+  /// The same for outputs that nothing larger is added to, so that small ones count.
+  static HEED_INLINE FarFactor<Arch> rescale_far(V from, V to) {
+    const V lowest = splat<Arch>(kFarExponent);
+    const auto part = [&](V n) { return Ops<Arch>::max(lowest, n); };
+    const auto power = [&](V n) { return Ops<Arch>::scale_weight(splat<Arch>(1.0F), n, lowest); };
+    const V n = from - to, last = part(n), second = part(n - last);
+    return {power(part(n - last - second)), power(second), power(last)};
   }
 };
 
@@ -82,8 +82,8 @@ struct Weights<Arch, WeightRule::argmax> {
   static HEED_INLINE V rescale(V from, V to) {
     return Ops<Arch>::select(from == to, splat<Arch>(1.0F), splat<Arch>(0.0F));
   }
-  static HEED_INLINE RescalingOf<Arch> rescale_far(V from, V to) {
-    return {rescale(from, to), splat<Arch>(1.0F)};
+  static HEED_INLINE FarFactor<Arch> rescale_far(V from, V to) {
+    return {splat<Arch>(1.0F), splat<Arch>(1.0F), rescale(from, to)};
   }
 };
 
@@ -331,16 +331,17 @@ __attribute__((noinline)) void merge_states(State total, State state, std::ptrdi
   }
 }
 
-/// Of sinks, natural logits that take weight and have no value: their logits to base 2, m and l.
-/// One of −∞ is none.
+/// The states of sinks, which are natural logits that take weight and have no value. A logit of −∞
+/// is none, also where it is the product with the unit that overflows.
 template <class Arch, WeightRule Rule>
 struct SinkState {
   Vec<Arch> m, l;
 
   HEED_INLINE SinkState(Vec<Arch> sinks, float unit) {
     using W = Weights<Arch, Rule>;
-    const Mask<Arch> none = sinks == splat<Arch>(-__builtin_inff());
+    const Vec<Arch> nothing = splat<Arch>(-__builtin_inff());
     const Vec<Arch> t = sinks * splat<Arch>(unit), top = W::candidate(t);
+    const Mask<Arch> none = (sinks == nothing) | (t == nothing);
     m = Ops<Arch>::select(none, splat<Arch>(kNoMaximum), top);
     l = Ops<Arch>::select(none, splat<Arch>(0.0F), W::weight(t, top));
   }
@@ -355,7 +356,7 @@ __attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, float 
   const SinkState<Arch, Rule> sink(sinks, unit);
   const Vec<Arch> m_keys = load<Arch>(state.m), l_keys = load<Arch>(state.l);
   const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
-  const RescalingOf<Arch> of_keys = W::rescale_far(m_keys, m);
+  const FarFactor<Arch> of_keys = W::rescale_far(m_keys, m);
   const Vec<Arch> zero = splat<Arch>(0.0F);
   const Mask<Arch> none = l_keys == zero;
   store<Arch>(state.m, m);

@@ -30,6 +30,12 @@ struct StridedShape {
   std::int64_t dims = 0;
 };
 
+/// A stride of what has no tokens may be anything, so that it may wrap around.
+inline std::int64_t times(std::int64_t count, std::int64_t stride) {
+  return static_cast<std::int64_t>(static_cast<std::uint64_t>(count) *
+                                   static_cast<std::uint64_t>(stride));
+}
+
 /// Every element's offset must be a number of bytes that a pointer difference can hold. `dims` is
 /// the extent of the last dimension.
 Status check_reach(const char* tensor, const Axes& axes, std::int64_t dims);

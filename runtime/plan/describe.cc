@@ -12,7 +12,7 @@
 namespace heed {
 namespace {
 
-void describe_masks(std::ostream& text, const AttentionConfig& c) {
+void describe_masks(std::ostream& text, const AttentionConfig& c, bool prefixes) {
   const auto side = [&](std::int64_t keys) { keys == kUnlimited ? text << "all" : text << keys; };
   const bool window = c.window_left != kUnlimited || c.window_right != kUnlimited;
   const char* alignment = c.alignment == Alignment::end ? "end" : "start";
@@ -26,6 +26,7 @@ void describe_masks(std::ostream& text, const AttentionConfig& c) {
     side(c.window_right);
     text << " after, aligned to the " << alignment;
   }
+  if (prefixes) text << "; prefixes that all queries see";
   text << (c.causal || window ? " (tiles outside skipped, single scores only at its edges)\n"
                               : "\n");
 }
@@ -95,7 +96,9 @@ void describe(std::ostream& text, const detail::PlanData& p) {
   }
   if (p.shard) text << "keys: a shard of longer sequences, at whose positions the mask stands\n";
   describe_sizes(text, p);
-  describe_masks(text, p.config);
+  const bool prefixes =
+      std::any_of(p.masks.begin(), p.masks.end(), [](const auto& mask) { return mask.prefix > 0; });
+  describe_masks(text, p.config, prefixes);
   text << "weights: "
        << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"
                                                  : "softmax, temperature ");

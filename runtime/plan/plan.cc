@@ -36,12 +36,6 @@ Layout in_bytes(const Layout& elements, DType type) {
           stride_bytes(elements.head_stride, info)};
 }
 
-/// A stride of what has no tokens may be anything, so that it may wrap around.
-std::int64_t times(std::int64_t count, std::int64_t stride) {
-  return static_cast<std::int64_t>(static_cast<std::uint64_t>(count) *
-                                   static_cast<std::uint64_t>(stride));
-}
-
 /// Bytes in one piece from which on the rows of a head are read as fast alone as with other heads.
 constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
 
@@ -82,6 +76,7 @@ class Planner {
   Status build() {
     fill_shape();
     place_sequences();
+    count_tokens();
     find_shared_partitions();
     shape_states();
     choose_sizes();
@@ -140,10 +135,30 @@ class Planner {
            .window_right = plan_.shape.window_right,
            .alignment = d_.config.alignment,
            .keys_before = before,
-           .keys_after = d_.shard ? whole_length_of(*d_.shard, b) - before - keys : 0});
+           .keys_after = d_.shard ? whole_length_of(*d_.shard, b) - before - keys : 0,
+           .prefix = std::clamp<std::int64_t>(visible_prefix(b) - before, 0, keys)});
       query_token += plan_.masks.back().queries;
       key_token += plan_.masks.back().keys;
     }
+  }
+
+  void count_tokens() {
+    TokenCounts& counts = plan_.counts;
+    counts = {};
+    bool first = true;
+    for (const Visibility& mask : plan_.masks) {
+      counts.queries += mask.queries;
+      counts.most_queries = std::max(counts.most_queries, mask.queries);
+      counts.most_keys = std::max(counts.most_keys, mask.keys);
+      counts.fewest_queries = first ? mask.queries : std::min(counts.fewest_queries, mask.queries);
+      counts.fewest_keys = first ? mask.keys : std::min(counts.fewest_keys, mask.keys);
+      first = false;
+    }
+  }
+
+  std::int64_t visible_prefix(std::int64_t sequence) const {
+    return d_.visible_prefixes.empty() ? 0
+                                       : d_.visible_prefixes[static_cast<std::size_t>(sequence)];
   }
 
   /// Sequences read keys together where their rows follow one another, in q and in states.

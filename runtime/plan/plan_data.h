@@ -21,8 +21,8 @@ struct PlannedSequence {
   std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0;
   std::ptrdiff_t k_scales = 0, v_scales = 0;
   std::ptrdiff_t state = 0;
-  std::int64_t first_query = 0;  ///< its first token, where queries are ragged
-  std::size_t place = 0;         ///< that of its first token in PlanData::places, if it has one
+  std::int64_t first_query = 0;  ///< tokens of ragged queries before its own
+  std::size_t place = 0;         ///< index of its first token in PlanData::places, if it has one
 };
 
 /// What tensors certainly hold in memory, from their pointers: keys and values in pages have their
@@ -33,13 +33,19 @@ struct TensorShapes {
 
 /// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
 /// workspace.
-inline constexpr std::size_t kRunControlBytes = 256;
+inline constexpr std::size_t kRunControlBytes = 320;
 
 /// Offsets in a workspace, in bytes: a byte for each share, a counter for each split, states, and
 /// the scratch of each worker.
 struct WorkspaceLayout {
   std::size_t called = kRunControlBytes;
   std::size_t split_counters = 0, states = 0, scratch = 0, scratch_stride = 0, total = 0;
+};
+
+/// The shortest and the longest sequences of a batch, and the queries of all.
+struct TokenCounts {
+  std::int64_t fewest_queries = 0, most_queries = 0, queries = 0;
+  std::int64_t fewest_keys = 0, most_keys = 0;
 };
 
 struct PlanData {
@@ -61,8 +67,9 @@ struct PlanData {
   std::vector<Visibility> masks;     ///< one per sequence
   std::vector<std::int32_t> shared;  ///< as Work has it
   bool ragged_queries = false;
-  /// Of the tokens of sequences that read keys together, in their order.
+  /// The tokens of sequences that read keys together, in their order.
   std::vector<kernels::TokenPlace> places;
+  TokenCounts counts;
   Schedule schedule;
   Scheduler scheduler;
   WorkspaceLayout workspace;

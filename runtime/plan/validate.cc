@@ -163,6 +163,28 @@ Status check_shared_prefixes(const Batch& batch, const Description& d) {
   return {};
 }
 
+/// Prefixes that all queries of their sequences see.
+Status check_visible_prefixes(const Description& d) {
+  const std::span<const std::int32_t> prefixes = d.visible_prefixes;
+  if (prefixes.empty()) return {};
+  if (static_cast<std::int64_t>(prefixes.size()) != d.sequences) {
+    return invalid("visible_prefixes has ", prefixes.size(),
+                   " entries; it must have one for each of ", d.sequences, " sequences");
+  }
+  if (d.config.window_left != kUnlimited) {
+    return invalid("visible_prefixes and window_left (", d.config.window_left,
+                   ") exclude each other: leave one of them out");
+  }
+  for (std::int64_t b = 0; b < d.sequences; ++b) {
+    const std::int64_t most = d.shard ? whole_length_of(*d.shard, b) : tokens_of(d.key, b);
+    const std::int32_t keys = prefixes[static_cast<std::size_t>(b)];
+    if (keys >= 0 && keys <= most) continue;
+    return invalid("visible_prefixes[", b, "] (", keys, ") must be from 0 to ", most,
+                   ", the keys of the sequence");
+  }
+  return {};
+}
+
 /// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
 struct Extent {
   std::int64_t sequences, tokens, heads, dims;
@@ -346,6 +368,8 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   if (d.shard) HEED_RETURN_IF_ERROR(check_shard(d));
   d.shared_prefixes = batch.shared_prefixes;
   HEED_RETURN_IF_ERROR(check_shared_prefixes(batch, d));
+  d.visible_prefixes = batch.visible_prefixes;
+  HEED_RETURN_IF_ERROR(check_visible_prefixes(d));
   HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
   HEED_RETURN_IF_ERROR(check_row_counts(d));
   return check_options(options, d);

@@ -18,7 +18,7 @@ struct Description {
   TensorShapes shapes;
   std::optional<PagedLayout> pages;
   std::optional<KeyShard> shard;
-  std::span<const std::int32_t> shared_prefixes;
+  std::span<const std::int32_t> shared_prefixes, visible_prefixes;
   int workers = 1;
   TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;

@@ -65,7 +65,8 @@ Status parallel_for_tokens(const PlanData& plan, std::int64_t partitions, Execut
   const std::int64_t row = (partitions + 1) * (plan.states.value_head_dim + 32);
   return parallel_for_rows(
       plan.states.rows / heads, heads * row, plan.workers, executor,
-      [&](std::int64_t first, std::int64_t count) { for_each_sequence(plan, first, count, body); });
+      [&](std::int64_t first, std::int64_t count) { for_each_sequence(plan, first, count, body); },
+      plan.shape.pairs ? Denormals::zero : Denormals::kept);
 }
 
 /// Each token's states, merged.
@@ -193,7 +194,7 @@ StateShape state_shape(const Plan& plan) noexcept {
 }
 
 Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-             float* lse, Executor* executor, const float* sinks) noexcept {
+             float* lse, const float* sinks, Executor* executor) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));

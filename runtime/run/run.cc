@@ -67,10 +67,7 @@ class Run {
                     .v_scales = tensors_.v_scales.scales,
                     .k_zero_points = tensors_.k_scales.zero_points,
                     .v_zero_points = tensors_.v_scales.zero_points,
-                    .softcap = tensors_.modifiers.softcap,
-                    .slopes = tensors_.modifiers.alibi_slopes,
-                    .bias = tensors_.modifiers.bias.data.data(),
-                    .sinks = tensors_.modifiers.sinks};
+                    .modifiers = tensors_.modifiers};
     if (states_ == nullptr) {
       run.out = tensors_.out.data(), run.lse = tensors_.lse;
     } else {
@@ -208,6 +205,7 @@ class Run {
       const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
       item.keys = static_cast<std::int32_t>(mask.keys);
       item.query_position = mask.query_position(0);
+      item.prefix = static_cast<std::int32_t>(mask.prefix);
     }
     if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
     bind_modifiers(plan_, tensors_.modifiers, p, item);

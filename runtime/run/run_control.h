@@ -8,6 +8,7 @@
 #include <mutex>
 #include <span>
 
+#include "heed/score_modifiers.h"
 #include "heed/status.h"
 #include "kernels/interface.h"
 
@@ -19,10 +20,7 @@ struct RunIdentity {
   const void *q = nullptr, *k = nullptr, *v = nullptr;
   const float *k_scales = nullptr, *v_scales = nullptr;
   const float *k_zero_points = nullptr, *v_zero_points = nullptr;
-  float softcap = 0;
-  const float* slopes = nullptr;
-  const void* bias = nullptr;
-  const float* sinks = nullptr;
+  ScoreModifiers modifiers;
   const void *out = nullptr, *lse = nullptr;             ///< null for run_partial
   const float *m = nullptr, *l = nullptr, *o = nullptr;  ///< null for run
   int nth = 0;                                           ///< shares

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
 
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
+#include "runtime/base/strides.h"
 
 namespace heed {
 namespace detail {
@@ -14,29 +14,36 @@ namespace {
 
 constexpr double kLog2E = 1.44269504088896340736;
 
-/// Distances of queries and keys must be numbers of 32 bits.
-constexpr std::int64_t kMaxAlibiTokens = std::int64_t{1} << 30;
-
 double unit_of(const AttentionConfig& config) {
   return kLog2E / (config.temperature == 0 ? 1.0 : static_cast<double>(config.temperature));
 }
 
-/// The elements of a bias that have a place of their own: those of the longest sequence, or of the
-/// shortest one, in each.
+/// The elements of a bias: those of as many queries and keys as the longest sequence has, or the
+/// shortest.
 StridedShape bias_shape(const PlanData& plan, const ScoreBias& bias, bool longest) {
-  std::int64_t queries = longest ? 0 : std::numeric_limits<std::int64_t>::max();
-  std::int64_t keys = queries, tokens = 0;
-  for (const Visibility& mask : plan.masks) {
-    queries = longest ? std::max(queries, mask.queries) : std::min(queries, mask.queries);
-    keys = longest ? std::max(keys, mask.keys) : std::min(keys, mask.keys);
-    tokens += mask.queries;
-  }
+  const TokenCounts& counts = plan.counts;
   const auto sequences = static_cast<std::int64_t>(plan.masks.size());
-  const Axis by_sequence{"sequence", bias.sequence_stride, plan.ragged_queries ? 1 : sequences};
-  return {{{by_sequence,
+  const std::int64_t queries = plan.ragged_queries ? counts.queries
+                               : longest           ? counts.most_queries
+                                                   : counts.fewest_queries;
+  const std::int64_t keys = longest ? counts.most_keys : counts.fewest_keys;
+  return {{{{"sequence", bias.sequence_stride, plan.ragged_queries ? 1 : sequences},
             {"head", bias.head_stride, plan.config.query_heads},
-            {"query", bias.query_stride, plan.ragged_queries ? tokens : queries}}},
+            {"query", bias.query_stride, queries}}},
           bias.key_stride == 0 ? 1 : keys};
+}
+
+/// The factor of queries, and what the tanh of their logits is multiplied with.
+struct Softcap {
+  float query_factor, cap;
+};
+
+Softcap softcap_of(const PlanData& plan, float softcap) {
+  const auto natural = static_cast<double>(softcap);
+  Softcap result{static_cast<float>(static_cast<double>(*plan.config.scale) / natural),
+                 static_cast<float>(natural * unit_of(plan.config))};
+  if (plan.shape.pairs && std::fpclassify(result.cap) == FP_SUBNORMAL) result.cap = 0;
+  return result;
 }
 
 Status check_bias(const PlanData& plan, const ScoreBias& bias) {
@@ -54,27 +61,16 @@ Status check_bias(const PlanData& plan, const ScoreBias& bias) {
 }
 
 Status check_softcap(const PlanData& plan, float softcap) {
-  if (!(softcap >= 0) || !std::isfinite(softcap)) {
+  if (softcap == 0) return {};
+  if (!(softcap > 0) || !std::isfinite(softcap)) {
     return invalid("modifiers.softcap (", softcap, ") must be finite and at least 0");
   }
-  const auto cap = static_cast<double>(softcap);
-  const auto factor = static_cast<float>(static_cast<double>(*plan.config.scale) / cap);
-  if (softcap == 0 ||
-      (std::isfinite(factor) && std::isfinite(static_cast<float>(cap * unit_of(plan.config))))) {
-    return {};
-  }
+  const Softcap own = softcap_of(plan, softcap);
+  const bool tiny = std::fpclassify(own.query_factor) == FP_SUBNORMAL ||
+                    (own.query_factor == 0 && *plan.config.scale != 0);
+  if (std::isfinite(own.query_factor) && std::isfinite(own.cap) && !tiny) return {};
   return invalid("modifiers.softcap (", softcap, ") with scale (", *plan.config.scale,
                  ") and temperature (", plan.config.temperature, ") exceeds the range of float");
-}
-
-Status check_alibi(const PlanData& plan) {
-  for (const Visibility& mask : plan.masks) {
-    const std::int64_t most = std::max(mask.queries, mask.keys);
-    if (most <= kMaxAlibiTokens) continue;
-    return invalid("modifiers.alibi_slopes need sequences of at most ", kMaxAlibiTokens,
-                   " queries and keys; one has ", most);
-  }
-  return {};
 }
 
 }  // namespace
@@ -89,17 +85,16 @@ Status check_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
                    ") must be in the range of float; for the argmax use temperature 0");
   }
   HEED_RETURN_IF_ERROR(check_softcap(plan, modifiers.softcap));
-  if (modifiers.alibi_slopes != nullptr) HEED_RETURN_IF_ERROR(check_alibi(plan));
   return modifiers.bias.data == nullptr ? Status() : check_bias(plan, modifiers.bias);
 }
 
 kernels::AttentionShape with_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
   kernels::AttentionShape shape = plan.shape;
   shape.unit = logit_unit(plan.config);
-  const auto cap = static_cast<double>(modifiers.softcap);
-  shape.softcap = static_cast<float>(cap * unit_of(plan.config));
-  if (shape.softcap > 0) {
-    shape.query_factor = static_cast<float>(static_cast<double>(*plan.config.scale) / cap);
+  if (modifiers.softcap > 0) {
+    const Softcap own = softcap_of(plan, modifiers.softcap);
+    shape.softcap = own.cap;
+    if (own.cap > 0) shape.query_factor = own.query_factor;
   }
   shape.bias_type = modifiers.bias.data.type();
   shape.bias_per_key = modifiers.bias.key_stride != 0;
@@ -115,14 +110,18 @@ void bind_modifiers(const PlanData& plan, const ScoreModifiers& modifiers,
   if (modifiers.sinks != nullptr) item.sinks = modifiers.sinks + head;
   const ScoreBias& bias = modifiers.bias;
   if (bias.data == nullptr) return;
-  const std::ptrdiff_t bytes = dtype_info(bias.data.type()).block_bytes;
-  const std::ptrdiff_t sequence = plan.ragged_queries ? 0 : bias.sequence_stride * bytes;
-  item.bias_stride = {bias.query_stride * bytes, bias.head_stride * bytes};
-  item.bias_sequence = sequence;
-  item.head_step.bias = plan.shape.group * item.bias_stride.head;
-  item.bias = static_cast<const std::byte*>(bias.data.data()) + head * item.bias_stride.head;
+  // A stride that nothing is multiplied with may be any number.
+  const DTypeInfo& type = dtype_info(bias.data.type());
+  const auto step = [&](std::int64_t stride, std::int64_t count) {
+    return times(count, stride_bytes(stride, type));
+  };
+  item.bias_stride = {step(bias.query_stride, 1), step(bias.head_stride, 1)};
+  item.bias_sequence = plan.ragged_queries ? 0 : step(bias.sequence_stride, 1);
+  item.head_step.bias = step(bias.head_stride, plan.shape.group);
+  item.bias = static_cast<const std::byte*>(bias.data.data()) + step(bias.head_stride, head);
   if (item.places == nullptr) {
-    item.bias += planned.sequence * sequence + s.first_query * item.bias_stride.token;
+    item.bias +=
+        times(planned.sequence, item.bias_sequence) + step(bias.query_stride, s.first_query);
   }
 }
 

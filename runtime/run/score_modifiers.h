@@ -1,8 +1,7 @@
 // The modifiers of scores of a run: checked, and as the kernels take them.
 #pragma once
 
-#include <cstdint>
-#include <vector>
+#include <array>
 
 #include "heed/score_modifiers.h"
 #include "kernels/interface.h"

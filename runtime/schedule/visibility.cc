@@ -24,7 +24,8 @@ std::int64_t sum_of_clamped(std::int64_t start, std::int64_t count, const Range&
 
 Range Visibility::of_token(std::int64_t token) const {
   const std::int64_t position = query_position(token);
-  return {clamp(position - window_left, {0, keys}), clamp(position + window_right + 1, {0, keys})};
+  return {clamp(position - window_left, {0, keys}),
+          clamp(std::max(position + window_right + 1, prefix), {0, keys})};
 }
 
 Range Visibility::of_rows(const Range& rows) const {
@@ -36,10 +37,11 @@ std::int64_t Visibility::scores(const Range& rows, const Range& range) const {
     const std::int64_t tokens = row / group;
     const std::int64_t first = query_position(0) - window_left;
     const std::int64_t last = query_position(0) + window_right + 1;
+    const Range lasts{clamp(prefix, range), range.last};  // of a row's visible keys
     const std::int64_t whole =
-        sum_of_clamped(last, tokens, range) - sum_of_clamped(first, tokens, range);
+        sum_of_clamped(last, tokens, lasts) - sum_of_clamped(first, tokens, range);
     return whole * group +
-           row % group * (clamp(last + tokens, range) - clamp(first + tokens, range));
+           row % group * (clamp(last + tokens, lasts) - clamp(first + tokens, range));
   };
   return before(rows.last) - before(rows.first);
 }

@@ -19,6 +19,8 @@ struct Visibility {
   std::int64_t window_left = 0, window_right = 0;  ///< at most INT32_MAX
   Alignment alignment = Alignment::end;
   std::int64_t keys_before = 0, keys_after = 0;  ///< that other shards of the sequence have
+  /// The first keys, which all tokens see; only where no window hides keys before.
+  std::int64_t prefix = 0;
 
   /// The key position at which a token stands: a causal mask shows it the keys up to there.
   std::int64_t query_position(std::int64_t token) const {

@@ -27,11 +27,12 @@ struct RowQueue {
   const Body& body;
   std::int64_t rows;
   std::int64_t chunk;
+  Denormals denormals;
   std::atomic<std::int64_t> next = 0;
 
   static void share(void* context, int) {
     auto& queue = *static_cast<RowQueue*>(context);
-    const FloatEnvironment environment;
+    const FloatEnvironment environment(queue.denormals);
     for (;;) {
       const std::int64_t first = queue.next.fetch_add(queue.chunk, std::memory_order_relaxed);
       if (first >= queue.rows) return;
@@ -45,7 +46,8 @@ struct RowQueue {
 /// pay for rows that cost as much as `row_elements` (≥ 1) elements each.
 template <class Body>
 Status parallel_for_rows(std::int64_t rows, std::int64_t row_elements, int workers,
-                         Executor* executor, const Body& body) {
+                         Executor* executor, const Body& body,
+                         Denormals denormals = Denormals::kept) {
   const std::int64_t elements = rows > INT64_MAX / row_elements ? INT64_MAX : rows * row_elements;
   const std::int64_t useful = std::min(rows, elements / kElementsPerWorker);
   const std::int64_t shares = std::clamp<std::int64_t>(useful, 1, workers);
@@ -53,7 +55,7 @@ Status parallel_for_rows(std::int64_t rows, std::int64_t row_elements, int worke
                                  ? std::max<std::int64_t>(rows, 1)
                                  : std::max({std::int64_t{1}, rows / (shares * kChunksPerWorker),
                                              kElementsPerChunk / row_elements});
-  RowQueue<Body> queue{body, rows, chunk};
+  RowQueue<Body> queue{body, rows, chunk, denormals};
   return run_shares(static_cast<int>(shares), executor, &RowQueue<Body>::share, &queue);
 }
 

@@ -249,6 +249,43 @@ TEST(AttentionErrors, RowsBeyond31Bits) {
                   {"queries", "1048576"}});
 }
 
+TEST(AttentionErrors, VisiblePrefixes) {
+  static constexpr std::array<std::int32_t, 2> none = {0, 0}, large = {3, 11}, negative = {-1, 0};
+  const auto two = [](Description& d) {
+    d.config = {.query_heads = 1, .kv_heads = 1, .head_dim = 1};
+    d.batch.sequences = 2;
+    d.batch.query.length = 3;
+    d.batch.key.length = 10;
+  };
+  expect_all_refused({
+      {"number",
+       [&](auto& d) {
+         two(d);
+         d.batch.visible_prefixes = std::span(none).first(1);
+       },
+       {"visible_prefixes has 1 entries; it must have one for each of 2 sequences"}},
+      {"too long",
+       [&](auto& d) {
+         two(d);
+         d.batch.visible_prefixes = large;
+       },
+       {"visible_prefixes[1] (11) must be from 0 to 10, the keys of the sequence"}},
+      {"negative",
+       [&](auto& d) {
+         two(d);
+         d.batch.visible_prefixes = negative;
+       },
+       {"visible_prefixes[0] (-1) must be from 0 to 10"}},
+      {"window",
+       [&](auto& d) {
+         two(d);
+         d.config.window_left = 4;
+         d.batch.visible_prefixes = none;
+       },
+       {"visible_prefixes and window_left (4) exclude each other"}},
+  });
+}
+
 // What would take more memory than any plan should is refused before any of it is taken.
 TEST(AttentionErrors, MoreThanAPlanMayHave) {
   const std::size_t before = peak_bytes();

@@ -14,7 +14,7 @@
 // With R = Σ w_j·|ρ_j| ≤ (mean of y)·exp(largest y):
 //   |Σp·v/Σp − out| = |Σ w·ρ·(v − out)| / (1 + Σ w·ρ) ≤ 2·V·R / (1 − R),   V = largest visible |v|.
 // Sums. A range of n keys touches at most P = ⌈n/256⌉ + 1 partitions, merged in sections of 64. At
-// most N = min(n, 256) + min(P, 64) + ⌈P/64⌉ additions touch a term of l or O, one product more
+// most N = min(n, 256) + min(P, 64) + ⌈P/64⌉ + 1 additions touch a term of l or O, one product more
 // without FMA: N·ε for l, (N + 1)·ε for O, relative to Σ p·|v| ≤ V·l, and ε for the division: (2·N
 // + 2)·ε·V. Left out weights: below 2^−110 each, less than ε/2 for any n < 2^80. Underflow. Each of
 // the N operations on O loses at most 2^−149 absolutely, and l ≥ 1. LSE. Relative errors of Σp

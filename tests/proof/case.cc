@@ -103,10 +103,11 @@ std::string to_string(const CaseSpec& spec) {
          " window " + side(c.window_left) + "," + side(c.window_right) +
          (c.scale ? " scale " + std::to_string(*c.scale) : "") + " T " +
          std::to_string(c.temperature) + " " + types_of(c) + scales_of(spec) +
-         to_string(spec.modifiers) + forms[static_cast<int>(spec.form)] + " " +
-         storages[static_cast<int>(spec.storage)] + " queries " + list(spec.queries) + " keys " +
-         list(spec.keys) + " " + std::string(to_string(spec.distribution)) + " seed " +
-         std::to_string(spec.seed);
+         to_string(spec.modifiers) +
+         (spec.visible_prefixes.empty() ? "" : "prefixes " + list(spec.visible_prefixes) + " ") +
+         forms[static_cast<int>(spec.form)] + " " + storages[static_cast<int>(spec.storage)] +
+         " queries " + list(spec.queries) + " keys " + list(spec.keys) + " " +
+         std::string(to_string(spec.distribution)) + " seed " + std::to_string(spec.seed);
 }
 
 Case::Case(const CaseSpec& spec, GuardedBuffer::Touching touching)
@@ -143,6 +144,7 @@ Batch Case::batch() const {
     batch.out = layout(n_q, c.query_heads, dv);
     if (spec_.storage == Storage::spaced) batch.lse = spaced(n_q, c.query_heads, 1);
   }
+  batch.visible_prefixes = spec_.visible_prefixes;
   const auto scales = [&](DType type, std::int64_t dims) {
     return dtype_info(type).scaled ? scale_layout(spec_.scaling, n_kv, c.kv_heads, dims)
                                    : std::nullopt;

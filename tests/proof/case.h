@@ -47,6 +47,7 @@ struct CaseSpec {
   Scaling scaling = Scaling::token;
   bool zero_points = false;
   ModifierSpec modifiers;
+  std::vector<std::int32_t> visible_prefixes = {};  ///< as Batch has them
 };
 
 /// Of vectors of so many heads and dimensions; nothing for the default.

@@ -70,7 +70,8 @@ Geometry::Geometry(const AttentionConfig& config, const Batch& batch, const Page
       sequences_(batch.sequences),
       value_head_dim_(config.value_head_dim == 0 ? config.head_dim : config.value_head_dim),
       queries_(batch.query, batch.sequences),
-      keys_(batch.key, batch.sequences) {
+      keys_(batch.key, batch.sequences),
+      visible_prefixes_(batch.visible_prefixes.begin(), batch.visible_prefixes.end()) {
   q_ = batch.q.value_or(Layout::bshd(queries_.slot(), config.query_heads, config.head_dim));
   k_ = batch.k.value_or(Layout::bshd(keys_.slot(), config.kv_heads, config.head_dim));
   v_ = batch.v.value_or(Layout::bshd(keys_.slot(), config.kv_heads, value_head_dim_));
@@ -112,8 +113,11 @@ KeyRange Geometry::visible(const Row& row) const {
   // Beyond the numbers of keys and of queries together every window is the same.
   const auto side = [&](std::int64_t keys) { return std::min(keys, n_kv + n_q); };
   const std::int64_t right = config_.causal ? 0 : side(config_.window_right);
-  return {std::max<std::int64_t>(0, position - side(config_.window_left)),
-          std::min(n_kv, position + right + 1)};
+  std::int64_t end = std::min(n_kv, position + right + 1);
+  if (!visible_prefixes_.empty()) {
+    end = std::max<std::int64_t>(end, visible_prefixes_[static_cast<std::size_t>(row.sequence)]);
+  }
+  return {std::max<std::int64_t>(0, position - side(config_.window_left)), end};
 }
 
 std::int64_t Geometry::q(const Row& row) const {

@@ -108,6 +108,7 @@ class Geometry {
   AttentionConfig config_;
   std::int64_t sequences_, value_head_dim_;
   Tokens queries_, keys_;
+  std::vector<std::int32_t> visible_prefixes_;
   Layout q_, k_, v_, out_, lse_;
   ScaleLayout k_scales_, v_scales_;  ///< no group is 0
   std::optional<PageLists> pages_;

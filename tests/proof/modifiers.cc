@@ -67,7 +67,7 @@ ModifierTensors::ModifierTensors(const Geometry& geometry, const ModifierSpec& s
   const auto heads = static_cast<std::size_t>(geometry.config().query_heads);
   if (spec.alibi) {
     slopes_.emplace(heads);
-    alibi_slopes(slopes_->span());
+    for (float& slope : slopes_->span()) slope = 0.2F * static_cast<float>(random.normal());
   }
   if (spec.sinks) {
     sinks_.emplace(heads);

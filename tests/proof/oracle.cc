@@ -54,7 +54,7 @@ class OracleOf {
         row_(row),
         argmax_(geometry.config().temperature == 0),
         pairs_(geometry.pairs()),
-        cap_(static_cast<float>(tensors.modifiers.softcap * unit())),
+        cap_(flushed(static_cast<float>(tensors.modifiers.softcap * unit()))),
         factor_(query_factor()),
         q_(query()) {}
 
@@ -123,7 +123,7 @@ class OracleOf {
       const std::size_t x = pairs_ ? i ^ 1U : i;  // the second one of a pair first
       t = multiply_add(q_[x], k[x], t);
     }
-    return modified(pairs_ ? flushed(t * factor_) : t, key);
+    return modified(pairs_ ? flushed(t * flushed(factor_)) : t, key);
   }
 
   /// The modifiers in their order. With pairs all operands and results count as zero where they are
@@ -161,8 +161,8 @@ class OracleOf {
   void add_sink(State& keys) const {
     const float sink = tensors_.modifiers.sinks[static_cast<std::size_t>(row_.head)];
     if (keys.l == 0.0F) keys.o.assign(keys.o.size(), 0.0F);
-    if (sink == -kInfinity) return;
     const float t = flushed(flushed(sink) * flushed(static_cast<float>(unit())));
+    if (sink == -kInfinity || t == -kInfinity) return;
     State own = no_keys();
     own.m = level(t);
     own.l = weight_in_float(t, own.m);

@@ -164,6 +164,39 @@ TEST(AttentionOracle, WindowsAndAlignments) {
   }
 }
 
+/// The scores that the rows of a case see, one row at a time.
+std::int64_t scores_of(const Case& c) {
+  std::int64_t scores = 0;
+  for (const Row& row : c.geometry().rows()) {
+    const proof::KeyRange keys = c.geometry().visible(row);
+    scores += std::max<std::int64_t>(keys.end - keys.begin, 0);
+  }
+  return scores;
+}
+
+// Prefixes that end anywhere, before and after the rows' positions.
+TEST(AttentionOracle, VisiblePrefixes) {
+  for (const std::int32_t queries : {1, 3, 70, 300}) {
+    for (const std::int32_t prefix : {0, 1, 15, 64, 100, 257, 300}) {
+      for (const Alignment alignment : {Alignment::end, Alignment::start}) {
+        CaseSpec spec = single(queries, 300, 16);
+        spec.form = Form::ragged;
+        spec.config.query_heads = 3;
+        spec.config.causal = prefix % 2 == 0;
+        spec.config.window_right = 7;
+        spec.config.alignment = alignment;
+        spec.queries.push_back(40);
+        spec.keys.push_back(30);
+        spec.visible_prefixes = {prefix, prefix / 10};
+        check(spec);
+        const Case c(spec);
+        EXPECT_EQ(plan_case(c, on({}, 2)).visible_scores(), scores_of(c)) << to_string(spec);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
 TEST(AttentionOracle, FormsAndStorages) {
   for (const Form form : {Form::dense, Form::padded, Form::ragged}) {
     for (const Storage storage :
@@ -273,6 +306,7 @@ CaseSpec random_spec(std::uint64_t seed) {
   if (random.below(4) == 0) c.temperature = 0.5F;
   if (random.below(4) == 0) c.scale = 0.2F;
   if (random.below(3) == 0) spec.modifiers = random_modifiers(random);
+  const bool prefixes = c.window_left == kUnlimited && random.below(5) == 0;
   spec.form = static_cast<Form>(random.below(3));
   spec.storage = static_cast<Storage>(random.below(5));
   spec.distribution = random.below(3) == 0 ? Distribution::sharp : Distribution::normal;
@@ -292,6 +326,9 @@ CaseSpec random_spec(std::uint64_t seed) {
   if (spec.form != Form::dense && sequences > 0 && random.below(8) == 0) spec.keys.back() = 0;
   if (random.below(4) == 0 && !spec.keys.empty() && spec.keys.front() < 100) {
     spec.queries = spec.keys;
+  }
+  for (std::size_t b = 0; prefixes && b < spec.keys.size(); ++b) {
+    spec.visible_prefixes.push_back(static_cast<std::int32_t>(random.below(spec.keys[b] + 1)));
   }
   return spec;
 }

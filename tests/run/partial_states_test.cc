@@ -183,7 +183,7 @@ CaseSpec mixed() {
 }
 
 std::vector<CaseSpec> all_masks() {
-  std::vector<CaseSpec> specs(7, mixed());
+  std::vector<CaseSpec> specs(8, mixed());
   specs[1].config.causal = false;
   specs[2].config.window_left = 45;
   specs[3].config.causal = false;
@@ -195,6 +195,7 @@ std::vector<CaseSpec> all_masks() {
   specs[6].form = Form::padded;
   specs[6].config.temperature = kInfinity;
   specs[6].config.head_dim = specs[6].config.value_head_dim = 32;
+  for (const std::int32_t keys : specs[7].keys) specs[7].visible_prefixes.push_back(keys / 2);
   return specs;
 }
 

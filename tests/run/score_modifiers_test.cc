@@ -196,7 +196,8 @@ TEST(ScoreModifiers, NanAndInfinityFollowTheFormulas) {
 
 TEST(ScoreModifiers, SinksThatAreNoNumbers) {
   const Case c(mixed({.sinks = true}));
-  for (const float sink : {kInfinity, std::numeric_limits<float>::quiet_NaN(), -kInfinity, 1e30F}) {
+  for (const float sink : {kInfinity, std::numeric_limits<float>::quiet_NaN(), -kInfinity, 1e30F,
+                           -std::numeric_limits<float>::max()}) {
     for (const float temperature : {0.0F, 1.0F}) {
       TypedRun typed = typed_run(c);
       typed.config.temperature = temperature;
@@ -207,17 +208,82 @@ TEST(ScoreModifiers, SinksThatAreNoNumbers) {
   }
 }
 
-// Nothing is added to the outputs of keys that weigh next to nothing beside the sink.
-TEST(ScoreModifiers, SinksFarAboveTheKeys) {
-  const Case c(mixed({.sinks = true}));
-  for (const float sink : {60.0F, 80.0F, 100.0F, 300.0F, -300.0F}) {
-    TypedRun typed = typed_run(c);
-    const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
-    typed.inputs.modifiers.sinks = sinks.data();
-    for (const std::string_view isa : f32_isas()) {
-      for (const int workers : {1, 4}) expect_oracle(typed, on(isa, workers));
+void scale_values(Case& c, float size) {
+  const proof::Geometry& geometry = c.geometry();
+  for (std::int64_t b = 0; b < geometry.sequences(); ++b) {
+    for (std::int64_t key = 0; key < geometry.keys().length(b); ++key) {
+      for (std::int64_t h = 0; h < c.config().kv_heads; ++h) {
+        float* const v = c.v() + geometry.v({b, 0, h * geometry.group()}, key);
+        for (std::int64_t x = 0; x < geometry.value_head_dim(); ++x) v[x] *= size;
+      }
     }
   }
+  c.narrow();
+}
+
+// Nothing is added to the outputs of keys that weigh next to nothing beside the sink: those of
+// large values are no floats only far below it, and those of small ones round once.
+TEST(ScoreModifiers, SinksFarAboveTheKeys) {
+  struct Values {
+    float size;
+    DType type;
+  };
+  for (const Values& values : {Values{1.0F, DType::f32}, Values{1e30F, DType::f32},
+                               Values{1e-30F, DType::f32}, Values{1.0F, DType::bf16}}) {
+    CaseSpec spec = spec_of({1, 20}, {300, 280});
+    spec.form = Form::ragged;
+    Case c(with_types(spec, {values.type, values.type, values.type, DType::f32}));
+    scale_values(c, values.size);
+    for (const float sink : {7.0F, 20.0F, 30.0F, 60.0F, 90.0F, 200.0F, -300.0F}) {
+      TypedRun typed = typed_run(c);
+      const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), sink);
+      typed.inputs.modifiers.sinks = sinks.data();
+      for (const std::string_view isa : c.geometry().pairs() ? supported_isas() : f32_isas()) {
+        expect_oracle(typed, on(isa, 3));
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Rows that see no key have their sink's log-sum-exp, and rows that biases hide nothing of their
+// own.
+TEST(ScoreModifiers, OfRowsThatSeeNothing) {
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    for (const float temperature : {0.0F, 2.0F}) {
+      CaseSpec spec = spec_of({50, 3, 1}, {20, 0, 1});
+      spec.form = Form::ragged;
+      spec.config.causal = true;
+      spec.config.temperature = temperature;
+      spec.modifiers = modifiers;
+      expect_oracle_on_all(spec);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+// Several sections, the last of which is not merged before the sink.
+TEST(ScoreModifiers, OfSeveralSections) {
+  for (const std::int32_t queries : {1, 12}) {
+    CaseSpec spec = spec_of({queries}, {thorough() ? 40'000 : 17'000});
+    spec.config.query_heads = 2;
+    spec.config.kv_heads = 1;
+    spec.config.head_dim = spec.config.value_head_dim = 8;
+    spec.config.causal = true;
+    spec.modifiers = {.softcap = 4, .alibi = true, .sinks = true, .biases = Biases::by_key};
+    expect_oracle_on_all(spec, 1);
+    expect_oracle_on_all(spec, 3);
+    if (HasFailure()) return;
+  }
+}
+
+// In pairs denormal numbers are zeros: of the softcap to base 2 too, which then is none.
+TEST(ScoreModifiers, OfPairsWithTinyFactors) {
+  CaseSpec spec = with_types(mixed({.softcap = 0.5F, .sinks = true}),
+                             {DType::bf16, DType::bf16, DType::bf16, DType::f32});
+  spec.config.temperature = 1e38F;
+  spec.config.scale = 0.1F;
+  expect_oracle_on_all(spec);
 }
 
 // Whatever the workers, tiles and items: rows that keys are split for meet their sink once.
@@ -233,23 +299,35 @@ TEST(ScoreModifiers, SameBitsForAllWorkersAndSizes) {
   }
 }
 
+struct SharedBatch {
+  Form form;
+  std::vector<std::int32_t> queries, keys;
+  Prefixes prefixes;
+};
+
 // Items of a common prefix have rows of several sequences, each at a position of its own.
 TEST(ScoreModifiers, OfSharedPrefixes) {
-  for (const ModifierSpec& modifiers : all_modifiers()) {
-    CaseSpec spec = spec_of({1, 3, 1, 2}, {900, 700, 1300, 650});
-    spec.form = Form::ragged;
-    spec.config.causal = true;
-    spec.modifiers = modifiers;
-    SCOPED_TRACE(to_string(spec));
-    const Prefixes prefixes = {0, 600, 512, 520};
-    Case c(spec);
-    share_prefixes(c, prefixes);
-    const PagedCase paged(c, 16, Pool::bshd, prefixes);
-    const AttentionTensors tensors = paged.tensors(true);
-    for (const std::string_view isa : f32_isas()) {
-      SCOPED_TRACE(isa);
-      for (const int workers : {1, 4}) {
-        const Outputs outputs = run_paged(c, paged, on(isa, workers), true);
+  const std::array<SharedBatch, 3> batches = {
+      {{Form::ragged, {1, 3, 1, 2}, {900, 700, 1300, 650}, {0, 600, 512, 520}},
+       {Form::dense, {1, 1, 1, 1}, {1100, 1100, 1100, 1100}, {0, 1024, 512, 1024}},
+       {Form::ragged, {3, 3, 3}, {1100, 900, 1200}, {0, 512, 768}}}};
+  for (const SharedBatch& batch : batches) {
+    for (const ModifierSpec& modifiers : all_modifiers()) {
+      CaseSpec spec = spec_of(batch.queries, batch.keys);
+      spec.form = batch.form;
+      spec.config.causal = true;
+      spec.modifiers = modifiers;
+      SCOPED_TRACE(to_string(spec));
+      Case c(spec);
+      share_prefixes(c, batch.prefixes);
+      const PagedCase paged(c, 16, Pool::bshd, batch.prefixes);
+      const AttentionTensors tensors = paged.tensors(true);
+      for (const std::string_view isa : f32_isas()) {
+        SCOPED_TRACE(isa);
+        Plan plan;
+        ASSERT_TRUE(plan_attention(c.config(), paged.batch(), on(isa), plan).ok());
+        EXPECT_NE(plan.describe().find("shared"), std::string::npos) << plan.describe();
+        const Outputs outputs = run_paged(c, paged, on(isa, 4), true);
         expect_oracle_rows(proof::Geometry(c.config(), paged.batch(), tensors.tables), tensors,
                            outputs, c.geometry().rows(), proof::arithmetic_of(isa));
         if (HasFailure()) return;
@@ -258,25 +336,56 @@ TEST(ScoreModifiers, OfSharedPrefixes) {
   }
 }
 
-// Partial states have no sink; merge adds it.
+/// The outputs of two shards of one sequence's keys, merged with its sinks.
+Outputs merged_shards(const Case& c, std::int32_t edge, std::string_view isa) {
+  Outputs outputs = fresh_outputs(c);
+  std::array<std::vector<float>, 2> memory;
+  std::array<ConstPartialStates, 2> shards;
+  Plan plan;
+  for (std::int32_t i = 0; i < 2; ++i) {
+    const std::int32_t keys = c.spec().keys.front(), first = i == 0 ? 0 : edge;
+    Batch batch = c.batch();
+    batch.key = {.length = i == 0 ? edge : keys - edge};
+    batch.shard = KeyShard{first, keys, {}, {}};
+    AttentionTensors tensors = c.inputs();
+    const proof::Row row;
+    tensors.k = tensors.k + c.geometry().k(row, first);
+    tensors.v = tensors.v + c.geometry().v(row, first);
+    ScoreBias& bias = tensors.modifiers.bias;
+    if (bias.data != nullptr) bias.data += first * bias.key_stride;
+    Workspace workspace;
+    EXPECT_TRUE(plan_attention(c.config(), batch, on(isa, 2), plan).ok());
+    EXPECT_TRUE(workspace.reserve(plan).ok());
+    std::vector<float>& floats = memory[static_cast<std::size_t>(i)];
+    floats.resize(state_shape(plan).floats());
+    const PartialStates states = PartialStates::in(floats.data(), state_shape(plan));
+    EXPECT_TRUE(run_partial(plan, tensors, states, workspace).ok());
+    shards[static_cast<std::size_t>(i)] = states;
+  }
+  EXPECT_TRUE(
+      merge(plan, shards, outputs.out.data(), outputs.lse.data(), c.inputs().modifiers.sinks).ok());
+  return outputs;
+}
+
+// Partial states have no sink; merge adds it, once. Positions are those of the whole sequence.
 TEST(ScoreModifiers, OfPartialStates) {
-  CaseSpec spec = spec_of({3, 20}, {700, 300});
-  spec.form = Form::ragged;
-  spec.modifiers = {.softcap = 4, .alibi = true, .sinks = true, .biases = Biases::all};
-  const Case c(spec);
-  const Outputs whole = run_case(c, on({}, 2));
-  const Plan plan = plan_case(c, on({}, 2));
-  Workspace workspace;
-  ASSERT_TRUE(workspace.reserve(plan).ok());
-  std::vector<float> memory(state_shape(plan).floats());
-  const PartialStates states = PartialStates::in(memory.data(), state_shape(plan));
-  ASSERT_TRUE(run_partial(plan, c.inputs(), states, workspace).ok());
-  Outputs merged = fresh_outputs(c);
-  const std::array<ConstPartialStates, 1> shards = {states};
-  ASSERT_TRUE(
-      merge(plan, shards, merged.out.data(), merged.lse.data(), nullptr, c.inputs().modifiers.sinks)
-          .ok());
-  expect_same_rows(c.geometry(), whole, c.geometry(), merged);
+  for (const ModifierSpec& modifiers : all_modifiers()) {
+    for (const float temperature : {0.0F, 1.0F}) {
+      for (const DType type : {DType::f32, DType::bf16}) {
+        CaseSpec spec = with_types(spec_of({20}, {700}), {type, type, type, DType::f32});
+        spec.config.temperature = temperature;
+        spec.config.causal = true;
+        spec.modifiers = modifiers;
+        SCOPED_TRACE(to_string(spec));
+        const Case c(spec);
+        for (const std::string_view isa : supported_isas()) {
+          expect_same_rows(c.geometry(), run_case(c, on(isa)), c.geometry(),
+                           merged_shards(c, 256, isa));
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
 }
 
 TEST(ScoreModifiers, SlopesOfAlibi) {
@@ -320,6 +429,7 @@ TEST_F(ScoreModifierErrors, AreSentences) {
     expect_refused([&](T& t) { t.modifiers.softcap = softcap; }, ") must be finite and at least 0");
   }
   expect_refused([](T& t) { t.modifiers.softcap = 1e-40F; }, "exceeds the range of float");
+  expect_refused([](T& t) { t.modifiers.softcap = 3e38F; }, "exceeds the range of float");
   expect_refused([&](T& t) { t.modifiers.bias = {.data = codes.data()}; },
                  "modifiers.bias is of int8; it must be of f32, f16 or bf16");
   expect_refused([&](T& t) { t.modifiers.bias = {.data = numbers.data(), .key_stride = 2}; },
@@ -335,24 +445,26 @@ TEST_F(ScoreModifierErrors, AreSentences) {
                  "lse must not overlap modifiers.alibi_slopes");
   expect_refused([](T& t) { t.modifiers.bias.data = t.out.as<float>(); },
                  "out must not overlap modifiers.bias");
+  const void* const odd = reinterpret_cast<const char*>(numbers.data()) + 1;
+  expect_refused([&](T& t) { t.modifiers.bias.data = {odd, DType::f16}; }, "modifiers.bias");
+  expect_refused([&](T& t) { t.modifiers.sinks = static_cast<const float*>(odd); },
+                 "modifiers.sinks");
 }
 
 TEST_F(ScoreModifierErrors, OfSharesThatDiffer) {
   const Plan plan = plan_case(case_, on({}, 2));
   ASSERT_TRUE(workspace_.reserve(plan).ok());
+  const std::vector<float> numbers(10000);
   AttentionTensors tensors = outputs_.with(case_.inputs());
   ASSERT_TRUE(run_share(plan, tensors, workspace_, 0, 2).ok());
-  tensors.modifiers.softcap = 4;
-  EXPECT_FALSE(run_share(plan, tensors, workspace_, 1, 2).ok());
-}
-
-TEST_F(ScoreModifierErrors, OfDistancesBeyond32Bits) {
-  Batch batch{.query = {1}, .key = {(std::int64_t{1} << 30) + 1}};
-  batch.k = batch.v = Layout{0, 0, 0};
-  ASSERT_TRUE(plan_attention({.head_dim = 1}, batch, on({}), plan_).ok());
-  ASSERT_TRUE(workspace_.reserve(plan_).ok());
-  expect_refused([](AttentionTensors& t) { t.modifiers.alibi_slopes = t.q.as<float>(); },
-                 "need sequences of at most 1073741824 queries and keys; one has 1073741825");
+  const auto expect_others = [&](const ScoreModifiers& modifiers) {
+    tensors.modifiers = modifiers;
+    EXPECT_FALSE(run_share(plan, tensors, workspace_, 1, 2).ok());
+  };
+  expect_others({.softcap = 4});
+  expect_others({.alibi_slopes = numbers.data()});
+  expect_others({.bias = {.data = numbers.data()}});
+  expect_others({.sinks = numbers.data()});
 }
 
 }  // namespace

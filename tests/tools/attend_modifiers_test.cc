@@ -73,6 +73,20 @@ TEST_F(AttendModifiers, BiasesAreBroadcast) {
       [](double x, int query, int, int key) { return 3 * std::tanh(x / 3) + 3 * query + key; });
 }
 
+TEST_F(AttendModifiers, VisiblePrefixes) {
+  const auto hidden_from = [](int last_of_first) {
+    return [last_of_first](double x, int query, int, int key) {
+      return query == 0 && key > last_of_first ? -kInfinity : x;
+    };
+  };
+  expect_rows({"--causal", "end"}, hidden_from(1));
+  expect_rows({"--causal", "end", "--prefix", "2"}, hidden_from(1));
+  expect_rows({"--causal", "end", "--prefix", "3"}, hidden_from(2));
+  expect_modifier_fault(all() + Arguments{"--prefix", "4"},
+                        "visible_prefixes[0] (4) must be from 0 to 3");
+  expect_modifier_fault(all() + Arguments{"--prefix", "x"}, "--prefix (\"x\") must be");
+}
+
 TEST_F(AttendModifiers, FaultsAreSentences) {
   for (const char* softcap : {"0", "-1", "inf", "x"}) {
     expect_modifier_fault(all() + Arguments{"--softcap", softcap},
