@@ -309,7 +309,7 @@ struct SharedBatch {
 TEST(ScoreModifiers, OfSharedPrefixes) {
   const std::array<SharedBatch, 3> batches = {
       {{Form::ragged, {1, 3, 1, 2}, {900, 700, 1300, 650}, {0, 600, 512, 520}},
-       {Form::dense, {1, 1, 1, 1}, {1100, 1100, 1100, 1100}, {0, 1024, 512, 1024}},
+       {Form::dense, {1, 1, 1, 1}, {1100, 1100, 1100, 1100}, {0, 1024, 512, 512}},
        {Form::ragged, {3, 3, 3}, {1100, 900, 1200}, {0, 512, 768}}}};
   for (const SharedBatch& batch : batches) {
     for (const ModifierSpec& modifiers : all_modifiers()) {
@@ -336,8 +336,8 @@ TEST(ScoreModifiers, OfSharedPrefixes) {
   }
 }
 
-/// The outputs of two shards of one sequence's keys, merged with its sinks.
-Outputs merged_shards(const Case& c, std::int32_t edge, std::string_view isa) {
+/// The outputs of two shards of one sequence's keys, merged with these sinks.
+Outputs merged_shards(const Case& c, std::int32_t edge, std::string_view isa, const float* sinks) {
   Outputs outputs = fresh_outputs(c);
   std::array<std::vector<float>, 2> memory;
   std::array<ConstPartialStates, 2> shards;
@@ -362,8 +362,7 @@ Outputs merged_shards(const Case& c, std::int32_t edge, std::string_view isa) {
     EXPECT_TRUE(run_partial(plan, tensors, states, workspace).ok());
     shards[static_cast<std::size_t>(i)] = states;
   }
-  EXPECT_TRUE(
-      merge(plan, shards, outputs.out.data(), outputs.lse.data(), c.inputs().modifiers.sinks).ok());
+  EXPECT_TRUE(merge(plan, shards, outputs.out.data(), outputs.lse.data(), sinks).ok());
   return outputs;
 }
 
@@ -380,11 +379,30 @@ TEST(ScoreModifiers, OfPartialStates) {
         const Case c(spec);
         for (const std::string_view isa : supported_isas()) {
           expect_same_rows(c.geometry(), run_case(c, on(isa)), c.geometry(),
-                           merged_shards(c, 256, isa));
+                           merged_shards(c, 256, isa, c.inputs().modifiers.sinks));
           if (HasFailure()) return;
         }
       }
     }
+  }
+}
+
+// Far below a sink outputs are denormal, and with pairs zeros, in merges too.
+TEST(ScoreModifiers, OfPartialStatesFarBelowTheSink) {
+  CaseSpec spec =
+      with_types(spec_of({20}, {700}), {DType::bf16, DType::bf16, DType::bf16, DType::f32});
+  spec.modifiers.sinks = true;
+  const Case c(spec);
+  const std::vector<float> sinks(static_cast<std::size_t>(c.config().query_heads), 93.0F);
+  for (const std::string_view isa : supported_isas()) {
+    const Plan plan = plan_case(c, on(isa));
+    Workspace workspace;
+    ASSERT_TRUE(workspace.reserve(plan).ok());
+    Outputs whole = fresh_outputs(c);
+    AttentionTensors tensors = whole.with(c.inputs());
+    tensors.modifiers.sinks = sinks.data();
+    ASSERT_TRUE(run(plan, tensors, workspace).ok());
+    expect_same_rows(c.geometry(), whole, c.geometry(), merged_shards(c, 256, isa, sinks.data()));
   }
 }
 
