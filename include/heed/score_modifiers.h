@@ -37,7 +37,7 @@ struct ScoreBias {
 /// The masks apply to y, and T = 0 takes the largest y. Any modifiers may be used together, with
 /// any element types, masks, layouts and prefixes. Absent ones cost nothing.
 struct ScoreModifiers {
-  /// c > 0, as in Gemma 2 (arXiv 2408.00118); 0: none. |y| is at most c · (1 + 2⁻²¹) then.
+  /// c > 0, as in Gemma 2 (arXiv 2408.00118); 0: none. Its term is at most c · (1 + 2⁻²¹).
   float softcap = 0;
   /// ALiBi (Press et al., arXiv 2108.12409): [query_heads]; null: none.
   const float* alibi_slopes = nullptr;

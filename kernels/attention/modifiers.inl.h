@@ -91,8 +91,8 @@ struct TermLanes {
 
 /// The bias of a key on, in a row whose keys have biases of their own.
 HEED_INLINE const std::byte* bias_of(const AttentionShape& shape, const std::byte* row,
-                                     std::int32_t key) {
-  return row + std::ptrdiff_t{key} * (shape.bias_type == DType::f32 ? 4 : 2);
+                                     std::ptrdiff_t key) {
+  return row + key * (shape.bias_type == DType::f32 ? 4 : 2);
 }
 
 /// The one bias of a row.
@@ -173,7 +173,8 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
       row[i] = as_floats<Arch>(shape.bias_type, bias_of(shape, rows.bias[i], begin), count,
                                widened + i * kWidenedBiases);
       // The row's biases of the next tile: too many rows for prefetchers to follow.
-      const std::byte* const next = bias_of(shape, rows.bias[i], begin + shape.tile_keys);
+      const std::byte* const next =
+          bias_of(shape, rows.bias[i], std::ptrdiff_t{begin} + shape.tile_keys);
       const std::byte* const end = bias_of(shape, next, kWidenedBiases);
       for (const std::byte* line = next; line < end; line += kAlignment) {
         __builtin_prefetch(line, 0, 2);

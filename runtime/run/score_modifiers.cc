@@ -53,8 +53,7 @@ Status check_bias(const PlanData& plan, const ScoreBias& bias) {
   }
   if (bias.key_stride != 0 && bias.key_stride != 1) {
     return invalid("modifiers.bias.key_stride (", bias.key_stride,
-                   ") must be 1, or 0 for one bias "
-                   "of all keys");
+                   ") must be 1, or 0 for one bias of all keys");
   }
   const StridedShape shape = bias_shape(plan, bias, true);
   return check_reach("modifiers.bias", shape.axes, shape.dims);
