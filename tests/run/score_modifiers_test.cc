@@ -4,6 +4,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <utility>
 #include <vector>
 
 #include "tests/proof/bounds.h"
@@ -42,11 +43,18 @@ std::vector<ModifierSpec> all_modifiers() {
   return all;
 }
 
-/// Decode, prefill of several blocks, and rows that see no key; against several partitions.
-CaseSpec mixed(const ModifierSpec& modifiers) {
-  CaseSpec spec = mixed_spec();
+/// Sequences of few dimensions, on which modifiers do not depend.
+CaseSpec small_spec(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys,
+                    const ModifierSpec& modifiers) {
+  CaseSpec spec = spec_of(std::move(queries), std::move(keys));
+  spec.config.head_dim = spec.config.value_head_dim = 32;
   spec.modifiers = modifiers;
   return spec;
+}
+
+/// Decode and prefill of several blocks, against several partitions.
+CaseSpec mixed(const ModifierSpec& modifiers) {
+  return small_spec({1, 2, 50, 0}, {300, 17, 260, 5}, modifiers);
 }
 
 void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
@@ -230,7 +238,7 @@ TEST(ScoreModifiers, SinksFarAboveTheKeys) {
   };
   for (const Values& values : {Values{1.0F, DType::f32}, Values{1e30F, DType::f32},
                                Values{1e-30F, DType::f32}, Values{1.0F, DType::bf16}}) {
-    CaseSpec spec = spec_of({1, 20}, {300, 280});
+    CaseSpec spec = small_spec({1, 20}, {300, 280}, {.sinks = true});
     spec.form = Form::ragged;
     Case c(with_types(spec, {values.type, values.type, values.type, DType::f32}));
     scale_values(c, values.size);
@@ -251,11 +259,9 @@ TEST(ScoreModifiers, SinksFarAboveTheKeys) {
 TEST(ScoreModifiers, OfRowsThatSeeNothing) {
   for (const ModifierSpec& modifiers : all_modifiers()) {
     for (const float temperature : {0.0F, 2.0F}) {
-      CaseSpec spec = spec_of({50, 3, 1}, {20, 0, 1});
-      spec.form = Form::ragged;
+      CaseSpec spec = small_spec({50, 3, 1}, {20, 0, 1}, modifiers);
       spec.config.causal = true;
       spec.config.temperature = temperature;
-      spec.modifiers = modifiers;
       expect_oracle_on_all(spec);
       if (HasFailure()) return;
     }
@@ -289,9 +295,7 @@ TEST(ScoreModifiers, OfPairsWithTinyFactors) {
 // Whatever the workers, tiles and items: rows that keys are split for meet their sink once.
 TEST(ScoreModifiers, SameBitsForAllWorkersAndSizes) {
   for (const ModifierSpec& modifiers : all_modifiers()) {
-    CaseSpec spec = spec_of({1, 1}, {5000, 900});
-    spec.config.causal = true;
-    spec.modifiers = modifiers;
+    const CaseSpec spec = small_spec({1, 1}, {5000, 900}, modifiers);
     for (const int workers : {1, 2, 8}) {
       expect_oracle_on_all(spec, workers);
       if (HasFailure()) return;
@@ -313,10 +317,8 @@ TEST(ScoreModifiers, OfSharedPrefixes) {
        {Form::ragged, {3, 3, 3}, {1100, 900, 1200}, {0, 512, 768}}}};
   for (const SharedBatch& batch : batches) {
     for (const ModifierSpec& modifiers : all_modifiers()) {
-      CaseSpec spec = spec_of(batch.queries, batch.keys);
+      CaseSpec spec = small_spec(batch.queries, batch.keys, modifiers);
       spec.form = batch.form;
-      spec.config.causal = true;
-      spec.modifiers = modifiers;
       SCOPED_TRACE(to_string(spec));
       Case c(spec);
       share_prefixes(c, batch.prefixes);
@@ -371,10 +373,9 @@ TEST(ScoreModifiers, OfPartialStates) {
   for (const ModifierSpec& modifiers : all_modifiers()) {
     for (const float temperature : {0.0F, 1.0F}) {
       for (const DType type : {DType::f32, DType::bf16}) {
-        CaseSpec spec = with_types(spec_of({20}, {700}), {type, type, type, DType::f32});
+        CaseSpec spec =
+            with_types(small_spec({20}, {700}, modifiers), {type, type, type, DType::f32});
         spec.config.temperature = temperature;
-        spec.config.causal = true;
-        spec.modifiers = modifiers;
         SCOPED_TRACE(to_string(spec));
         const Case c(spec);
         for (const std::string_view isa : supported_isas()) {
