@@ -134,7 +134,7 @@ std::string AttentionCase::layout() const {
   const std::string queries = name(!batch_.query.offsets.empty(), queries_by_head());
   const bool ragged = !batch_.key.offsets.empty() && !workload_.paged();
   const std::string keys = name(ragged, keys_by_head()) + pages_in_words();
-  const std::string where = queries == keys ? queries : "q " + queries + ", kv " + keys;
+  std::string where = queries == keys ? queries : "q " + queries + ", kv " + keys;
   std::string scores = proof::to_string(workload_.modifiers);
   if (scores.empty()) return where;
   scores.pop_back();  // the last space

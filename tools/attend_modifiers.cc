@@ -16,7 +16,7 @@ namespace {
 
 Status read_file(std::string_view option, const std::string& path, Array& array) {
   bench::show_progress("reading " + path);
-  const Status status = read_npy(path, array);
+  Status status = read_npy(path, array);
   if (status) return status;
   return {status.code(), fmt::format("{} {}", option, status.message())};
 }

@@ -129,8 +129,9 @@ TEST(Checks, FindOneWrongBitOfAnOutput) {
 TEST(Checks, FindAWrongLse) {
   expect_only_generic_fails(tools::attention_checks(),
                             with_attention_fault([](const Batch& batch, const AttentionTensors& t) {
-                              if (has_rows(batch))
+                              if (has_rows(batch)) {
                                 *t.lse = std::isfinite(*t.lse) ? ulps_up(*t.lse, 3) : 1.0F;
+                              }
                               return Status();
                             }));
 }
@@ -147,7 +148,7 @@ TEST(Checks, FindRowsThatWereNotWritten) {
 }
 
 TEST(Checks, FindARefusal) {
-  const Status refusal(StatusCode::internal, "lost");
+  Status refusal(StatusCode::internal, "lost");
   Subject subject =
       with_attention_fault([&](const Batch&, const AttentionTensors&) { return refusal; });
   expect_only_generic_fails(tools::attention_checks(), subject);
