@@ -199,8 +199,8 @@ void add_single_biases(const AttentionShape& shape, const LogitColumns<Arch>& lo
   }
 }
 
-/// Adds what depends on heads and positions to the logits of a vector of rows. `keys`
-/// are those that the item has among the keys of the logits: others have no biases.
+/// Adds what depends on heads and positions to the logits of a vector of rows. `keys` are those
+/// that the item has among the keys of the logits: others have no biases.
 template <class Arch>
 HEED_INLINE void add_terms(const AttentionShape& shape, const AttentionItem& item,
                            const LogitColumns<Arch>& logits, KeyInterval keys,

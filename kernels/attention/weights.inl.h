@@ -29,15 +29,15 @@ inline constexpr float kLowestExponent = -110.0F;
 /// ≈ 2e28 at n = 2²⁴.
 inline constexpr float kRescaleThreshold = 8.0F;
 
-/// A power of two that may be too small for a float, as a product of three, of which the last one
-/// is not 1 before the others are: so that only the last product rounds, or the result is 0.
+/// A power of two that may be too small for a float, as a product of three. The last factor is as
+/// small as it can be, so that no product before it rounds, unless the result is 0 anyway.
 template <class Arch>
 struct FarFactor {
   Vec<Arch> first, second, last;
   HEED_INLINE Vec<Arch> operator()(Vec<Arch> x) const { return x * first * second * last; }
 };
 
-/// Three times this many powers of two below any float are 0.
+/// The exponent of a factor at least: three of them make the largest float 0.
 inline constexpr float kFarExponent = -125.0F;
 
 template <class Arch, WeightRule Rule>

@@ -1,6 +1,5 @@
 #include "runtime/run/score_modifiers.h"
 
-#include <algorithm>
 #include <bit>
 #include <cmath>
 
