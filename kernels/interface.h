@@ -107,6 +107,17 @@ struct HeadSteps {
   std::ptrdiff_t state_sums = 0, state_outputs = 0;  ///< of m and of l, and of O, in floats
 };
 
+/// Which keys a mask shows, beside causal masks and windows: bit j % 32 of word j / 32 of a row is
+/// that of key first_key + j, and 1 where the key is visible. Keys before first_key are not masked.
+/// Rows of words belong to blocks of tokens, and to each query head of the group or to all.
+struct MaskRows {
+  const std::uint32_t* words = nullptr;  ///< of token 0, and the first query head; null: no mask
+  std::ptrdiff_t row_words = 0;          ///< from row to row
+  std::int32_t first_key = 0;            ///< a multiple of kPartitionKeys
+  std::int32_t query_block = 1;          ///< tokens of a row
+  std::int32_t heads = 1;                ///< rows of each block of tokens: the group, or 1
+};
+
 /// Where a token of an item with rows of several sequences belongs.
 struct TokenPlace {
   std::int32_t sequence = 0, token = 0;  ///< as the strides of biases count them
@@ -138,6 +149,8 @@ struct AttentionItem {
   std::int32_t keys = 0;                    ///< n_kv of the sequence
   std::int64_t query_position = 0;          ///< token i stands at key position i + query_position
   std::int32_t prefix = 0;                  ///< the first keys, which all rows see
+  std::int32_t keep_first = 0;              ///< keys that no window hides on its left
+  MaskRows mask;
   /// Null: all tokens are of one sequence. Else the place of each token, from the item's first on.
   const TokenPlace* places = nullptr;
   /// The numbers of the group's query heads; null: there are none.

@@ -9,6 +9,9 @@ namespace heed::kernels {
 /// Floats of what modifiers of logits know of a row: a position, a slope and a pointer.
 inline constexpr std::size_t kTermsFloats = 4;
 
+/// Floats of what is known of the keys that a row sees: four numbers and a pointer.
+inline constexpr std::size_t kVisibleFloats = 6;
+
 /// Floats between two regions that nobody writes: a cache line, in which a test (and a debug build)
 /// sees a kernel that writes past the end of a region.
 inline constexpr std::size_t kScratchGuard = kAlignment / sizeof(float);
@@ -26,7 +29,7 @@ struct ScratchLayout {
   ScratchRegion partition;  ///< the states of the partition that is being summed
   ScratchRegion total;      ///< the states of the section that is being summed
   ScratchRegion sections;   ///< the states of the sections before; empty without shape.sections
-  ScratchRegion visible;    ///< prefill: the first and the last visible key of each row, int32
+  ScratchRegion visible;    ///< prefill: kVisibleFloats of each row, for the keys that it sees
   ScratchRegion terms;      ///< prefill: kTermsFloats of each row, for modifiers of logits
   ScratchRegion weights;    ///< logits, then weights: prefill a tile's, decode a partition's
   /// Copies of tiles: prefill has two of keys and values, one of which is read while the other is
@@ -81,7 +84,7 @@ struct ScratchLayout {
   layout.partition = layout.place(state);
   layout.total = layout.place(state);
   layout.sections = layout.place(shape.sections ? state : 0);
-  layout.visible = layout.place(2 * width);
+  layout.visible = layout.place(kVisibleFloats * width);
   layout.terms = layout.place(kTermsFloats * width);
   layout.weights = layout.place(tile * static_cast<std::size_t>(block_vectors * lanes));
   layout.copies[0] = layout.place(tile_copy_floats(shape));

@@ -33,7 +33,7 @@ namespace {
 struct AttendOptions {
   std::string q, k, v, out, lse;
   std::string layout = "bshd", causal = "none";
-  std::string window, prefix, scale, temperature, isa, threads;
+  std::string window, keep_first, prefix, mask, scale, temperature, isa, threads;
   std::string bf16, q_type, k_type, v_type, kv_type, out_type, group;
   ModifierOptions modifiers;
 };
@@ -201,6 +201,13 @@ Status parse_request(const AttendOptions& o, Request& request) {
   if (!o.window.empty()) {
     status = parse_window("--window", o.window, config.window_left, config.window_right);
   }
+  if (status.ok() && !o.keep_first.empty()) {
+    if (config.window_left == kUnlimited) {
+      return bad_value("--keep-first", o.keep_first,
+                       "left out where no --window hides keys before the diagonal");
+    }
+    status = parse_integer("--keep-first", o.keep_first, 0, kMaxExtent, config.keep_first);
+  }
   if (status.ok() && !o.prefix.empty()) {
     std::int64_t keys = 0;
     status = parse_integer("--prefix", o.prefix, 0, kMaxExtent, keys);
@@ -227,6 +234,7 @@ Status check_paths(const AttendOptions& o) {
                                                                    {"--alibi", &alibi},
                                                                    {"--bias", &o.modifiers.bias},
                                                                    {"--sinks", &o.modifiers.sinks},
+                                                                   {"--mask", &o.mask},
                                                                    {"--out", &o.out},
                                                                    {"--lse", &o.lse}};
   constexpr std::size_t kOutputs = 2;  // the last ones
@@ -352,14 +360,35 @@ Batch describe_batch(const Tensors& t, const Request& request, const AttentionCo
   return batch;
 }
 
+/// Reads the mask of a file, which describes a batch as long as it lives.
+Status read_mask(const std::string& path, const Tensors& t, Array& array,
+                 std::vector<std::uint8_t>& bytes, std::optional<KeyMask>& mask) {
+  ScoreStrides strides;
+  HEED_RETURN_IF_ERROR(read_scores("--mask", path, {t.q.batch, t.q.heads, t.q.seq, t.k.seq},
+                                   Words::booleans, array, strides));
+  const std::int64_t key_block = strides.key == 0 ? std::max<std::int64_t>(t.k.seq, 1) : 1;
+  mask = KeyMask{MaskType::f32, array.data.data(), strides.sequence, strides.head, strides.query, 1,
+                 key_block};
+  if (!array.boolean) return {};
+  for (const float number : array.data) bytes.push_back(number != 0.0F ? 1 : 0);
+  mask->type = MaskType::bytes;
+  mask->data = bytes.data();
+  return {};
+}
+
 Status make_plan(const Tensors& t, const Request& request, const AttentionConfig& config,
-                 const std::string& isa, Plan& plan) {
+                 const AttendOptions& o, Plan& plan) {
   PlanOptions options;
-  options.isa = isa;
+  options.isa = o.isa;
   options.workers = request.threads;
   Batch batch = describe_batch(t, request, config);
   const std::vector<std::int32_t> prefixes(static_cast<std::size_t>(t.q.batch), request.prefix);
   if (request.prefix > 0) batch.visible_prefixes = prefixes;
+  Array mask;
+  std::vector<std::uint8_t> bytes;
+  if (!o.mask.empty()) {
+    HEED_RETURN_IF_ERROR(read_mask(o.mask, t, mask, bytes, batch.mask));
+  }
   return plan_attention(config, batch, options, plan);
 }
 
@@ -393,7 +422,7 @@ Status attend(const AttendOptions& o) {
   Modifiers modifiers;
   HEED_RETURN_IF_ERROR(modifiers.read(o.modifiers, {t.q.batch, t.q.heads, t.q.seq, t.k.seq}));
   Plan plan;
-  HEED_RETURN_IF_ERROR(make_plan(t, request, config, o.isa, plan));
+  HEED_RETURN_IF_ERROR(make_plan(t, request, config, o, plan));
   HEED_RETURN_IF_ERROR(narrow(config.q_type, o.isa, t.q));
   HEED_RETURN_IF_ERROR(narrow_side(config.k_type, request, o.isa, t.k));
   HEED_RETURN_IF_ERROR(narrow_side(config.v_type, request, o.isa, t.v));
@@ -455,6 +484,11 @@ void add_attend(CLI::App& app, Action& action) {
          "Causal mask, whose diagonal ends at the last key or starts at the first (none)");
   option("--window", o->window, "L,R",
          "Keys visible before and after the diagonal, each an integer or inf (inf,inf)");
+  option("--keep-first", o->keep_first, "N",
+         "The first N keys are not hidden by the window on its left: attention sinks (0)");
+  option("--mask", o->mask, "FILE",
+         "Which keys are visible, of bool or uint8, or of floats 0 (visible) and -inf: [batch, "
+         "heads, queries, keys], each of them or 1");
   option("--prefix", o->prefix, "N",
          "The first N keys are visible to all queries: prefix-LM, with --causal (0)");
   option("--scale", o->scale, "S", "What scores are multiplied with (1/sqrt(head_dim))");

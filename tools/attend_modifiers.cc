@@ -14,9 +14,10 @@
 namespace heed::tools {
 namespace {
 
-Status read_file(std::string_view option, const std::string& path, Array& array) {
+Status read_file(std::string_view option, const std::string& path, Array& array,
+                 Words words = Words::refused) {
   bench::show_progress("reading " + path);
-  Status status = read_npy(path, array);
+  Status status = read_npy(path, array, words);
   if (status) return status;
   return {status.code(), fmt::format("{} {}", option, status.message())};
 }
@@ -69,9 +70,17 @@ Status Modifiers::read_sinks(const std::string& path, const ScoreExtents& extent
 }
 
 Status Modifiers::read_bias(const std::string& path, const ScoreExtents& extents) {
-  HEED_RETURN_IF_ERROR(read_file("--bias", path, bias_));
+  ScoreStrides strides;
+  HEED_RETURN_IF_ERROR(read_scores("--bias", path, extents, Words::refused, bias_, strides));
+  modifiers_.bias = {bias_.data.data(), strides.sequence, strides.head, strides.query, strides.key};
+  return {};
+}
+
+Status read_scores(std::string_view option, const std::string& path, const ScoreExtents& extents,
+                   Words words, Array& array, ScoreStrides& strides) {
+  HEED_RETURN_IF_ERROR(read_file(option, path, array, words));
   const std::array wanted = {extents.batch, extents.heads, extents.queries, extents.keys};
-  const std::vector<std::int64_t>& shape = bias_.shape;
+  const std::vector<std::int64_t>& shape = array.shape;
   bool fits = shape.size() == wanted.size();
   for (std::size_t i = 0; fits && i < wanted.size(); ++i) {
     fits = shape[i] == wanted[i] || shape[i] == 1;
@@ -79,16 +88,13 @@ Status Modifiers::read_bias(const std::string& path, const ScoreExtents& extents
   if (!fits) {
     return {
         StatusCode::invalid_argument,
-        fmt::format("--bias {}: shape {} must be [batch, heads, queries, keys], ({}, {}, {}, {}), "
-                    "where 1 in place of a number is one bias for all",
-                    path, to_string(shape), wanted[0], wanted[1], wanted[2], wanted[3])};
+        fmt::format("{} {}: shape {} must be [batch, heads, queries, keys], ({}, {}, {}, {}), "
+                    "where 1 in place of a number is one for all",
+                    option, path, to_string(shape), wanted[0], wanted[1], wanted[2], wanted[3])};
   }
-  ScoreBias& bias = modifiers_.bias;
-  bias.data = bias_.data.data();
-  bias.sequence_stride = stride_of(shape[0], wanted[0], shape[1] * shape[2] * shape[3]);
-  bias.head_stride = stride_of(shape[1], wanted[1], shape[2] * shape[3]);
-  bias.query_stride = stride_of(shape[2], wanted[2], shape[3]);
-  bias.key_stride = stride_of(shape[3], wanted[3], 1);
+  strides = {stride_of(shape[0], wanted[0], shape[1] * shape[2] * shape[3]),
+             stride_of(shape[1], wanted[1], shape[2] * shape[3]),
+             stride_of(shape[2], wanted[2], shape[3]), stride_of(shape[3], wanted[3], 1)};
   return {};
 }
 

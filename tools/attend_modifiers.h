@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "heed/score_modifiers.h"
@@ -20,6 +21,17 @@ struct ModifierOptions {
 struct ScoreExtents {
   std::int64_t batch = 0, heads = 0, queries = 0, keys = 0;
 };
+
+/// Where the number of (sequence, head, query, key) lies in a file; a stride of 0 means that all
+/// share it.
+struct ScoreStrides {
+  std::int64_t sequence = 0, head = 0, query = 0, key = 0;
+};
+
+/// Reads a file with numbers for scores: [batch, heads, queries, keys], each of them or 1. Fails
+/// with a sentence that names the option.
+Status read_scores(std::string_view option, const std::string& path, const ScoreExtents& extents,
+                   Words words, Array& array, ScoreStrides& strides);
 
 /// Modifiers, and the numbers that they point to.
 class Modifiers {

@@ -252,8 +252,31 @@ Check masks() {
     CaseSpec spec = single(70, 300, 8);
     spec.visible_prefixes = {prefix};
     cases.push_back({spec});
+    spec.config.window_left = 20;
+    spec.config.keep_first = 40;
+    cases.push_back({spec});
   }
   return make_check("masks and windows", std::move(cases));
+}
+
+Check key_masks() {
+  using proof::Pattern;
+  std::vector<AttentionCase> cases;
+  for (const Pattern pattern :
+       {Pattern::random, Pattern::tree, Pattern::documents, Pattern::blocks, Pattern::lists}) {
+    for (const MaskType type :
+         {MaskType::bits, MaskType::bytes, MaskType::f32, MaskType::f16, MaskType::bf16}) {
+      for (const std::int32_t queries : {2, 100}) {
+        CaseSpec spec = single(queries, 600, 8);
+        spec.config.query_heads = 4;
+        spec.config.kv_heads = 2;
+        spec.config.causal = type == MaskType::bits;
+        spec.mask = {pattern, type, type != MaskType::f32, true};
+        cases.push_back({spec});
+      }
+    }
+  }
+  return make_check("masks of bits, bytes and floats, and lists of keys", std::move(cases));
 }
 
 Check nothing_visible() {
@@ -461,9 +484,10 @@ Check mixtures() {
 }  // namespace
 
 std::vector<Check> attention_checks() {
-  return {head_dims(),     lengths(),         groups(),           masks(),      nothing_visible(),
-          storages(),      temperatures(),    sizes_of_numbers(), not_finite(), element_types(),
-          bf16_products(), score_modifiers(), mixtures(),         real_sizes()};
+  return {head_dims(),        lengths(),         groups(),        masks(),
+          key_masks(),        nothing_visible(), storages(),      temperatures(),
+          sizes_of_numbers(), not_finite(),      element_types(), bf16_products(),
+          score_modifiers(),  mixtures(),        real_sizes()};
 }
 
 }  // namespace heed::tools

@@ -59,7 +59,8 @@ class NpyReader {
     std::vector<float> data;
     HEED_RETURN_IF_ERROR(read_data(header, static_cast<std::size_t>(count), data));
     if (header.fortran_order) data = to_c_order(header.shape, data);
-    array = {std::move(header.shape), std::move(data), type_of(header.numbers)};
+    array = {std::move(header.shape), std::move(data), type_of(header.numbers),
+             header.numbers == NpyNumbers::boolean};
     return {};
   }
 
@@ -112,6 +113,12 @@ class NpyReader {
     if (integers && words == Words::refused) {
       return fault("dtype (uint16) must be a floating-point one; bfloat16 needs --bf16");
     }
+    if (integers && words == Words::booleans) {
+      return fault("dtype (uint16) must be bool, uint8 or a floating-point one");
+    }
+    if (header.numbers == NpyNumbers::boolean && words == Words::refused) {
+      return fault("dtype (bool or uint8) must be a floating-point one");
+    }
     if (!integers && words == Words::bfloat16) {
       return fault("dtype must be uint16, which --bf16 takes for the bits of bfloat16");
     }
@@ -150,6 +157,7 @@ class NpyReader {
   }
 
   static std::size_t bytes_of(NpyNumbers numbers) {
+    if (numbers == NpyNumbers::boolean) return 1;
     return numbers == NpyNumbers::float64
                ? sizeof(double)
                : static_cast<std::size_t>(dtype_info(type_of(numbers)).block_bytes);
@@ -165,6 +173,10 @@ class NpyReader {
   static Status widen(NpyNumbers numbers, const std::vector<std::byte>& bytes, float* to) {
     if (numbers == NpyNumbers::float32) {
       if (!bytes.empty()) std::memcpy(to, bytes.data(), bytes.size());
+      return {};
+    }
+    if (numbers == NpyNumbers::boolean) {
+      for (const std::byte byte : bytes) *to++ = byte == std::byte{0} ? 0.0F : 1.0F;
       return {};
     }
     if (numbers != NpyNumbers::float64) {

@@ -15,10 +15,12 @@ struct Array {
   std::vector<std::int64_t> shape;
   std::vector<float> data;
   DType type = DType::f32;  ///< f16 or bf16 where the file has such numbers
+  bool boolean = false;     ///< numbers are 1 where the file's bool or uint8 are not 0, else 0
 };
 
-/// How 16-bit integers are read: not at all, or as the bits of bfloat16, which NumPy does not have.
-enum class Words { refused, bfloat16 };
+/// What integers a file may have: none; 16-bit ones that are the bits of bfloat16, which NumPy does
+/// not have, and nothing else; or bool and uint8, beside floats.
+enum class Words { refused, bfloat16, booleans };
 
 /// Reads a file of version 1.0, 2.0 or 3.0, either byte order, C or Fortran order, of any shape.
 /// Fails with a sentence that begins with the path where the file is anything else, is too short,

@@ -118,6 +118,10 @@ class HeaderParser {
           "dtype ({}) must be one of {}, and not structured",
           excerpt(from.substr(std::min(from.find_first_not_of(' '), from.size()))), kKnownTypes));
     }
+    if (*descr == "|b1" || *descr == "|u1") {
+      header.numbers = NpyNumbers::boolean;
+      return;
+    }
     const auto* const known = std::ranges::find_if(kNumbers, [&](const auto& entry) {
       return descr->size() == 3 && (descr->front() == '<' || descr->front() == '>') &&
              descr->substr(1) == entry.first;

@@ -13,8 +13,9 @@
 
 namespace heed::tools {
 
-/// The numbers of a file: floating-point ones, or words that may hold bfloat16.
-enum class NpyNumbers { float16, float32, float64, uint16 };
+/// The numbers of a file: floating-point ones, words that may hold bfloat16, or bytes that say what
+/// is true.
+enum class NpyNumbers { float16, float32, float64, uint16, boolean };
 
 struct NpyHeader {
   NpyNumbers numbers = NpyNumbers::float32;

@@ -35,6 +35,7 @@
 #include "heed/dtype.h"
 #include "heed/executor.h"
 #include "heed/export.h"
+#include "heed/key_mask.h"
 #include "heed/paged_layout.h"
 #include "heed/scales.h"
 #include "heed/score_modifiers.h"
@@ -83,7 +84,11 @@ struct AttentionConfig {
   Alignment alignment = Alignment::end;    ///< of the causal mask and of the window
   std::int64_t window_left = kUnlimited;   ///< keys visible before the query's position, ≥ 0
   std::int64_t window_right = kUnlimited;  ///< keys visible after it, ≥ 0 (causal makes it 0)
-  std::optional<float> scale = {};         ///< finite; default 1 / √head_dim
+  /// The first keys of a sequence, ≥ 0, that window_left does not hide: the attention sinks of
+  /// StreamingLLM (Xiao et al., arXiv 2309.17453). What hides keys after the query's position hides
+  /// these, too. Pages between them and the windows of all queries may have any number.
+  std::int64_t keep_first = 0;
+  std::optional<float> scale = {};  ///< finite; default 1 / √head_dim
   /// T ≥ 0. 1 is plain attention; 0 is the argmax, its weight shared equally among ties (the LSE is
   /// then undefined, and NaN); infinity weighs all visible keys equally (the LSE is the logarithm
   /// of their number).
@@ -164,9 +169,14 @@ struct Batch {
   std::span<const std::int32_t> shared_prefixes = {};
   /// The first visible_prefixes[b] keys of sequence b, 0 … all that it has, are visible to each of
   /// its queries, though the causal mask or window_right hides them: prefix-LM, in which a prompt
-  /// sees itself whole. One per sequence; or empty. Positions are those of whole sequences where
-  /// keys are shards. Not together with window_left. Read while planning only.
+  /// sees itself whole. window_left does not hide them either. One per sequence; or empty.
+  /// Positions are those of whole sequences where keys are shards. Read while planning only.
   std::span<const std::int32_t> visible_prefixes = {};
+  /// Keys that queries see, beside all that is said of positions: one of these, or neither. Read
+  /// while planning only. With a mask per head a plan has items of single heads, and reads no
+  /// prefixes together whose keys it covers.
+  std::optional<KeyMask> mask = {};
+  std::optional<KeyLists> key_lists = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
   /// [sequence, head, token]; for ragged queries [head, token] over all tokens.
   std::optional<Layout> lse = {};

@@ -6,6 +6,7 @@
 #include "heed/cpu.h"
 #include "heed/dtype.h"
 #include "heed/executor.h"
+#include "heed/key_mask.h"
 #include "heed/kv_cache.h"
 #include "heed/paged_layout.h"
 #include "heed/partial_states.h"

@@ -32,6 +32,9 @@ namespace {
 /// Bytes of memory that share an address translation, at least.
 inline constexpr std::ptrdiff_t kTranslated = 4096;
 
+/// Hidden keys at most between pieces of a partition that are computed as one.
+inline constexpr std::int32_t kJoinedKeys = kBlockKeys;
+
 template <class T, WeightRule Rule>
 class DecodeKernel {
  public:
@@ -54,6 +57,11 @@ class DecodeKernel {
       tile_keys_[static_cast<int>(operand)] = keys_of_tiles(operand);
     }
     chunks_ = chunks_of_keys();
+    for (std::int32_t r = 0; r < item.rows; ++r) {
+      rows_[r] = keys_of_row(shape, item, item.row_begin + r);
+      in_pieces_ |= rows_[r].head > 0 || rows_[r].words != nullptr;
+    }
+    gap_ = gap_of(shape, item);
   }
 
   void attend() {
@@ -116,11 +124,83 @@ class DecodeKernel {
     return {stride, row_bytes(type, shape_.head_dim), rows};
   }
 
-  /// Applies the masks: rows that see the same keys of the partition, as those of one token do, are
-  /// computed together against just these keys.
+  /// Skips partitions of which no row sees a key, where that may be.
   void attend_partition(KeyInterval keys) {
+    Pieces pieces;
+    const bool intervals = !in_pieces_ || see_intervals(keys);
+    if (!intervals) {
+      pieces = visible_pieces(keys);
+      if (pieces.count == 0) return;
+    }
     for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].open_partition();
-    score(keys);
+    intervals ? attend_intervals(keys) : attend_pieces(pieces, keys.first);
+    const std::int32_t partition = keys.first / kPartitionKeys;
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].close_partition(partition);
+  }
+
+  /// Pieces of a partition, none of which lies on both sides of the gap.
+  struct Pieces {
+    std::int32_t count = 0;
+    KeyInterval keys[kPartitionWords + 1];
+  };
+
+  /// Those that have the keys that rows see.
+  Pieces visible_pieces(KeyInterval keys) const {
+    Pieces pieces;
+    if (gap_.first >= gap_.last) {
+      add_pieces(keys, pieces);
+      return pieces;
+    }
+    const std::int32_t before = keys.last < gap_.first ? keys.last : gap_.first;
+    const std::int32_t after = keys.first > gap_.last ? keys.first : gap_.last;
+    add_pieces({keys.first, before}, pieces);
+    add_pieces({after, keys.last}, pieces);
+    return pieces;
+  }
+
+  void add_pieces(KeyInterval keys, Pieces& pieces) const {
+    const std::int32_t others = pieces.count;
+    for (std::int32_t word = keys.first - keys.first % kWordKeys; word < keys.last;
+         word += kWordKeys) {
+      std::uint32_t seen = 0;
+      for (std::int32_t r = 0; r < item_.rows; ++r) seen |= visible_word(item_, rows_[r], word);
+      seen &= bits_of(word, keys.first, keys.last);
+      if (seen == 0) continue;
+      const KeyInterval own{word + __builtin_ctz(seen), word + kWordKeys - __builtin_clz(seen)};
+      const bool joins = pieces.count > others && pieces.keys[pieces.count - 1].last == word &&
+                         own.first < word + kJoinedKeys;
+      if (joins) {
+        pieces.keys[pieces.count - 1].last = own.last;
+      } else {
+        pieces.keys[pieces.count++] = own;
+      }
+    }
+  }
+
+  /// Whether what each row sees of a partition is an interval.
+  bool see_intervals(KeyInterval keys) const {
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      if (rows_[r].head > keys.first) return false;
+    }
+    if (keys.last > gap_.first && keys.first < gap_.last) return false;
+    if (item_.mask.words == nullptr || keys.first < item_.mask.first_key) return true;
+    for (std::int32_t word = keys.first - keys.first % kWordKeys; word < keys.last;
+         word += kWordKeys) {
+      for (std::int32_t r = 0; r < item_.rows; ++r) {
+        RowKeys unmasked = rows_[r];
+        unmasked.words = nullptr;
+        const std::uint32_t hidden =
+            visible_word(item_, unmasked, word) & ~visible_word(item_, rows_[r], word);
+        if ((hidden & bits_of(word, keys.first, keys.last)) != 0) return false;
+      }
+    }
+    return true;
+  }
+
+  /// Rows that see the same interval of the partition, as those of one token do, are computed
+  /// together against just these keys.
+  void attend_intervals(KeyInterval keys) {
+    score(keys, keys.first);
     for (std::int32_t row = 0; row < item_.rows;) {
       const KeyInterval seen = visible_to(row, keys);
       std::int32_t end = row + 1;
@@ -131,19 +211,38 @@ class DecodeKernel {
       }
       row = end;
     }
-    const std::int32_t partition = keys.first / kPartitionKeys;
-    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].close_partition(partition);
   }
 
   KeyInterval visible_to(std::int32_t row, KeyInterval keys) const {
-    return visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group, keys);
+    const auto clamp = [&](std::int32_t key) {
+      return key < keys.first ? keys.first : key > keys.last ? keys.last : key;
+    };
+    return {clamp(rows_[row].first), clamp(rows_[row].last)};
   }
 
-  /// Computes the logits of all rows.
-  void score(KeyInterval keys) {
+  /// All rows are computed against all keys of the pieces of a partition that begins with key
+  /// `first`; keys that a row does not see have weight 0. Where 0 has met a value that is infinite
+  /// or NaN, the values are added again, each row's own.
+  void attend_pieces(const Pieces& pieces, std::int32_t first) {
+    const std::int32_t lead = pieces.keys[0].first;
+    const KeyInterval all{lead - lead % kWordKeys, pieces.keys[pieces.count - 1].last};
+    for (std::int32_t i = 0; i < pieces.count; ++i) score(pieces.keys[i], first);
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].weigh_visible(rows_, all, first);
+    for (std::int32_t i = 0; i < pieces.count; ++i) add(0, item_.rows, pieces.keys[i], first);
+    bool finite = true;
+    for (std::int32_t h = 0; h < item_.heads; ++h) finite &= heads_[h].has_finite_outputs();
+    if (finite) return;
+    for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].clear_outputs();
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      for_each_run(item_, rows_[r], all, [&](KeyInterval run) { add(r, r + 1, run, first); });
+    }
+  }
+
+  /// Computes the logits of all rows, in a partition that begins with key `first`.
+  void score(KeyInterval keys, std::int32_t first) {
     for_each_block({Operand::keys, keys}, k_scales_,
                    [&](const Head& head, std::int32_t j, const KeyBlock& block) {
-                     const DecodeQueries queries = head.queries(j - keys.first);
+                     const DecodeQueries queries = head.queries(j - first);
                      if (shape_.pairs || several_scales(block)) {
                        score_in_fours(queries, block);
                      } else {
@@ -235,7 +334,15 @@ class DecodeKernel {
 
   /// The positions of the stream, or those after them where the place is one of these.
   KeyInterval around(const Stream& stream, const Place& at) const {
-    return at.key < stream.keys.last ? stream.keys : KeyInterval{stream.keys.last, item_.key_end};
+    if (at.key < stream.keys.last) return stream.keys;
+    return {stream.keys.last, end_of_reading(stream.keys.last)};
+  }
+
+  /// The end of the keys that are read from this one on: the gap is not.
+  std::int32_t end_of_reading(std::int32_t key) const {
+    return key <= gap_.first && gap_.first < gap_.last && gap_.first < item_.key_end
+               ? gap_.first
+               : item_.key_end;
   }
 
   std::int32_t tile_keys(const Stream& stream) const {
@@ -286,7 +393,7 @@ class DecodeKernel {
     BlockScales of_block;
     if (is_scaled(rows.type)) {
       of_block = scales.of(rows.scales, rows.scale_offset(at.key), count);
-      if (item_.key_end - at.key > kPartitionKeys) {
+      if (end_of_reading(at.key) - at.key > kPartitionKeys) {
         prefetch_scales(rows, at.key + kPartitionKeys, count);
       }
     }
@@ -301,7 +408,7 @@ class DecodeKernel {
   /// inlined.
   HEED_INLINE void prefetch_translations(const Stream& stream, const Place& at,
                                          std::int32_t count) const {
-    if (item_.key_end - at.key < tile_keys(stream) + count) return;
+    if (end_of_reading(at.key) - at.key < tile_keys(stream) + count) return;
     const Storage& rows = heads_[at.head].rows(stream.operand);
     const std::int32_t first = at.key + tile_keys(stream);
     const bool close = rows.stride > 0 && rows.stride < kTranslated;
@@ -313,7 +420,7 @@ class DecodeKernel {
 
   /// The rows of the block at a place, to be prefetched: those of the item.
   ComingRows coming(const Stream& stream, const Place& at) const {
-    if (at.key >= item_.key_end) return {};
+    if (at.key >= end_of_reading(stream.keys.first)) return {};
     const Storage& rows = heads_[at.head].rows(stream.operand);
     const std::int32_t count = rows_at(stream, at);
     const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
@@ -416,6 +523,9 @@ class DecodeKernel {
   const AttentionShape& shape_;
   const AttentionItem& item_;
   Head heads_[kMaxItemHeads];
+  RowKeys rows_[kMaxRows];
+  bool in_pieces_ = false;     ///< what rows see may not be intervals
+  KeyInterval gap_;            ///< between the first keys and the rows' windows; or empty
   float* copy_;                ///< of a tile of keys or of values, as floats
   std::int32_t tile_keys_[2];  ///< of keys and of values, powers of two
   ChunkOffsets chunks_;        ///< of a block of keys

@@ -82,6 +82,10 @@ class DecodeHead {
     total_ = State::at(at(layout.total), padded_rows());
     sections_ = State::at(at(layout.sections), padded_rows());
     weights_ = at(layout.weights);
+    next_state_ = item_.first_partition;
+    for (std::int32_t r = 0; shape.sections && r < item_.rows; ++r) {
+      first_partition_[r] = first_partition(item_, keys_of_row(shape, item_, item_.row_begin + r));
+    }
     pack();
   }
 
@@ -100,8 +104,10 @@ class DecodeHead {
   void open_partition() const { clear(partition_); }
 
   void close_partition(std::int32_t partition) {
-    item_.states.m == nullptr || item_.merge_partitions ? merge_partition(partition)
-                                                        : write_states(partition_, partition);
+    if (item_.states.m == nullptr || item_.merge_partitions) return merge_partition(partition);
+    write_unseen_states(partition);
+    write_states(partition_, partition);
+    next_state_ = partition + 1;
   }
 
   /// Turns the logits of rows [row, end), which see exactly the keys `seen`, into weights, and adds
@@ -114,17 +120,43 @@ class DecodeHead {
       finish_logits(weights + (r - row) * kWeightsStride, seen.first, count, r);
       exponentiate_row(weights + (r - row) * kWeightsStride, count, r);
     }
-    std::int32_t r = row;
-    for (; r + 4 <= end; r += 4) {
-      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, coming);
+    sum_weights(row, end, weights, count, coming);
+  }
+
+  /// The same for all rows and all keys of a partition, whose logits are known where any row sees
+  /// the key: those that a row does not see have weight 0. The keys begin with a whole word.
+  void weigh_visible(const RowKeys* rows, KeyInterval keys, std::int32_t first) {
+    const std::int32_t count = keys.last - keys.first;
+    float* const weights = weights_ + keys.first - first;
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      float* const t = weights + r * kWeightsStride;
+      finish_logits(t, keys.first, count, r);
+      hide(rows[r], keys, t);
+      exponentiate_row(t, count, r);
     }
-    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, coming);
+    sum_weights(0, item_.rows, weights, count, Chunks<Cache::l2>(ComingRows()));
+  }
+
+  /// Whether all numbers of the partition's O are finite: the sum of 0 · x is 0 then, and else NaN.
+  bool has_finite_outputs() const {
+    Vec<Arch> traces = splat<Arch>(0.0F);
+    for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
+      traces = Ops<Arch>::fma(load<Arch>(partition_.o + x), splat<Arch>(0.0F), traces);
+    }
+    return !Ops<Arch>::any(Ops<Arch>::not_less(traces, splat<Arch>(1.0F)));
+  }
+
+  void clear_outputs() const {
+    for (std::ptrdiff_t x = 0; x < std::ptrdiff_t{item_.rows} * dims_; x += kWidth) {
+      store<Arch>(partition_.o + x, splat<Arch>(0.0F));
+    }
   }
 
   /// Writes outputs or states, after the last partition.
   void finish() {
     if (item_.states.m == nullptr) return write_rows_out();
-    item_.merge_partitions ? write_states(total_, item_.first_partition) : mark_unseen_partitions();
+    item_.merge_partitions ? write_states(total_, item_.first_partition)
+                           : write_unseen_states(item_.first_partition + item_.states.partitions);
   }
 
  private:
@@ -142,6 +174,23 @@ class DecodeHead {
       const float factor = shape_->pairs ? 1.0F : shape_->query_factor;
       for (std::int32_t x = 0; x < shape_->head_dim; ++x) to[x] *= factor;
       for (std::int32_t x = shape_->head_dim; x < head_dim_; ++x) to[x] = 0.0F;
+    }
+  }
+
+  /// Gives logits of keys from a whole word on that a row does not see −∞.
+  void hide(const RowKeys& row, KeyInterval keys, float* t) const {
+    alignas(kAlignment) std::int32_t shifts[kWidth];
+    for (int i = 0; i < kWidth; ++i) shifts[i] = static_cast<std::int32_t>(1U << i);
+    const auto lane = Integers<Arch>::load_unaligned(shifts);
+    const Vec<Arch> hidden = splat<Arch>(-__builtin_inff());
+    for (std::int32_t key = keys.first; key < keys.last; key += kWordKeys) {
+      const std::uint32_t word =
+          visible_word(item_, row, key) & bits_of(key, keys.first, keys.last);
+      for (int i = 0; i < kWordKeys; i += kWidth, t += kWidth) {
+        const Integers<Arch> own = Integers<Arch>(static_cast<std::int32_t>(word >> i)) & lane;
+        const Mask<Arch> sees = Ops<Arch>::less(Integers<Arch>(0), own);
+        store<Arch>(t, Ops<Arch>::select(sees, load<Arch>(t), hidden));
+      }
     }
   }
 
@@ -164,21 +213,18 @@ class DecodeHead {
     }
   }
 
-  /// Writes empty states for the partitions of which the item has no keys.
-  void mark_unseen_partitions() const {
+  /// Writes empty states for the partitions before `end` of which no row has seen a key.
+  void write_unseen_states(std::int32_t end) const {
     const StateRows<Arch> states(*shape_, item_);
-    for (std::int32_t p = states.begin(); p < states.end(); ++p) {
-      const std::int64_t begin = std::int64_t{p} * kPartitionKeys, end = begin + kPartitionKeys;
-      const std::int64_t first = begin > item_.key_begin ? begin : item_.key_begin;
-      const std::int64_t last = end < item_.key_end ? end : item_.key_end;
-      if (first >= last) states.write_unseen(p, 0, item_.rows);
-    }
+    for (std::int32_t p = next_state_; p < end; ++p) states.write_unseen(p, 0, item_.rows);
   }
 
   /// Merges the state of a partition into that of its section, which the first one becomes as it
   /// is. The steps are those of PrefillKernel::merge_partition, whose states have rows as lanes:
   /// the two share no line that does not depend on how states lie.
   void merge_partition(std::int32_t partition) {
+    if (has_total_ && shape_->sections && !item_.merge_partitions) close_sections(partition);
+    last_partition_ = partition;
     if (has_total_) {
       for (std::int32_t r = 0; r < item_.rows; ++r) merge_row_of(total_, partition_, r);
     } else {
@@ -187,7 +233,6 @@ class DecodeHead {
       total_ = first;
       has_total_ = true;
     }
-    if (shape_->sections && !item_.merge_partitions) close_sections(partition);
   }
 
   void merge_row_of(const State& total, const State& state, std::int32_t r) const {
@@ -195,13 +240,10 @@ class DecodeHead {
                           {state.m[r], state.l[r], state.o + r * dims_}, dims_);
   }
 
-  /// Merges the sections that end with the partition into those before.
+  /// Merges the sections that ended before the partition into those before.
   void close_sections(std::int32_t partition) {
     for (std::int32_t r = 0; r < item_.rows; ++r) {
-      const KeyInterval keys =
-          visible_keys(*shape_, item_, (item_.row_begin + r) / shape_->group, {0, item_.keys});
-      const std::int32_t partitions = partition + 1 - keys.first / kPartitionKeys;
-      if (partitions <= 0 || partitions % kSectionPartitions != 0) continue;
+      if (!ends_section(first_partition_[r], last_partition_, partition)) continue;
       if (!has_sections_) clear(sections_);
       has_sections_ = true;
       merge_row_of(sections_, total_, r);
@@ -257,6 +299,16 @@ class DecodeHead {
     }
   }
 
+  /// Adds the weights of rows [row, end) to l.
+  void sum_weights(std::int32_t row, std::int32_t end, const float* weights, std::int32_t count,
+                   Chunks<Cache::l2> coming) {
+    std::int32_t r = row;
+    for (; r + 4 <= end; r += 4) {
+      sum_rows<4>(weights + (r - row) * kWeightsStride, count, r, coming);
+    }
+    for (; r < end; ++r) sum_rows<1>(weights + (r - row) * kWeightsStride, count, r, coming);
+  }
+
   /// l += the weights, key by key. Each row is a chain of additions, so several rows are summed
   /// side by side, and values are prefetched meanwhile.
   template <int Rows>
@@ -303,9 +355,12 @@ class DecodeHead {
   /// Of the partition and of the section being summed, and of the sections before: m and l per row;
   /// O is rows × dims_.
   State partition_{}, total_{}, sections_{};
-  bool has_total_ = false;     ///< total_ holds a state
-  bool has_sections_ = false;  ///< sections_ holds a state
-  float* weights_ = nullptr;   ///< logits, then weights: rows × kWeightsStride
+  bool has_total_ = false;           ///< total_ holds a state
+  bool has_sections_ = false;        ///< sections_ holds a state
+  float* weights_ = nullptr;         ///< logits, then weights: rows × kWeightsStride
+  std::int32_t next_state_ = 0;      ///< the next partition whose states will be written
+  std::int32_t last_partition_ = 0;  ///< that was merged into the total
+  std::int32_t first_partition_[max_decode_rows(kWidth)] = {};  ///< that each row sees
 };
 
 }  // namespace

@@ -82,7 +82,7 @@ class RowMerge {
   HEED_INLINE void merge(const ConstStates& states, std::ptrdiff_t row) {
     for (std::int32_t p = 0; p < states.partitions; ++p) {
       const std::ptrdiff_t i = p * states.rows + row;
-      if (states.m[i] == kNoKey) continue;
+      if (partitions_ == 0 && states.m[i] == kNoKey) continue;
       const RowTotal section =
           first_ ? RowTotal{m_, l_, o_} : RowTotal{m_section_, l_section_, o_section_};
       merge_state<Arch, Rule>(section, {states.m[i], states.l[i], states.o + i * dims_}, dims_);
@@ -110,7 +110,7 @@ class RowMerge {
   float* o_;
   std::int64_t dims_;
   bool first_ = true;            ///< the first section is being summed
-  std::int64_t partitions_ = 0;  ///< that the row has seen
+  std::int64_t partitions_ = 0;  ///< from the first one that the row sees
   float m_section_ = kNoKey, l_section_ = 0;
   alignas(kAlignment) float o_section_[kMaxHeadDim];  // NOLINT: written before it is read
 };

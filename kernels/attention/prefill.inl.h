@@ -34,6 +34,10 @@ inline constexpr float kFirstGuess = -4.0F;
 /// right one saves a twentieth, and outliers come together.
 inline constexpr std::int32_t kRightGuessesNeeded = 2;
 
+/// Keys of a gap at least, for a block not to compute those of the gap, too: those of a register
+/// tile and more.
+inline constexpr std::int32_t kNearKeys = 16;
+
 template <class T, WeightRule Rule>
 class PrefillKernel {
  public:
@@ -45,7 +49,7 @@ class PrefillKernel {
   using Loader = TileLoader<Arch, kPacked>;
 
   PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
-      : shape_(shape), item_(item), modified_(modifies(shape, item)) {
+      : shape_(shape), item_(item), modified_(modifies(shape, item)), gap_(gap_of(shape, item)) {
     lay_out(scratch);
     for (float& m : first_guess_) m = kFirstGuess;
   }
@@ -56,7 +60,6 @@ class PrefillKernel {
   void attend() {
     for (int b = 0; b < blocks_; ++b) pack(block_[b]);
     if (!stream<false>()) stream<true>();
-    if (item_.states.m != nullptr && !item_.merge_partitions) mark_unseen_partitions();
   }
 
  private:
@@ -68,7 +71,7 @@ class PrefillKernel {
     const ScratchLayout layout = prefill_scratch(shape_, item_.rows, kLanes<Arch>, T::kVectors);
     const std::ptrdiff_t row_floats = std::ptrdiff_t{shape_.value_head_dim} + 2;
     const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
-    auto* const keys = reinterpret_cast<std::int32_t*>(at(layout.visible));
+    const std::int32_t width = vectors() * kLanes<Arch>;
     weights_ = at(layout.weights);
     copy_[0] = at(layout.copies[0]);
     copy_[1] = at(layout.copies[1]);
@@ -83,9 +86,8 @@ class PrefillKernel {
       b.first_row = first;
       b.rows = item_.rows - first < b.width ? item_.rows - first : b.width;
       b.q = at(layout.queries) + static_cast<std::ptrdiff_t>(first) * shape_.head_dim;
-      b.first_key = keys + first;
-      b.last_key = keys + vectors() * kLanes<Arch> + first;
-      b.terms = TermLanes::at(at(layout.terms), vectors() * kLanes<Arch>).from(first);
+      b.keys = KeyLanes::at(at(layout.visible), width).from(first);
+      b.terms = TermLanes::at(at(layout.terms), width).from(first);
       const auto state = [&](const ScratchRegion& region) {
         return State::at(at(region) + first * row_floats, b.width);
       };
@@ -97,19 +99,25 @@ class PrefillKernel {
     }
   }
 
-  /// The keys that each row sees: an interval around its position, moving up with the token.
+  /// The keys that each row sees: those of an interval around its position, moving up with the
+  /// token, and of one that begins with the first key.
   void find_visible_keys(Block& b) const {
     for (std::int32_t i = 0; i < b.width; ++i) {
       const std::int32_t row = item_.row_begin + b.first_row + (i < b.rows ? i : b.rows - 1);
-      const KeyInterval keys = visible_keys(shape_, item_, row / shape_.group, {0, item_.keys});
-      b.first_key[i] = keys.first;
-      b.last_key[i] = keys.last;
+      const RowKeys keys = keys_of_row(shape_, item_, row);
+      b.keys.set(i, keys);
+      if (shape_.sections) b.keys.partition[i] = first_partition(item_, keys);
       if (modified_) b.terms.set(i, terms_of(shape_, item_, row));
     }
-    b.key_begin = b.first_key[0];
-    b.key_end = b.last_key[b.width - 1];
-    b.full_begin = b.first_key[b.width - 1];
-    b.full_end = b.last_key[0];
+    const std::int32_t last = b.width - 1;
+    b.head_end = b.keys.head[last];
+    b.key_begin = b.keys.first[0];
+    b.key_end = b.keys.last[last];
+    b.full_begin = b.keys.first[last];
+    b.full_end = b.keys.last[0];
+    if (b.key_begin >= b.head_end + kNearKeys) return;
+    b.key_begin = b.head_end > 0 ? 0 : b.key_begin;
+    b.head_end = 0;
   }
 
   /// Rows that are not of floats are widened first, to where tiles will be copied later.
@@ -147,6 +155,7 @@ class PrefillKernel {
     finite_ = true;
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
+      block_[b].next_state = item_.first_partition;
       block_[b].has_total = block_[b].has_sections = false;
       block_[b].right_guesses = kRightGuessesNeeded;
     }
@@ -161,18 +170,58 @@ class PrefillKernel {
         finish(block_[b]);
       } else if (item_.merge_partitions) {
         write_states(block_[b], block_[b].total, item_.first_partition);
+      } else {
+        write_unseen_states(block_[b], item_.first_partition + item_.states.partitions);
       }
     }
     return SkipHidden || finite_;
   }
 
-  /// Starts loading the tile that begins at key `begin`, its keys in k_slices steps and its values
-  /// in v_slices.
+  /// The end of the tile that begins at key `begin`.
+  std::int32_t end_of_tile(std::int32_t begin) const {
+    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
+    const std::int32_t last =
+        begin < gap_.first && gap_.first < gap_.last ? gap_.first : item_.key_end;
+    return last - begin > rest ? begin + rest : last;
+  }
+
+  /// The first key from `begin` on of a tile of which rows of the item see any: those between the
+  /// first keys and the rows' windows are left out, and tiles that the mask hides from all rows.
+  std::int32_t next_visible_tile(std::int32_t begin) const {
+    if (begin >= gap_.first && begin < gap_.last) begin = gap_.last;
+    while (begin < item_.key_end && hides_tile(begin, end_of_tile(begin))) {
+      begin = end_of_tile(begin);
+      if (begin == gap_.first && begin < gap_.last) begin = gap_.last;
+    }
+    if (begin < item_.key_end) return begin;
+    return shape_.pairs ? item_.key_end + item_.key_end % 2 : item_.key_end;
+  }
+
+  /// Whether the mask hides these keys of a partition from all rows.
+  bool hides_tile(std::int32_t begin, std::int32_t end) const {
+    if (item_.mask.words == nullptr || begin < item_.mask.first_key) return false;
+    const std::uint32_t* previous = nullptr;
+    for (int b = 0; b < blocks_; ++b) {
+      for (std::int32_t i = 0; i < block_[b].rows; ++i) {
+        const std::uint32_t* const words = block_[b].keys.words[i];
+        if (words == previous) continue;
+        previous = words;
+        for (std::int32_t word = begin - begin % kWordKeys; word < end; word += kWordKeys) {
+          const std::uint32_t own = words[(word - item_.mask.first_key) / kWordKeys];
+          if ((own & bits_of(word, begin, end)) != 0) return false;
+        }
+      }
+    }
+    return true;
+  }
+
+  /// Starts loading the first visible tile from key `begin` on, its keys in k_slices steps and its
+  /// values in v_slices.
   void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
+    begin = next_visible_tile(begin);
     if (shape_.pairs) return start_pairs(begin, k_slices, v_slices);
     next_begin_ = begin;
-    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
-    next_end_ = item_.key_end - begin > rest ? begin + rest : item_.key_end;
+    next_end_ = end_of_tile(begin);
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     const std::int32_t count = next_end_ - begin;
     const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
@@ -188,8 +237,7 @@ class PrefillKernel {
   void start_pairs(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
     const std::int32_t lead = begin % 2;
     next_begin_ = begin - lead;
-    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
-    const std::int32_t end = item_.key_end - begin > rest ? begin + rest : item_.key_end;
+    const std::int32_t end = end_of_tile(begin);
     next_end_ = end + end % 2;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     constexpr TileForm k_form = kPacked ? TileForm::packed : TileForm::swapped_all;
@@ -206,7 +254,9 @@ class PrefillKernel {
                         kPacked ? 2 : 1};
     std::int32_t k_slices = 0, v_slices = 0;
     for (int b = 0; b < blocks_; ++b) {
-      if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) continue;
+      if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) {
+        if (block_[b].head_end <= tile.begin) continue;
+      }
       const std::int32_t rows = T::rows(block_[b].vectors);
       const std::int32_t slices = slices_per_tile(block_[b].vectors);
       k_slices += slices * ((tile.end - tile.begin + rows - 1) / rows);
@@ -218,32 +268,84 @@ class PrefillKernel {
 
   template <bool SkipHidden>
   void attend_tile(Block& b, const TileView& tile) {
-    std::int32_t begin = tile.begin > b.key_begin ? tile.begin : b.key_begin;
-    std::int32_t end = tile.end < b.key_end ? tile.end : b.key_end;
+    if (tile.begin < b.head_end) attend_tile<SkipHidden>(b, tile, {0, b.head_end});
+    attend_tile<SkipHidden>(b, tile, {b.key_begin, b.key_end});
+  }
+
+  /// Attends to the keys of a tile that are among these of the block.
+  template <bool SkipHidden>
+  void attend_tile(Block& b, const TileView& tile, KeyInterval keys) {
+    std::int32_t begin = tile.begin > keys.first ? tile.begin : keys.first;
+    std::int32_t end = tile.end < keys.last ? tile.end : keys.last;
     if (begin >= end) return;
     if (shape_.pairs) begin -= begin % 2, end += end % 2;
+    const Sight masked = look_at_mask(b, begin, end);
+    if (masked == Sight::none) return;
     open_partition(b, begin / kPartitionKeys);
-    if (begin >= b.full_begin && end <= b.full_end) {
+    if (masked == Sight::all && begin >= b.full_begin && end <= b.full_end) {
       return attend_keys<SkipHidden, kWidest>(b, {0, b.vectors, true}, tile.slice(begin, end));
     }
     attend_edge<SkipHidden>(b, tile.slice(begin, end));
   }
 
-  /// Attends to keys that masks hide from some of the rows: each stretch of keys is computed for
+  /// What the mask shows of keys to all rows of a block.
+  Sight look_at_mask(const Block& b, std::int32_t begin, std::int32_t end) {
+    if (item_.mask.words == nullptr || begin < item_.mask.first_key) return Sight::all;
+    mask_.look(item_.mask, b, begin, end);
+    const Sight first = mask_.of(0, begin, end);
+    for (std::int32_t v = 1; v < b.vectors; ++v) {
+      if (mask_.of(v, begin, end) != first) return Sight::some;
+    }
+    return first;
+  }
+
+  /// What the rows of a vector see of keys that the mask has been looked at for.
+  Sight sight_of(const Block& b, std::int32_t v, std::int32_t begin, std::int32_t end) const {
+    const Sight own = sight<Arch>(b, v, begin, end);
+    const bool masked = item_.mask.words != nullptr && begin >= item_.mask.first_key;
+    if (own == Sight::none || !masked) return own;
+    const Sight shown = mask_.of(v, begin, end);
+    return own == Sight::all || shown == Sight::none ? shown : own;
+  }
+
+  /// Attends to keys that are hidden from some of the rows: each stretch of keys is computed for
   /// just the vectors of rows that see any of it, and masked only where it is hidden from a row.
   template <bool SkipHidden>
   void attend_edge(Block& b, const TileView& keys) {
+    // Stretches end where a register tile does.
+    const std::int32_t rows = shape_.pairs ? T::kRows + T::kRows % 2 : T::kRows;
+    const auto step = [&](std::int32_t key) {
+      return keys.end - key > rows ? key + rows : keys.end;
+    };
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
-      // Stretches end where a register tile does.
-      const std::int32_t rows = shape_.pairs ? T::kRows + T::kRows % 2 : T::kRows;
-      const auto step = [&](std::int32_t key) {
-        return keys.end - key > rows ? key + rows : keys.end;
-      };
       std::int32_t end = step(begin);
-      const Vectors seeing = vectors_that_see<Arch>(b, begin, end);
-      while (end < keys.end && vectors_that_see<Arch>(b, end, step(end)) == seeing) end = step(end);
-      if (seeing.count > 0) attend_keys<SkipHidden, kWidest>(b, seeing, keys.slice(begin, end));
+      Sight seen[kWidest];
+      for (std::int32_t v = 0; v < b.vectors; ++v) seen[v] = sight_of(b, v, begin, end);
+      const auto same = [&](std::int32_t first, std::int32_t last) {
+        for (std::int32_t v = 0; v < b.vectors; ++v) {
+          if (sight_of(b, v, first, last) != seen[v]) return false;
+        }
+        return true;
+      };
+      while (end < keys.end && same(end, step(end))) end = step(end);
+      attend_stretch<SkipHidden>(b, seen, keys.slice(begin, end));
       begin = end;
+    }
+  }
+
+  /// Attends to keys of which each vector's rows see what `seen` says: neighbours are computed
+  /// together.
+  template <bool SkipHidden>
+  void attend_stretch(Block& b, const Sight (&seen)[kWidest], const TileView& keys) {
+    Vectors together{0, 0, true};
+    for (std::int32_t v = 0; v <= b.vectors; ++v) {
+      if (v < b.vectors && seen[v] != Sight::none) {
+        ++together.count;
+        together.all &= seen[v] == Sight::all;
+        continue;
+      }
+      if (together.count > 0) attend_keys<SkipHidden, kWidest>(b, together, keys);
+      together = {v + 1, 0, true};
     }
   }
 
@@ -287,8 +389,7 @@ class PrefillKernel {
                                              : first_guess_;
     return {b.q + first,
             b.width,
-            b.first_key + first,
-            b.last_key + first,
+            b.keys.from(first),
             b.terms.from(first),
             {b.partition_state.from(first), b.width, shape_.value_head_dim, b.overwrite,
              guess + first}};
@@ -388,12 +489,11 @@ class PrefillKernel {
                                       std::int32_t count, float factor) {
     constexpr int lanes = kLanes<Arch>;
     for (int v = 0; v < Count; ++v) {
-      const auto [first, last] = interval<Arch>(rows, begin, v);
+      const VisibleLanes<Arch> visible(item_.mask, rows.keys.from(v * lanes), begin, count);
       for (std::int32_t j = 0; j < count; ++j) {
         float* const t = weights_ + (j * Count + v) * lanes;
-        const Vec<Arch> key = splat<Arch>(static_cast<float>(key_of_row(j)));
         store<Arch>(
-            t, Ops<Arch>::select((key >= first) & (key < last), load<Arch>(t) * splat<Arch>(factor),
+            t, Ops<Arch>::select(visible.at(key_of_row(j)), load<Arch>(t) * splat<Arch>(factor),
                                  splat<Arch>(-__builtin_inff())));
       }
     }
@@ -428,16 +528,16 @@ class PrefillKernel {
   template <int Count>
   __attribute__((noinline)) void add_visible_values(const ActiveRows& rows, const TileView& keys) {
     constexpr int lanes = kLanes<Arch>;
+    const std::int32_t count = keys.end - keys.begin;
     for (int v = 0; v < Count; ++v) {
-      const auto [first, last] = interval<Arch>(rows, keys.begin, v);
+      const VisibleLanes<Arch> visible(item_.mask, rows.keys.from(v * lanes), keys.begin, count);
       for (std::int32_t x = 0; x < shape_.value_head_dim; ++x) {
         float* const o = rows.state.state.o + x * rows.state.stride + v * lanes;
         Vec<Arch> sum = rows.state.overwrite ? splat<Arch>(0.0F) : load<Arch>(o);
-        for (std::int32_t j = 0; j < keys.end - keys.begin; ++j) {
+        for (std::int32_t j = 0; j < count; ++j) {
           const Term own = term<Count>(keys, j, v, x);
-          const Vec<Arch> key = splat<Arch>(static_cast<float>(own.key));
           const Vec<Arch> next = Ops<Arch>::fma(own.weights, own.value, sum);
-          sum = Ops<Arch>::select((key >= first) & (key < last), next, sum);
+          sum = Ops<Arch>::select(visible.at(own.key), next, sum);
         }
         store<Arch>(o, sum);
       }
@@ -459,7 +559,9 @@ class PrefillKernel {
     if (item_.states.m == nullptr || item_.merge_partitions) {
       merge_partition(b);
     } else {
+      write_unseen_states(b, b.partition);
       write_states(b, b.partition_state, b.partition);
+      b.next_state = b.partition + 1;
     }
     b.partition = -1;
   }
@@ -482,21 +584,19 @@ class PrefillKernel {
     }
   }
 
-  /// Writes empty states for the partitions that no row of a block sees.
-  void mark_unseen_partitions() const {
+  /// Writes empty states for the partitions before `end` that no row of a block has seen.
+  void write_unseen_states(const Block& b, std::int32_t end) const {
     const StateRows<Arch> states(shape_, item_);
-    for (int b = 0; b < blocks_; ++b) {
-      for (std::int32_t p = states.begin(); p < states.end(); ++p) {
-        if (!sees_partition(block_[b], p)) {
-          states.write_unseen(p, block_[b].first_row, block_[b].rows);
-        }
-      }
+    for (std::int32_t p = b.next_state; p < end; ++p) {
+      states.write_unseen(p, b.first_row, b.rows);
     }
   }
 
   /// Merges the state of the partition into that of its section, which the first one becomes as it
   /// is.
   void merge_partition(Block& b) {
+    if (b.has_total && shape_.sections && !item_.merge_partitions) close_sections(b);
+    b.last_partition = b.partition;
     if (b.has_total) {
       merge_states<Arch, Rule>(b.total, b.partition_state, b.width, shape_.value_head_dim);
     } else {
@@ -505,17 +605,15 @@ class PrefillKernel {
       b.total = first;
       b.has_total = true;
     }
-    if (shape_.sections && !item_.merge_partitions) close_sections(b);
   }
 
-  /// Merges the sections that end with the partition into those before. Rows that see no key of it
-  /// have empty states, which change nothing.
+  /// Merges the sections that ended before the partition into those before. Rows that have seen no
+  /// key of them have empty states, which change nothing.
   void close_sections(Block& b) {
     alignas(kAlignment) float closing[kWidest * kLanes<Arch>];
     bool any = false;
     for (std::int32_t i = 0; i < b.width; ++i) {
-      const std::int32_t partitions = b.partition + 1 - b.first_key[i] / kPartitionKeys;
-      const bool ends = partitions > 0 && partitions % kSectionPartitions == 0;
+      const bool ends = ends_section(b.keys.partition[i], b.last_partition, b.partition);
       closing[i] = ends ? 1.0F : 0.0F;
       any |= ends;
     }
@@ -523,7 +621,6 @@ class PrefillKernel {
     if (!b.has_sections) clear_state(b.sections, b.width);
     b.has_sections = true;
     close_lanes<Arch, Rule>(b.sections, b.total, closing, b.width, shape_.value_head_dim);
-    b.right_guesses = 0;  // the total's m says nothing of these rows any more
   }
 
   /// Makes the states of a block's rows empty.
@@ -593,7 +690,9 @@ class PrefillKernel {
 
   const AttentionShape& shape_;
   const AttentionItem& item_;
-  const bool modified_;  ///< logits change before they become weights
+  const bool modified_;    ///< logits change before they become weights
+  const KeyInterval gap_;  ///< between the first keys and the rows' windows; or empty
+  MaskSummary<Arch, kWidest> mask_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
   std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the keys of the tile that is being loaded

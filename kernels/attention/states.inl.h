@@ -9,15 +9,18 @@
 namespace heed::kernels {
 namespace {
 
+/// Whether the section of a row that has partition `last` ended before partition `next`. Sections
+/// count from the first partition that the row sees.
+HEED_INLINE bool ends_section(std::int32_t first, std::int32_t last, std::int32_t next) {
+  return last >= first &&
+         (last - first) / kSectionPartitions != (next - first) / kSectionPartitions;
+}
+
 /// The places of the states of an item's rows, which are counted from its first one.
 template <class Arch>
 class StateRows {
  public:
   StateRows(const AttentionShape& shape, const AttentionItem& item) : shape_(shape), item_(item) {}
-
-  /// The partitions that the item writes.
-  std::int32_t begin() const { return item_.first_partition; }
-  std::int32_t end() const { return item_.first_partition + item_.states.partitions; }
 
   float* o(std::int32_t partition, std::int32_t row) const {
     return item_.states.o + index(partition, row) * shape_.value_head_dim;
@@ -52,10 +55,9 @@ class StateRows {
 
   bool sees(std::int32_t partition, std::int32_t row) const {
     const std::int32_t begin = partition * kPartitionKeys, left = item_.keys - begin;
-    const KeyInterval keys =
-        visible_keys(shape_, item_, (item_.row_begin + row) / shape_.group,
-                     {begin, begin + (left < kPartitionKeys ? left : kPartitionKeys)});
-    return keys.first < keys.last;
+    const std::int32_t end = begin + (left < kPartitionKeys ? left : kPartitionKeys);
+    const RowKeys keys = keys_of_row(shape_, item_, item_.row_begin + row);
+    return first_visible(item_, keys, begin, end) < end;
   }
 
   const AttentionShape& shape_;

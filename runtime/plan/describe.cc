@@ -12,6 +12,14 @@
 namespace heed {
 namespace {
 
+/// The bits of masks that a plan keeps.
+void describe_key_masks(std::ostream& text, const detail::PlanData& p) {
+  if (!p.key_masks.exist()) return;
+  text << "visible keys: a bit for each key and row of the mask"
+       << (p.key_masks.per_head() ? ", of each head" : "") << ", " << p.key_masks.bytes()
+       << " bytes (tiles that no row sees are skipped)\n";
+}
+
 void describe_masks(std::ostream& text, const AttentionConfig& c, bool prefixes) {
   const auto side = [&](std::int64_t keys) { keys == kUnlimited ? text << "all" : text << keys; };
   const bool window = c.window_left != kUnlimited || c.window_right != kUnlimited;
@@ -25,6 +33,9 @@ void describe_masks(std::ostream& text, const AttentionConfig& c, bool prefixes)
     text << " keys before and ";
     side(c.window_right);
     text << " after, aligned to the " << alignment;
+  }
+  if (c.window_left != kUnlimited && c.keep_first > 0) {
+    text << ", and of the first " << c.keep_first;
   }
   if (prefixes) text << "; prefixes that all queries see";
   text << (c.causal || window ? " (tiles outside skipped, single scores only at its edges)\n"
@@ -99,6 +110,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
   const bool prefixes =
       std::any_of(p.masks.begin(), p.masks.end(), [](const auto& mask) { return mask.prefix > 0; });
   describe_masks(text, p.config, prefixes);
+  describe_key_masks(text, p);
   text << "weights: "
        << (s.rule == kernels::WeightRule::argmax ? "argmax (temperature 0)"
                                                  : "softmax, temperature ");

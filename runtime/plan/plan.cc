@@ -76,6 +76,8 @@ class Planner {
   Status build() {
     fill_shape();
     place_sequences();
+    HEED_RETURN_IF_ERROR(plan_.key_masks.build(d_, plan_.masks));
+    place_masks();
     count_tokens();
     find_shared_partitions();
     shape_states();
@@ -136,9 +138,31 @@ class Planner {
            .alignment = d_.config.alignment,
            .keys_before = before,
            .keys_after = d_.shard ? whole_length_of(*d_.shard, b) - before - keys : 0,
-           .prefix = std::clamp<std::int64_t>(visible_prefix(b) - before, 0, keys)});
+           .prefix = std::clamp<std::int64_t>(visible_prefix(b) - before, 0, keys),
+           .keep_first = kept_keys(before, keys)});
       query_token += plan_.masks.back().queries;
       key_token += plan_.masks.back().keys;
+    }
+  }
+
+  /// The first keys of a sequence, of which `before` lie in other shards, that its windows do not
+  /// hide; none where windows hide no keys before.
+  std::int64_t kept_keys(std::int64_t before, std::int64_t keys) const {
+    if (d_.config.window_left == kUnlimited) return 0;
+    return std::clamp<std::int64_t>(clamp_side(d_.config.keep_first) - before, 0, keys);
+  }
+
+  void place_masks() {
+    plan_.head_masks.clear();
+    if (!plan_.key_masks.exist()) return;
+    const std::int64_t heads = plan_.key_masks.per_head() ? d_.config.kv_heads : 1;
+    for (std::int64_t b = 0; b < d_.sequences; ++b) {
+      Visibility& own = plan_.masks[static_cast<std::size_t>(b)];
+      if (heads == 1) own.mask = plan_.key_masks.of(b, 0);
+      for (std::int64_t h = 0; heads > 1 && h < heads; ++h) {
+        plan_.head_masks.push_back(own);
+        plan_.head_masks.back().mask = plan_.key_masks.of(b, h);
+      }
     }
   }
 
@@ -212,21 +236,38 @@ class Planner {
 
   void schedule() {
     const kernels::KernelTable& table = *plan_.kernels;
-    const Work work{.sequences = plan_.masks,
-                    .shared = plan_.shared,
-                    .kv_heads = d_.config.kv_heads,
+    const bool of_heads = !plan_.head_masks.empty();
+    const Work work{.sequences = of_heads ? plan_.head_masks : plan_.masks,
+                    .shared = of_heads ? std::span<const std::int32_t>() : plan_.shared,
+                    .kv_heads = of_heads ? 1 : d_.config.kv_heads,
                     .cost = {table.lanes, plan_.shape.head_dim, plan_.shape.value_head_dim},
                     .block_rows = table.block_vectors * table.lanes,
                     .item_rows = plan_.tiles.item_rows,
-                    .item_heads = heads_together(),
+                    .item_heads = of_heads ? 1 : heads_together(),
                     .workers = d_.workers};
     plan_.scheduler.schedule(work, plan_.schedule);
+    if (of_heads) name_heads();
     plan_.shape.item_rows = plan_.schedule.item_rows;
     plan_.shape.item_heads = plan_.schedule.item_heads;
     const auto items = static_cast<std::int64_t>(plan_.schedule.items.size());
     plan_.shares = plan_.schedule.small
                        ? 1
                        : static_cast<int>(std::clamp<std::int64_t>(items, 1, plan_.workers));
+  }
+
+  /// Where each KV head was scheduled as a sequence of its own, says which head of which it is.
+  void name_heads() {
+    const auto heads = static_cast<std::int32_t>(d_.config.kv_heads);
+    const auto name = [&](auto& work) {
+      work.kv_head = work.sequence % heads;
+      work.sequence /= heads;
+    };
+    for (PlannedItem& item : plan_.schedule.items) {
+      name(item);
+      if (item.states < 0) continue;
+      plan_.schedule.states[static_cast<std::size_t>(item.states)].kv_head = item.kv_head;
+    }
+    for (PlannedSplit& split : plan_.schedule.splits) name(split);
   }
 
   /// The places of tokens in items with rows of several sequences.

@@ -10,6 +10,7 @@
 #include "heed/partial_states.h"
 #include "kernels/interface.h"
 #include "runtime/base/strides.h"
+#include "runtime/plan/masks.h"
 #include "runtime/plan/tiles.h"
 #include "runtime/schedule/schedule.h"
 
@@ -64,7 +65,9 @@ struct PlanData {
   bool shard = false;                     ///< of longer sequences
   StateShape states;                      ///< of run_partial
   std::vector<PlannedSequence> sequences;
-  std::vector<Visibility> masks;     ///< one per sequence
+  std::vector<Visibility> masks;       ///< one per sequence; with the mask of all KV heads
+  std::vector<Visibility> head_masks;  ///< where they differ: one per sequence and KV head
+  PlannedMasks key_masks;
   std::vector<std::int32_t> shared;  ///< as Work has it
   bool ragged_queries = false;
   /// The tokens of sequences that read keys together, in their order.
@@ -78,6 +81,13 @@ struct PlanData {
   /// for its waking.
   int shares = 1;
 
+  /// What the rows of a KV head see.
+  const Visibility& visibility(std::int32_t sequence, std::int32_t kv_head) const {
+    const auto b = static_cast<std::size_t>(sequence);
+    if (head_masks.empty()) return masks[b];
+    const auto heads = static_cast<std::size_t>(config.kv_heads);
+    return head_masks[b * heads + static_cast<std::size_t>(kv_head)];
+  }
   RowShape row_shape() const {
     return {kernels->lanes, kernels->block_vectors, shape.head_dim, shape.value_head_dim};
   }

@@ -29,6 +29,7 @@ Status check_config(const AttentionConfig& c) {
   }
   if (c.window_left < 0) return invalid("window_left (", c.window_left, ") must be 0 or more");
   if (c.window_right < 0) return invalid("window_right (", c.window_right, ") must be 0 or more");
+  if (c.keep_first < 0) return invalid("keep_first (", c.keep_first, ") must be 0 or more");
   HEED_RETURN_IF_ERROR(check_type("q_type", c.q_type, true));
   HEED_RETURN_IF_ERROR(check_type("k_type", c.k_type, false));
   HEED_RETURN_IF_ERROR(check_type("v_type", c.v_type, false));
@@ -171,10 +172,6 @@ Status check_visible_prefixes(const Description& d) {
     return invalid("visible_prefixes has ", prefixes.size(),
                    " entries; it must have one for each of ", d.sequences, " sequences");
   }
-  if (d.config.window_left != kUnlimited) {
-    return invalid("visible_prefixes and window_left (", d.config.window_left,
-                   ") exclude each other: leave one of them out");
-  }
   for (std::int64_t b = 0; b < d.sequences; ++b) {
     const std::int64_t most = d.shard ? whole_length_of(*d.shard, b) : tokens_of(d.key, b);
     const std::int32_t keys = prefixes[static_cast<std::size_t>(b)];
@@ -183,6 +180,70 @@ Status check_visible_prefixes(const Description& d) {
                    ", the keys of the sequence");
   }
   return {};
+}
+
+/// Tokens of the longest sequence.
+std::int64_t longest(const Lengths& lengths, std::int64_t sequences) {
+  std::int64_t most = 0;
+  for (std::int64_t b = 0; b < sequences; ++b) most = std::max(most, tokens_of(lengths, b));
+  return most;
+}
+
+/// The form of a mask; its elements are read when the plan is made.
+Status check_mask(const Description& d) {
+  const KeyMask& m = *d.mask;
+  if (m.type < MaskType::bits || m.type > MaskType::bf16) {
+    return invalid("mask.type (", static_cast<int>(m.type),
+                   ") must be bits, bytes, f32, f16 or bf16");
+  }
+  HEED_RETURN_IF_ERROR(check_range("mask.query_block", m.query_block, 1, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("mask.key_block", m.key_block, 1, kMaxCount));
+  HEED_RETURN_IF_ERROR(check_range("mask.last_keys", m.last_keys, 0, kMaxCount));
+  const bool ragged = !d.query.offsets.empty();
+  if (ragged && m.query_block != 1) {
+    return invalid("mask.query_block (", m.query_block, ") must be 1 where queries are ragged");
+  }
+  const std::int64_t queries = ragged ? d.query.offsets.back() : longest(d.query, d.sequences);
+  std::int64_t keys = longest(d.key, d.sequences);
+  if (m.last_keys > 0) keys = std::min(keys, m.last_keys);
+  if (queries == 0 || keys == 0) return {};
+  if (m.data == nullptr) return invalid("mask.data must not be null");
+  const std::int64_t bytes = m.type == MaskType::f32 ? 4 : m.type >= MaskType::f16 ? 2 : 1;
+  if (reinterpret_cast<std::uintptr_t>(m.data) % static_cast<std::uintptr_t>(bytes) != 0) {
+    return invalid("mask.data must be aligned to ", bytes, " bytes, the size of its elements");
+  }
+  const Axes axes{{{"sequence_stride", m.sequence_stride, ragged ? 1 : d.sequences},
+                   {"head_stride", m.head_stride, d.config.query_heads},
+                   {"query_stride", m.query_stride, (queries - 1) / m.query_block + 1}}};
+  for (const Axis& axis : axes) {
+    if (m.type != MaskType::bits || axis.count == 1 || axis.stride % 8 == 0) continue;
+    return invalid("mask.", axis.name, " (", axis.stride,
+                   ") must be a multiple of 8: rows of bits begin with a byte");
+  }
+  return check_reach("mask", axes, (keys - 1) / m.key_block + 1);
+}
+
+/// The form of lists; the keys are looked at when the plan is made.
+Status check_key_lists(const Description& d) {
+  const KeyLists& lists = *d.key_lists;
+  std::int64_t queries = 0;
+  for (std::int64_t b = 0; b < d.sequences; ++b) queries += tokens_of(d.query, b);
+  if (static_cast<std::int64_t>(lists.offsets.size()) != queries + 1) {
+    return invalid("key_lists.offsets has ", lists.offsets.size(), " entries; it must have ",
+                   queries + 1, ", one more than all sequences have queries");
+  }
+  if (lists.offsets[0] != 0) {
+    return invalid("key_lists.offsets[0] (", lists.offsets[0], ") must be 0");
+  }
+  for (std::size_t i = 1; i < lists.offsets.size(); ++i) {
+    if (lists.offsets[i] >= lists.offsets[i - 1]) continue;
+    return invalid("key_lists.offsets[", i, "] (", lists.offsets[i],
+                   ") must not be less than the entry before it (", lists.offsets[i - 1], ")");
+  }
+  const auto keys = static_cast<std::int64_t>(lists.keys.size());
+  if (lists.offsets.back() == keys) return {};
+  return invalid("key_lists.offsets must end with ", keys, ", the number of key_lists.keys; it is ",
+                 lists.offsets.back());
 }
 
 /// A tensor's extent: how many indices each stride is multiplied with, and the contiguous tail.
@@ -370,6 +431,11 @@ Status complete_description(const AttentionConfig& config, const Batch& batch,
   HEED_RETURN_IF_ERROR(check_shared_prefixes(batch, d));
   d.visible_prefixes = batch.visible_prefixes;
   HEED_RETURN_IF_ERROR(check_visible_prefixes(d));
+  d.mask = batch.mask;
+  d.key_lists = batch.key_lists;
+  if (d.mask && d.key_lists) return invalid("mask and key_lists exclude each other: give one");
+  if (d.mask) HEED_RETURN_IF_ERROR(check_mask(d));
+  if (d.key_lists) HEED_RETURN_IF_ERROR(check_key_lists(d));
   HEED_RETURN_IF_ERROR(complete_layouts(batch, d));
   HEED_RETURN_IF_ERROR(check_row_counts(d));
   return check_options(options, d);

@@ -19,6 +19,8 @@ struct Description {
   std::optional<PagedLayout> pages;
   std::optional<KeyShard> shard;
   std::span<const std::int32_t> shared_prefixes, visible_prefixes;
+  std::optional<KeyMask> mask;
+  std::optional<KeyLists> key_lists;
   int workers = 1;
   TileSizes tiles;  ///< 0: the plan chooses
   float query_factor = 0;

@@ -47,12 +47,11 @@ bool all_exist(std::span<const std::int32_t> pages, std::int64_t count) {
   return pages.empty() || largest < count;
 }
 
-Status check_sequence(const PlanData& plan, const PageTables& tables, std::int64_t sequence) {
-  const Visibility& mask = plan.masks[static_cast<std::size_t>(sequence)];
-  const Range seen = mask.of_rows({0, mask.rows()});
-  if (mask.rows() == 0 || seen.first >= seen.last) return {};
+/// The pages of keys [first, last) of a sequence, of which there are some.
+Status check_pages(const PlanData& plan, const PageTables& tables, std::int64_t sequence,
+                   const Range& keys) {
   const std::int64_t tokens = plan.pages->page_tokens;
-  const Range used{seen.first / tokens, (seen.last - 1) / tokens + 1};
+  const Range used{keys.first / tokens, (keys.last - 1) / tokens + 1};
   Range entries;
   HEED_RETURN_IF_ERROR(find_entries(tables, sequence, used.last, entries));
   const std::span<const std::int32_t> pages =
@@ -65,6 +64,22 @@ Status check_sequence(const PlanData& plan, const PageTables& tables, std::int64
                    "] (", pages[i], "), page ", used.first + static_cast<std::int64_t>(i),
                    " of sequence ", sequence, ", must be from 0 to pages.pages - 1 (",
                    plan.pages->pages - 1, ")");
+  }
+  return {};
+}
+
+/// The pages of all keys that queries see, and of those between them but for the gap.
+Status check_sequence(const PlanData& plan, const PageTables& tables, std::int64_t sequence) {
+  const Visibility& mask = plan.masks[static_cast<std::size_t>(sequence)];
+  if (mask.rows() == 0) return {};
+  const Range seen = mask.of_rows({0, mask.rows()}), gap = mask.gap_of({0, mask.rows()});
+  if (seen.first >= seen.last) return {};
+  if (gap.first >= gap.last) return check_pages(plan, tables, sequence, seen);
+  for (const Range& keys : {Range{seen.first, std::min(seen.last, gap.first)},
+                            Range{std::max(seen.first, gap.last), seen.last}}) {
+    if (keys.first < keys.last) {
+      HEED_RETURN_IF_ERROR(check_pages(plan, tables, sequence, keys));
+    }
   }
   return {};
 }

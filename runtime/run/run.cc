@@ -128,7 +128,7 @@ class Run {
     const std::int32_t partitions = planned.summed ? 1 : planned.partitions;
     const std::ptrdiff_t count = std::ptrdiff_t{planned.rows} * partitions;
     float* const m = floats(plan_.workspace.states) + planned.begin +
-                     static_cast<std::size_t>(head) * planned.head_floats;
+                     static_cast<std::size_t>(head - planned.kv_head) * planned.head_floats;
     return states_from({m, m + count, m + 2 * count, planned.rows, partitions,
                         planned.summed ? planned.partitions : 1},
                        {0, partitions}, row, plan_.shape.value_head_dim);
@@ -202,10 +202,12 @@ class Run {
     if (p.sequences > 1) {
       item.keys = p.key_end;
     } else {
-      const Visibility& mask = plan_.masks[static_cast<std::size_t>(p.sequence)];
+      const Visibility& mask = plan_.visibility(p.sequence, p.kv_head);
       item.keys = static_cast<std::int32_t>(mask.keys);
       item.query_position = mask.query_position(0);
       item.prefix = static_cast<std::int32_t>(mask.prefix);
+      item.keep_first = static_cast<std::int32_t>(mask.keep_first);
+      item.mask = mask.mask.rows;
     }
     if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
     bind_modifiers(plan_, tensors_.modifiers, p, item);

@@ -14,7 +14,8 @@ constexpr double kWorthSharing = 0.9;
 
 /// The partitions each of whose keys every row sees.
 Range partitions_seen_by_all(const Visibility& s) {
-  const Range keys{s.of_token(s.queries - 1).first, s.of_token(0).last};
+  Range keys{s.window_of(s.queries - 1).first, s.window_of(0).last};
+  if (s.mask.exists()) keys.last = std::min<std::int64_t>(keys.last, s.mask.rows.first_key);
   return {(keys.first + kPartitionKeys - 1) / kPartitionKeys, keys.last / kPartitionKeys};
 }
 

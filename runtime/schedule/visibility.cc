@@ -1,6 +1,7 @@
 #include "runtime/schedule/visibility.h"
 
 #include <algorithm>
+#include <bit>
 
 namespace heed::detail {
 namespace {
@@ -20,30 +21,126 @@ std::int64_t sum_of_clamped(std::int64_t start, std::int64_t count, const Range&
          after * range.last;
 }
 
+/// The bits of keys before the `count`th of a partition, in its words.
+std::int64_t count_bits(const std::uint32_t* words, std::int64_t count) {
+  std::int64_t bits = 0;
+  for (; count >= 32; count -= 32) bits += std::popcount(*words++);
+  return count == 0 ? bits : bits + std::popcount(*words << (32 - count));
+}
+
 }  // namespace
 
-Range Visibility::of_token(std::int64_t token) const {
-  const std::int64_t position = query_position(token);
-  return {clamp(position - window_left, {0, keys}),
-          clamp(std::max(position + window_right + 1, prefix), {0, keys})};
+std::int64_t MaskView::count_before(std::int64_t row, std::int64_t key) const {
+  const std::int64_t own = key - rows.first_key, partition = own / kPartitionKeys;
+  return totals[row * (partitions + 1) + partition] +
+         count_bits(rows.words + row * rows.row_words + partition * (kPartitionKeys / 32),
+                    own % kPartitionKeys);
+}
+
+std::int64_t MaskView::count(std::int64_t row, std::int64_t begin, std::int64_t end) const {
+  if (begin >= end) return 0;
+  const std::int64_t first = std::clamp<std::int64_t>(rows.first_key, begin, end);
+  return first - begin + (first < end ? count_before(row, end) - count_before(row, first) : 0);
+}
+
+Range MaskView::trimmed(std::int64_t row, std::int64_t begin, std::int64_t end) const {
+  const std::int32_t* const before = totals + row * (partitions + 1);
+  const auto shows = [&](std::int64_t key) {
+    const std::int64_t partition = (key - rows.first_key) / kPartitionKeys;
+    return before[partition + 1] > before[partition];
+  };
+  while (begin < end && begin >= rows.first_key && !shows(begin)) {
+    begin = (begin / kPartitionKeys + 1) * kPartitionKeys;
+  }
+  while (begin < end && end > rows.first_key && !shows(end - 1)) {
+    end = (end - 1) / kPartitionKeys * kPartitionKeys;
+  }
+  return {std::min(begin, end), end};
+}
+
+/// The first keys that a token sees, whatever its window.
+std::int64_t Visibility::head_of(std::int64_t token) const {
+  const std::int64_t last = clamp(query_position(token) + window_right + 1, {0, keys});
+  return std::max(prefix, std::min(keep_first, last));
+}
+
+Range Visibility::window_of(std::int64_t token) const {
+  const std::int64_t position = query_position(token), head = head_of(token);
+  const Range window{clamp(position - window_left, {0, keys}),
+                     clamp(position + window_right + 1, {0, keys})};
+  return head > 0 && head >= window.first ? Range{0, std::max(head, window.last)} : window;
 }
 
 Range Visibility::of_rows(const Range& rows) const {
-  return {of_token(rows.first / group).first, of_token((rows.last - 1) / group).last};
+  Range all{keys, 0};
+  const auto include = [&](const Range& own) {
+    if (own.first >= own.last) return;
+    all = {std::min(all.first, own.first), std::max(all.last, own.last)};
+  };
+  const std::int64_t first = rows.first / group, last = (rows.last - 1) / group;
+  if (!mask.exists()) {
+    if (kept() == 0) return {window_of(first).first, window_of(last).last};
+    for (const std::int64_t token : {first, last}) {
+      include(window_of(token));
+      include({0, head_of(token)});
+    }
+    return all.first < all.last ? all : Range{0, 0};
+  }
+  for (std::int64_t token = first; token <= last; ++token) {
+    const Range window = window_of(token);
+    const Range seen{head_of(token) > 0 ? 0 : window.first, std::max(window.last, head_of(token))};
+    for (std::int64_t head = 0; head < mask.rows.heads; ++head) {
+      include(mask.trimmed(mask.row_of(token, head), seen.first, seen.last));
+    }
+  }
+  return all.first < all.last ? all : Range{0, 0};
+}
+
+Range Visibility::gap_of(const Range& rows) const {
+  const std::int64_t first = rows.first / group, last = (rows.last - 1) / group;
+  const Range gap{head_of(last), window_of(first).first};
+  return gap.first < gap.last ? gap : Range{0, 0};
 }
 
 std::int64_t Visibility::scores(const Range& rows, const Range& range) const {
+  return mask.exists() ? masked_scores(rows, range) : unmasked_scores(rows, range);
+}
+
+/// Of a token that stands at position p there are clamp(max(p + right + 1, prefix)) before the end
+/// of its window, and of these clamp(max(p − left, kept)) − clamp(kept) are hidden by the window.
+std::int64_t Visibility::unmasked_scores(const Range& rows, const Range& range) const {
+  const std::int64_t kept_keys = clamp(kept(), range);
   const auto before = [&](std::int64_t row) {
     const std::int64_t tokens = row / group;
     const std::int64_t first = query_position(0) - window_left;
     const std::int64_t last = query_position(0) + window_right + 1;
-    const Range lasts{clamp(prefix, range), range.last};  // of a row's visible keys
-    const std::int64_t whole =
-        sum_of_clamped(last, tokens, lasts) - sum_of_clamped(first, tokens, range);
-    return whole * group +
-           row % group * (clamp(last + tokens, lasts) - clamp(first + tokens, range));
+    const Range lasts{clamp(prefix, range), range.last}, firsts{kept_keys, range.last};
+    const auto of_token = [&](std::int64_t token) {
+      return clamp(last + token, lasts) - clamp(first + token, firsts) + kept_keys - range.first;
+    };
+    const std::int64_t whole = sum_of_clamped(last, tokens, lasts) -
+                               sum_of_clamped(first, tokens, firsts) +
+                               tokens * (kept_keys - range.first);
+    return whole * group + row % group * of_token(tokens);
   };
   return before(rows.last) - before(rows.first);
+}
+
+std::int64_t Visibility::masked_scores(const Range& rows, const Range& range) const {
+  std::int64_t sum = 0;
+  for (std::int64_t row = rows.first; row < rows.last;) {
+    const std::int64_t token = row / group;
+    const std::int64_t alike =  // rows of this token that the same row of the mask belongs to
+        mask.rows.heads == 1 ? std::min(rows.last, (token + 1) * group) - row : 1;
+    const std::int64_t own = mask.row_of(token, row % group), head = head_of(token);
+    const Range window = window_of(token);
+    const auto count = [&](std::int64_t first, std::int64_t last) {
+      return mask.count(own, clamp(first, range), clamp(last, range));
+    };
+    sum += alike * (count(window.first, window.last) + (window.first > head ? count(0, head) : 0));
+    row += alike;
+  }
+  return sum;
 }
 
 }  // namespace heed::detail

@@ -86,6 +86,7 @@ struct PlannedStates {
   std::size_t begin = 0;        ///< of the first head in the workspace's states, in floats
   std::size_t head_floats = 0;  ///< from one head to the next
   std::int32_t rows = 0;
+  std::int32_t kv_head = 0;  ///< the first head
   std::int32_t first_partition = 0, partitions = 0;
   bool first = true, last = true;  ///< the rows see no key before them, after them
   bool summed = false;             ///< one state for each row, the sum of all partitions

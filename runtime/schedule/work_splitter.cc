@@ -113,9 +113,11 @@ void WorkSplitter::split_rows(std::int32_t sequence) {
 std::int64_t WorkSplitter::rows_per_item(const Visibility& s) const {
   const CostModel& cost = work_->cost;
   const std::int64_t most = work_->item_rows;
-  const double items = cost.attend(s.rows(), s.scores({0, s.rows()}, {0, s.keys})) / limits_.rows;
+  const std::int64_t scores = s.scores({0, s.rows()}, {0, s.keys});
+  const double items = cost.attend(s.rows(), scores) / limits_.rows;
+  const std::int64_t keys = s.uneven() ? (scores + s.rows() - 1) / s.rows()
+                                       : std::min(s.keys, s.window_left + s.window_right + 1);
   if (items <= 1 || prefers_splits(s, items)) return most;
-  const std::int64_t keys = std::min(s.keys, s.window_left + s.window_right + 1);
   const double vectors = std::floor(limits_.rows / cost.attend(cost.lanes, cost.lanes * keys));
   const double rows = std::max(cost.lanes * vectors, static_cast<double>(limits_.fewest_rows));
   return rows < static_cast<double>(most) ? static_cast<std::int64_t>(rows) : most;
@@ -373,10 +375,13 @@ std::int32_t WorkSplitter::split_item(std::size_t position, const Range& partiti
       is_of_members(whole.item) ? 0 : to_->splits[index(whole.item.split)].merge_cost;
   const auto count = static_cast<double>(partitions.last - partitions.first);
   const double smallest = std::max(1.0, largest * count / kLargestPerSmallest);
+  weigh_partitions(whole.item, partitions);
+  double left = count;
   std::int32_t items = 0;
   for (std::int64_t at = partitions.first; at < partitions.last; ++items) {
-    const double size = std::max(smallest, largest * static_cast<double>(partitions.last - at));
-    const std::int64_t next = std::min(partitions.last, at + static_cast<std::int64_t>(size));
+    const double size = std::floor(std::max(smallest, largest * left));
+    const std::int64_t next = end_of_part(partitions, at, size);
+    left -= weight_of(partitions, at, next);
     HeadItems split = whole;
     split.item = item_of_partitions(whole.item, {at, next});
     split.urgency = split.cost() + split.heads * merging;
@@ -388,6 +393,39 @@ std::int32_t WorkSplitter::split_item(std::size_t position, const Range& partiti
     at = next;
   }
   return items;
+}
+
+/// Finds what each partition of an item costs, the mean being 1, where they may differ much.
+void WorkSplitter::weigh_partitions(const PlannedItem& item, const Range& partitions) {
+  weights_.clear();
+  if (item.sequences > 1 || !work_->sequence(item.sequence).uneven()) return;
+  double sum = 0;
+  for (std::int64_t p = partitions.first; p < partitions.last; ++p) {
+    weights_.push_back(item_of_partitions(item, {p, p + 1}).cost);
+    sum += weights_.back();
+  }
+  const double mean = sum / static_cast<double>(weights_.size());
+  for (double& weight : weights_) weight /= mean;
+}
+
+/// The weights of partitions [first, last) of those that have been weighed.
+double WorkSplitter::weight_of(const Range& all, std::int64_t first, std::int64_t last) const {
+  if (weights_.empty()) return static_cast<double>(last - first);
+  double sum = 0;
+  for (std::int64_t p = first; p < last; ++p)
+    sum += weights_[static_cast<std::size_t>(p - all.first)];
+  return sum;
+}
+
+/// The end of a part of this weight, or of one partition more than fits.
+std::int64_t WorkSplitter::end_of_part(const Range& all, std::int64_t begin, double weight) const {
+  if (weights_.empty()) return std::min(all.last, begin + static_cast<std::int64_t>(weight));
+  double sum = 0;
+  std::int64_t end = begin;
+  while (end < all.last && sum < weight - kRounding) {
+    sum += weights_[static_cast<std::size_t>(end++ - all.first)];
+  }
+  return end;
 }
 
 /// The item against keys of these partitions only.

@@ -63,6 +63,9 @@ class WorkSplitter {
   bool open_split(std::size_t position, const Range& partitions);
   std::int32_t heads_with_room(std::size_t state) const;
   std::int32_t split_item(std::size_t position, const Range& partitions, double largest);
+  void weigh_partitions(const PlannedItem& item, const Range& partitions);
+  double weight_of(const Range& all, std::int64_t first, std::int64_t last) const;
+  std::int64_t end_of_part(const Range& all, std::int64_t begin, double weight) const;
   PlannedItem item_of_partitions(const PlannedItem& whole, const Range& partitions) const;
   double cost_of(const PlannedItem& item) const;
   void emit();
@@ -74,6 +77,7 @@ class WorkSplitter {
   Schedule* to_ = nullptr;
   double room_ = 0;  ///< for states of rows that are not of members, in floats
   std::vector<HeadItems> head_items_;
+  std::vector<double> weights_;     ///< of the partitions of the item that is being split
   std::size_t members_states_ = 0;  ///< of to_->states, the first ones
   double longest_ = 0;
 };

@@ -276,13 +276,6 @@ TEST(AttentionErrors, VisiblePrefixes) {
          d.batch.visible_prefixes = negative;
        },
        {"visible_prefixes[0] (-1) must be from 0 to 10"}},
-      {"window",
-       [&](auto& d) {
-         two(d);
-         d.config.window_left = 4;
-         d.batch.visible_prefixes = none;
-       },
-       {"visible_prefixes and window_left (4) exclude each other"}},
   });
 }
 

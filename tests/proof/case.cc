@@ -101,9 +101,10 @@ std::string to_string(const CaseSpec& spec) {
          std::to_string(c.head_dim) + "/" + std::to_string(c.value_head_dim) +
          (c.causal ? " causal" : "") + (c.alignment == Alignment::end ? " end" : " start") +
          " window " + side(c.window_left) + "," + side(c.window_right) +
+         (c.keep_first > 0 ? " keeping " + std::to_string(c.keep_first) : "") +
          (c.scale ? " scale " + std::to_string(*c.scale) : "") + " T " +
          std::to_string(c.temperature) + " " + types_of(c) + scales_of(spec) +
-         to_string(spec.modifiers) +
+         to_string(spec.modifiers) + to_string(spec.mask) +
          (spec.visible_prefixes.empty() ? "" : "prefixes " + list(spec.visible_prefixes) + " ") +
          forms[static_cast<int>(spec.form)] + " " + storages[static_cast<int>(spec.storage)] +
          " queries " + list(spec.queries) + " keys " + list(spec.keys) + " " +
@@ -114,6 +115,8 @@ Case::Case(const CaseSpec& spec, GuardedBuffer::Touching touching)
     : spec_(spec),
       query_offsets_(offsets_of(spec.queries)),
       key_offsets_(offsets_of(spec.keys)),
+      mask_(spec.mask, spec.queries, spec.keys, spec.form == Form::ragged, spec.config.query_heads,
+            spec.seed),
       geometry_(spec_.config, batch()),
       modifiers_(geometry_, spec.modifiers, spec.seed) {
   place_tensors(touching);
@@ -145,6 +148,7 @@ Batch Case::batch() const {
     if (spec_.storage == Storage::spaced) batch.lse = spaced(n_q, c.query_heads, 1);
   }
   batch.visible_prefixes = spec_.visible_prefixes;
+  mask_.describe(batch);
   const auto scales = [&](DType type, std::int64_t dims) {
     return dtype_info(type).scaled ? scale_layout(spec_.scaling, n_kv, c.kv_heads, dims)
                                    : std::nullopt;

@@ -10,6 +10,7 @@
 #include "tests/proof/geometry.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/masks.h"
 #include "tests/proof/modifiers.h"
 #include "tests/proof/typed_tensors.h"
 
@@ -48,6 +49,7 @@ struct CaseSpec {
   bool zero_points = false;
   ModifierSpec modifiers;
   std::vector<std::int32_t> visible_prefixes = {};  ///< as Batch has them
+  MaskSpec mask = {};
 };
 
 /// Of vectors of so many heads and dimensions; nothing for the default.
@@ -96,6 +98,7 @@ class Case {
 
   CaseSpec spec_;
   std::vector<std::int32_t> query_offsets_, key_offsets_;
+  MaskTensors mask_;
   Geometry geometry_;
   std::vector<GuardedBuffer> buffers_;
   /// Where q, k or v is not of f32.

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "tests/proof/masks.h"
+
 namespace heed::proof {
 
 Tokens::Tokens(const Lengths& lengths, std::int64_t sequences) {
@@ -84,6 +86,36 @@ Geometry::Geometry(const AttentionConfig& config, const Batch& batch, const Page
   v_scales_ = complete(pages != nullptr ? pages->v_scales : batch.v_scales, slot, config.kv_heads,
                        value_head_dim_);
   if (pages != nullptr) pages_.emplace(*pages, tables, keys_, sequences_);
+  if (batch.mask || batch.key_lists) read_masks(batch);
+}
+
+void Geometry::read_masks(const Batch& batch) {
+  mask_ = batch.mask;
+  std::int64_t query = 0;
+  for (std::int64_t b = 0; b < sequences_; ++b) {
+    first_query_.push_back(query);
+    query += queries_.length(b);
+    if (!batch.key_lists) continue;
+    for (std::int64_t i = first_query_.back(); i < query; ++i) {
+      const auto* const offsets = batch.key_lists->offsets.data() + i;
+      std::vector<bool>& listed = listed_.emplace_back(static_cast<std::size_t>(keys_.length(b)));
+      for (std::int64_t at = offsets[0]; at < offsets[1]; ++at) {
+        const std::int32_t key = batch.key_lists->keys[static_cast<std::size_t>(at)];
+        listed[static_cast<std::size_t>(key)] = true;
+      }
+    }
+  }
+}
+
+/// What the mask or the lists say of a key.
+bool Geometry::shown(const Row& row, std::int64_t key) const {
+  if (first_query_.empty()) return true;
+  const std::int64_t first = first_query_[static_cast<std::size_t>(row.sequence)];
+  if (mask_) {
+    return shows(*mask_, row.sequence, row.head, queries_.ragged() ? first : 0, row.token, key,
+                 keys_.length(row.sequence));
+  }
+  return listed_[static_cast<std::size_t>(first + row.token)][static_cast<std::size_t>(key)];
 }
 
 bool Geometry::pairs() const {
@@ -107,17 +139,45 @@ std::int64_t Geometry::position(const Row& row) const {
   return config_.alignment == Alignment::end ? row.token + n_kv - n_q : row.token;
 }
 
-KeyRange Geometry::visible(const Row& row) const {
+bool Geometry::sees(const Row& row, std::int64_t key) const {
+  if (!shown(row, key)) return false;
+  if (!visible_prefixes_.empty() &&
+      key < visible_prefixes_[static_cast<std::size_t>(row.sequence)]) {
+    return true;
+  }
+  const std::int64_t distance = key - position(row);
+  if (config_.causal && distance > 0) return false;
+  if (distance > 0) return distance <= config_.window_right;
+  return -distance <= config_.window_left || key < config_.keep_first;
+}
+
+std::vector<std::int64_t> Geometry::seen(const Row& row) const {
+  std::vector<std::int64_t> keys;
+  for (std::int64_t j = 0; j < keys_.length(row.sequence); ++j) {
+    if (sees(row, j)) keys.push_back(j);
+  }
+  return keys;
+}
+
+/// The keys that causal masks and windows leave.
+KeyRange Geometry::window(const Row& row) const {
   const std::int64_t n_q = queries_.length(row.sequence), n_kv = keys_.length(row.sequence);
   const std::int64_t position = this->position(row);
   // Beyond the numbers of keys and of queries together every window is the same.
   const auto side = [&](std::int64_t keys) { return std::min(keys, n_kv + n_q); };
   const std::int64_t right = config_.causal ? 0 : side(config_.window_right);
-  std::int64_t end = std::min(n_kv, position + right + 1);
-  if (!visible_prefixes_.empty()) {
-    end = std::max<std::int64_t>(end, visible_prefixes_[static_cast<std::size_t>(row.sequence)]);
+  return {std::max<std::int64_t>(0, position - side(config_.window_left)),
+          std::min(n_kv, position + right + 1)};
+}
+
+KeyRange Geometry::visible(const Row& row) const {
+  if (first_query_.empty() && visible_prefixes_.empty() && config_.keep_first == 0) {
+    return window(row);
   }
-  return {std::max<std::int64_t>(0, position - side(config_.window_left)), end};
+  std::int64_t begin = 0, end = keys_.length(row.sequence);
+  while (begin < end && !sees(row, begin)) ++begin;
+  while (begin < end && !sees(row, end - 1)) --end;
+  return {begin, end};
 }
 
 std::int64_t Geometry::q(const Row& row) const {

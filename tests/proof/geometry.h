@@ -58,7 +58,7 @@ class PageLists {
 };
 
 /// A description, resolved; where keys and values lie in pages, together with the tables of a run.
-/// Keeps nothing of the spans.
+/// Keeps nothing of the spans, but what a mask points to must stay.
 class Geometry {
  public:
   Geometry(const AttentionConfig& config, const Batch& batch, const PageTables& tables = {});
@@ -74,6 +74,10 @@ class Geometry {
 
   /// Every output row, sequence by sequence, token by token, head by head.
   std::vector<Row> rows() const;
+  bool sees(const Row& row, std::int64_t key) const;
+  /// The keys that a row sees, in order.
+  std::vector<std::int64_t> seen(const Row& row) const;
+  /// From the first to the last of them, with those between that it does not see.
   KeyRange visible(const Row& row) const;
   /// The key position that a row's query stands at.
   std::int64_t position(const Row& row) const;
@@ -103,12 +107,19 @@ class Geometry {
   const ScaleLayout& v_scale_layout() const { return v_scales_; }
 
  private:
+  void read_masks(const Batch& batch);
+  bool shown(const Row& row, std::int64_t key) const;
+  KeyRange window(const Row& row) const;
   std::int64_t scale_offset(const ScaleLayout& layout, const Row& row, std::int64_t key) const;
 
   AttentionConfig config_;
   std::int64_t sequences_, value_head_dim_;
   Tokens queries_, keys_;
   std::vector<std::int32_t> visible_prefixes_;
+  std::optional<KeyMask> mask_;
+  std::vector<std::vector<bool>>
+      listed_;  ///< of each query of all sequences, where there are lists
+  std::vector<std::int64_t> first_query_;  ///< of each sequence, where there is a mask or are lists
   Layout q_, k_, v_, out_, lse_;
   ScaleLayout k_scales_, v_scales_;  ///< no group is 0
   std::optional<PageLists> pages_;

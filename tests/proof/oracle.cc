@@ -5,6 +5,7 @@
 #include <bit>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <optional>
 #include <span>
 #include <utility>
@@ -59,16 +60,17 @@ class OracleOf {
         q_(query()) {}
 
   OracleRow compute() const {
-    const KeyRange range = geometry_.visible(row_);
+    const std::vector<std::int64_t> keys = geometry_.seen(row_);
     std::optional<State> total, section;
-    std::int64_t partitions = 0;
-    for (std::int64_t begin = range.begin; begin < range.end;) {
-      const std::int64_t next = (begin / kPartitionKeys + 1) * kPartitionKeys;
-      merge(section, partition({begin, std::min(next, range.end)}));
-      if (++partitions % kSectionPartitions == 0 || next >= range.end) {
+    for (auto begin = keys.begin(); begin != keys.end();) {
+      const std::int64_t partition = *begin / kPartitionKeys;
+      const auto end = std::find_if(
+          begin, keys.end(), [&](std::int64_t key) { return key / kPartitionKeys != partition; });
+      merge(section, partition_of({begin, end}));
+      if (end == keys.end() || section_of(*end, keys.front()) != section_of(*begin, keys.front())) {
         merge(total, *std::exchange(section, std::nullopt));
       }
-      begin = next;
+      begin = end;
     }
     State all = total ? *total : no_keys();
     if (tensors_.modifiers.sinks != nullptr) add_sink(all);
@@ -76,6 +78,11 @@ class OracleOf {
   }
 
  private:
+  /// The section that a key belongs to, of a row that sees `first` first.
+  static std::int64_t section_of(std::int64_t key, std::int64_t first) {
+    return (key / kPartitionKeys - first / kPartitionKeys) / kSectionPartitions;
+  }
+
   State no_keys() const {
     State state;
     state.o.assign(static_cast<std::size_t>(geometry_.value_head_dim()), 0.0F);
@@ -201,9 +208,10 @@ class OracleOf {
     return std::ldexp(x, static_cast<int>(std::max(n, -10000.0F)));
   }
 
-  State partition(KeyRange keys) const {
+  /// The state of visible keys of one partition.
+  State partition_of(std::span<const std::int64_t> keys) const {
     std::vector<float> logits;
-    for (std::int64_t j = keys.begin; j < keys.end; ++j) logits.push_back(logit(j));
+    for (const std::int64_t key : keys) logits.push_back(logit(key));
     State state = no_keys();
     for (const float t : logits) {
       if (level(t) > state.m) state.m = level(t);
@@ -212,8 +220,9 @@ class OracleOf {
       t = weight(t, state.m);
       state.l += t;
     }
-    for (const std::int64_t key : in_order(keys)) {
-      const float p = logits[static_cast<std::size_t>(key - keys.begin)];
+    for (const std::size_t i : in_order(keys)) {
+      const std::int64_t key = keys[i];
+      const float p = logits[i];
       const std::span<const float> v = floats_of(
           tensors_.v + geometry_.v(row_, key), geometry_.scales_of_v(row_, key, tensors_.v_scales),
           geometry_.value_head_dim(), buffer_);
@@ -223,12 +232,11 @@ class OracleOf {
   }
 
   /// The keys in the order in which their values are added: the second one of a pair first.
-  std::vector<std::int64_t> in_order(KeyRange keys) const {
-    std::vector<std::int64_t> order;
-    for (std::int64_t j = keys.begin - keys.begin % 2; j < keys.end; j += 2) {
-      for (const std::int64_t key : pairs_ ? std::array{j + 1, j} : std::array{j, j + 1}) {
-        if (key >= keys.begin && key < keys.end) order.push_back(key);
-      }
+  std::vector<std::size_t> in_order(std::span<const std::int64_t> keys) const {
+    std::vector<std::size_t> order(keys.size());
+    std::iota(order.begin(), order.end(), std::size_t{0});
+    for (std::size_t i = 0; pairs_ && i + 1 < keys.size(); ++i) {
+      if (keys[i] % 2 == 0 && keys[i + 1] == keys[i] + 1) std::swap(order[i], order[i + 1]);
     }
     return order;
   }

@@ -53,7 +53,7 @@ void modify(const Geometry& geometry, const ScoreModifiers& modifiers, const Row
 }
 
 std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& tensors,
-                              const Row& row, KeyRange range) {
+                              const Row& row, const std::vector<std::int64_t>& keys) {
   const AttentionConfig& config = geometry.config();
   const auto dims = static_cast<double>(config.head_dim);
   const double scale = config.scale ? *config.scale : 1.0 / std::sqrt(dims);
@@ -62,7 +62,7 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
   const std::span<const float> q =
       floats_of(tensors.q + geometry.q(row), config.head_dim, q_buffer);
   std::vector<Score> scores;
-  for (std::int64_t j = range.begin; j < range.end; ++j) {
+  for (const std::int64_t j : keys) {
     const std::span<const float> k =
         floats_of(tensors.k + geometry.k(row, j), geometry.scales_of_k(row, j, tensors.k_scales),
                   config.head_dim, k_buffer);
@@ -106,9 +106,9 @@ double weight(double logit, double largest, bool argmax) {
 
 ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& tensors,
                            const Row& row) {
-  const KeyRange range = geometry.visible(row);
+  const std::vector<std::int64_t> keys = geometry.seen(row);
   const bool argmax = geometry.config().temperature == 0;
-  const std::vector<Score> scores = score_keys(geometry, tensors, row, range);
+  const std::vector<Score> scores = score_keys(geometry, tensors, row, keys);
   ReferenceRow result;
   result.out.assign(static_cast<std::size_t>(geometry.value_head_dim()), 0.0);
   result.visible_keys = static_cast<std::int64_t>(scores.size());
@@ -128,7 +128,7 @@ ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& ten
   std::vector<float> buffer;
   for (std::size_t j = 0; j < scores.size(); ++j) {
     const double p = weight(scores[j].logit, largest, argmax);
-    const std::int64_t key = range.begin + static_cast<std::int64_t>(j);
+    const std::int64_t key = keys[j];
     const std::span<const float> v = floats_of(tensors.v + geometry.v(row, key),
                                                geometry.scales_of_v(row, key, tensors.v_scales),
                                                geometry.value_head_dim(), buffer);

@@ -1,10 +1,12 @@
 // heed attend: modifiers of scores.
 #include <array>
 #include <cmath>
+#include <fstream>
 #include <string>
 #include <vector>
 
 #include "tests/tools/attend_case.h"
+#include "tools/npy_header.h"
 
 namespace heed::tests {
 namespace {
@@ -38,7 +40,7 @@ class AttendModifiers : public Attend {
         sum += weight;
         mean += weight * values[k];
       }
-      EXPECT_NEAR(out[static_cast<std::size_t>(row)], mean / sum, 1e-5) << row;
+      EXPECT_NEAR(out[static_cast<std::size_t>(row)], sum > 0 ? mean / sum : 0, 1e-5) << row;
     }
   }
 };
@@ -85,6 +87,47 @@ TEST_F(AttendModifiers, VisiblePrefixes) {
   expect_modifier_fault(all() + Arguments{"--prefix", "4"},
                         "visible_prefixes[0] (4) must be from 0 to 3");
   expect_modifier_fault(all() + Arguments{"--prefix", "x"}, "--prefix (\"x\") must be");
+}
+
+// 0 hides and 1 shows in a file of bool; −∞ hides and 0 shows in one of floats.
+TEST_F(AttendModifiers, Masks) {
+  const auto hides = [](double x, int query, int head, int key) {
+    return (query + head + key) % 2 == 0 ? x : -kInfinity;
+  };
+  std::vector<float> floats;
+  std::string bytes;
+  for (int head = 0; head < 2; ++head) {
+    for (int query = 0; query < 2; ++query) {
+      for (int key = 0; key < 3; ++key) {
+        const bool visible = (query + head + key) % 2 == 0;
+        floats.push_back(visible ? 0.0F : -kInfinity);
+        bytes.push_back(visible ? '\1' : '\0');
+      }
+    }
+  }
+  write_npy(path("mask.npy"), {{1, 2, 2, 3}, floats});
+  expect_rows({"--mask", path("mask.npy")}, hides);
+  std::string header = tools::npy_prologue(std::vector<std::int64_t>{1, 2, 2, 3});
+  header.replace(header.find("<f4"), 3, "|b1");
+  std::ofstream(path("bool.npy"), std::ios::binary) << header << bytes;
+  expect_rows({"--mask", path("bool.npy")}, hides);
+  write_npy(path("query.npy"), {{1, 1, 2, 1}, {0, -kInfinity}});
+  expect_rows({"--mask", path("query.npy")},
+              [](double x, int query, int, int) { return query == 0 ? x : -kInfinity; });
+  floats[7] = 2;
+  write_npy(path("mask.npy"), {{1, 2, 2, 3}, floats});
+  expect_modifier_fault(all() + Arguments{"--mask", path("mask.npy")},
+                        "mask: element 7, of key 1 of sequence 0, must be 0 (visible) or −∞");
+  expect_modifier_fault(all() + Arguments{"--bias", path("bool.npy")},
+                        "dtype (bool or uint8) must be a floating-point one");
+}
+
+TEST_F(AttendModifiers, WindowsKeepTheFirstKeys) {
+  expect_rows({"--window", "0,0", "--keep-first", "1"}, [](double x, int query, int, int key) {
+    return key == 0 || key == query + 1 ? x : -kInfinity;
+  });
+  expect_modifier_fault(all() + Arguments{"--keep-first", "1"},
+                        "--keep-first (\"1\") must be left out where no --window hides keys");
 }
 
 TEST_F(AttendModifiers, FaultsAreSentences) {

@@ -1,0 +1,272 @@
+#include "runtime/plan/masks.h"
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+
+#include "runtime/base/message.h"
+#include "runtime/base/strides.h"
+#include "runtime/plan/validate.h"
+
+namespace heed::detail {
+namespace {
+
+constexpr std::int64_t kWordKeys = 32;
+constexpr std::int64_t kPartitionWords = kPartitionKeys / kWordKeys;
+
+/// Floats of a mask by their bits.
+struct MaskFloats {
+  std::uint32_t sign, hidden;  ///< of −0, and of −∞
+};
+
+/// The words of `count` elements, of which read(i) gives the bits. Returns the first one that is
+/// neither 0 nor −∞, or `count`.
+template <class Element>
+std::int64_t pack_floats(const Element* elements, std::int64_t count, const MaskFloats& of,
+                         std::uint32_t* words) {
+  for (std::int64_t begin = 0; begin < count; begin += kWordKeys, ++words) {
+    const std::int64_t own = std::min(kWordKeys, count - begin);
+    std::uint32_t visible = 0, hidden = 0;
+    for (std::int64_t i = 0; i < own; ++i) {
+      const std::uint32_t bits = elements[begin + i];
+      visible |= std::uint32_t{(bits & ~of.sign) == 0} << i;
+      hidden |= std::uint32_t{bits == of.hidden} << i;
+    }
+    const std::uint32_t others = ~(visible | hidden) & (~0U >> (kWordKeys - own));
+    if (others != 0) return begin + std::countr_zero(others);
+    *words = visible;
+  }
+  return count;
+}
+
+/// One bit for each of eight bytes that are not 0.
+std::uint32_t nonzero(const std::uint8_t* bytes) {
+  std::uint64_t x = 0;
+  std::memcpy(&x, bytes, sizeof x);
+  constexpr std::uint64_t low = 0x7F7F7F7F7F7F7F7F;
+  const std::uint64_t tops = ((((x & low) + low) | x) & ~low) >> 7;  // 1 in each such byte
+  // The product gathers them in its highest byte, the first byte's lowest.
+  return static_cast<std::uint32_t>((tops * 0x0102040810204080) >> 56);
+}
+
+void pack_bytes(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
+  std::int64_t begin = 0;
+  for (; begin + kWordKeys <= count; begin += kWordKeys, bytes += kWordKeys) {
+    *words++ = nonzero(bytes) | nonzero(bytes + 8) << 8 | nonzero(bytes + 16) << 16 |
+               nonzero(bytes + 24) << 24;
+  }
+  if (begin == count) return;
+  *words = 0;
+  for (std::int64_t i = 0; begin + i < count; ++i) *words |= std::uint32_t{bytes[i] != 0} << i;
+}
+
+void pack_bits(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
+  for (std::int64_t begin = 0; begin < count; begin += kWordKeys, ++words) {
+    const std::int64_t own = std::min(kWordKeys, count - begin);
+    *words = 0;
+    for (std::int64_t i = 0; i < own; i += 8) {
+      *words |= std::uint32_t{bytes[(begin + i) / 8]} << i;
+    }
+    *words &= ~0U >> (kWordKeys - own);
+  }
+}
+
+/// Sets the bits of keys [begin, end) of a row.
+void show(std::uint32_t* words, std::int64_t begin, std::int64_t end) {
+  for (; begin < end && begin % kWordKeys != 0; ++begin) {
+    words[begin / kWordKeys] |= 1U << (begin % kWordKeys);
+  }
+  for (; begin + kWordKeys <= end; begin += kWordKeys) words[begin / kWordKeys] = ~0U;
+  for (; begin < end; ++begin) words[begin / kWordKeys] |= 1U << (begin % kWordKeys);
+}
+
+/// Sets bits of a row from key `begin` on to those of `count` elements.
+void place(const std::uint32_t* packed, std::int64_t count, std::int64_t begin,
+           std::uint32_t* words) {
+  words += begin / kWordKeys;
+  const std::int64_t shift = begin % kWordKeys;
+  for (std::int64_t w = 0; w * kWordKeys < count; ++w) {
+    words[w] |= packed[w] << shift;
+    if (shift > 0 && packed[w] >> (kWordKeys - shift) != 0) {
+      words[w + 1] |= packed[w] >> (kWordKeys - shift);
+    }
+  }
+}
+
+/// How many of a sequence's keys the mask is of: the last ones.
+std::int64_t masked_keys(const KeyMask& mask, std::int64_t keys) {
+  return mask.last_keys == 0 ? keys : std::min(mask.last_keys, keys);
+}
+
+std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
+
+/// The elements of a mask from one on, as words. Returns the first float that is neither 0 nor −∞.
+std::int64_t pack(const KeyMask& mask, std::int64_t first, std::int64_t count,
+                  std::uint32_t* words) {
+  const auto* const bytes = static_cast<const std::uint8_t*>(mask.data);
+  switch (mask.type) {
+    case MaskType::bits:
+      pack_bits(bytes + first / 8, count, words);
+      break;
+    case MaskType::bytes:
+      pack_bytes(bytes + first, count, words);
+      break;
+    case MaskType::f32:
+      return pack_floats(static_cast<const std::uint32_t*>(mask.data) + first, count,
+                         {0x80000000, 0xFF800000}, words);
+    case MaskType::f16:
+      return pack_floats(static_cast<const std::uint16_t*>(mask.data) + first, count,
+                         {0x8000, 0xFC00}, words);
+    case MaskType::bf16:
+      return pack_floats(static_cast<const std::uint16_t*>(mask.data) + first, count,
+                         {0x8000, 0xFF80}, words);
+  }
+  return count;
+}
+
+}  // namespace
+
+Status PlannedMasks::build(const Description& d, std::span<const Visibility> sequences) {
+  planes_.clear();
+  words_.clear();
+  totals_.clear();
+  heads_ = group_ = query_block_ = 1;
+  if (!d.mask && !d.key_lists) return {};
+  if (d.mask) {
+    query_block_ = d.mask->query_block;
+    if (d.mask->head_stride != 0 && d.config.query_heads > 1) {
+      heads_ = d.config.kv_heads;
+      group_ = d.config.query_heads / d.config.kv_heads;
+    }
+  }
+  std::int64_t first_query = 0;
+  for (std::size_t b = 0; b < sequences.size(); ++b) {
+    const auto sequence = static_cast<std::int64_t>(b);
+    HEED_RETURN_IF_ERROR(d.mask ? add_planes(d, sequence, sequences[b], first_query)
+                                : add_lists(d, sequence, sequences[b], first_query));
+    first_query += sequences[b].queries;
+  }
+  return {};
+}
+
+MaskView PlannedMasks::of(std::int64_t sequence, std::int64_t kv_head) const {
+  if (planes_.empty()) return {};
+  const Plane& plane =
+      planes_[static_cast<std::size_t>(heads_ > 1 ? sequence * heads_ + kv_head : sequence)];
+  if (plane.rows == 0 || plane.row_words == 0) return {};
+  return {{words_.data() + plane.word, plane.row_words, static_cast<std::int32_t>(plane.first_key),
+           static_cast<std::int32_t>(query_block_), static_cast<std::int32_t>(group_)},
+          totals_.data() + plane.total,
+          plane.row_words / kPartitionWords};
+}
+
+/// Adds rows of bits that are 0, of keys from the partition of `first_key` on.
+void PlannedMasks::add_plane(std::int64_t rows, std::int64_t keys, std::int64_t first_key) {
+  Plane plane{words_.size(), totals_.size(), rows, 0, first_key / kPartitionKeys * kPartitionKeys};
+  const std::int64_t partitions = ceil_div(keys - plane.first_key, kPartitionKeys);
+  plane.row_words = partitions * kPartitionWords;
+  words_.resize(words_.size() + static_cast<std::size_t>(rows * plane.row_words));
+  totals_.resize(totals_.size() + static_cast<std::size_t>(rows * (partitions + 1)));
+  planes_.push_back(plane);
+}
+
+/// Counts the visible keys of rows that have been filled.
+void PlannedMasks::count_rows(const Plane& plane) {
+  const std::uint32_t* word = words_.data() + plane.word;
+  std::int32_t* total = totals_.data() + plane.total;
+  for (std::int64_t row = 0; row < plane.rows; ++row) {
+    std::int32_t count = 0;
+    *total++ = 0;
+    for (std::int64_t w = 0; w < plane.row_words; ++w) {
+      count += std::popcount(*word++);
+      if ((w + 1) % kPartitionWords == 0) *total++ = count;
+    }
+  }
+}
+
+/// Adds the rows of all KV heads of a sequence. One that has the rows of the sequence before it
+/// shares their bits.
+Status PlannedMasks::add_planes(const Description& d, std::int64_t sequence, const Visibility& own,
+                                std::int64_t first_query) {
+  const KeyMask& mask = *d.mask;
+  const bool ragged = !d.query.offsets.empty();
+  if (sequence > 0 && !ragged && mask.sequence_stride == 0 &&
+      tokens_of(d.query, sequence - 1) == own.queries &&
+      tokens_of(d.key, sequence - 1) == own.keys) {
+    for (std::int64_t h = 0; h < heads_; ++h) {
+      planes_.push_back(planes_[planes_.size() - static_cast<std::size_t>(heads_)]);
+    }
+    return {};
+  }
+  const std::int64_t start =
+      ragged ? times(first_query, mask.query_stride) : times(sequence, mask.sequence_stride);
+  const std::int64_t blocks = ceil_div(own.queries, query_block_);
+  for (std::int64_t h = 0; h < heads_; ++h) {
+    add_plane(blocks * group_, own.keys, own.keys - masked_keys(mask, own.keys));
+    const Plane plane = planes_.back();
+    for (std::int64_t row = 0; row < plane.rows; ++row) {
+      const std::int64_t element = start + times(row / group_, mask.query_stride) +
+                                   times(h * group_ + row % group_, mask.head_stride);
+      std::uint32_t* const words =
+          words_.data() + plane.word + static_cast<std::size_t>(row * plane.row_words);
+      HEED_RETURN_IF_ERROR(fill_row(d, element, sequence, own, words));
+    }
+    count_rows(plane);
+  }
+  return {};
+}
+
+/// Makes a row of the elements from one on.
+Status PlannedMasks::fill_row(const Description& d, std::int64_t element, std::int64_t sequence,
+                              const Visibility& own, std::uint32_t* words) {
+  const KeyMask& mask = *d.mask;
+  const std::int64_t masked = masked_keys(mask, own.keys), before = own.keys - masked;
+  const std::int64_t lead = before % kPartitionKeys;
+  const std::int64_t count = ceil_div(masked, mask.key_block);
+  const bool in_place = lead == 0 && mask.key_block == 1;
+  if (!in_place) packed_.assign(static_cast<std::size_t>(ceil_div(count, kWordKeys)), 0);
+  std::uint32_t* const packed = in_place ? words : packed_.data();
+  const std::int64_t good = pack(mask, element, count, packed);
+  if (good < count) {
+    return invalid("mask: element ", element + good, ", of key ", before + good * mask.key_block,
+                   " of sequence ", sequence,
+                   ", must be 0 (visible) or −∞ (hidden): numbers that are added to scores are "
+                   "given to runs, as modifiers.bias");
+  }
+  if (in_place) return {};
+  show(words, 0, lead);
+  if (mask.key_block == 1) {
+    place(packed, count, lead, words);
+    return {};
+  }
+  for (std::int64_t i = 0; i < count; ++i) {
+    if ((packed[i / kWordKeys] >> (i % kWordKeys) & 1U) == 0) continue;
+    const std::int64_t begin = i * mask.key_block;
+    show(words, lead + begin, lead + std::min(begin + mask.key_block, masked));
+  }
+  return {};
+}
+
+Status PlannedMasks::add_lists(const Description& d, std::int64_t sequence, const Visibility& own,
+                               std::int64_t first_query) {
+  const KeyLists& lists = *d.key_lists;
+  add_plane(own.queries, own.keys, 0);
+  const Plane plane = planes_.back();
+  for (std::int64_t i = 0; i < own.queries; ++i) {
+    const auto query = static_cast<std::size_t>(first_query + i);
+    std::uint32_t* const words =
+        words_.data() + plane.word + static_cast<std::size_t>(i * plane.row_words);
+    for (std::int64_t at = lists.offsets[query]; at < lists.offsets[query + 1]; ++at) {
+      const std::int64_t key = lists.keys[static_cast<std::size_t>(at)];
+      if (key < 0 || key >= own.keys) {
+        return invalid("key_lists.keys[", at, "] (", key, ") must be from 0 to ", own.keys - 1,
+                       ", a key of sequence ", sequence);
+      }
+      words[key / kWordKeys] |= 1U << (key % kWordKeys);
+    }
+  }
+  count_rows(plane);
+  return {};
+}
+
+}  // namespace heed::detail
