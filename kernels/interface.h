@@ -159,6 +159,11 @@ struct AttentionItem {
   const std::byte* bias = nullptr;  ///< at (token 0, first query head, key 0); null: there are none
   Strides bias_stride;              ///< in bytes
   std::ptrdiff_t bias_sequence = 0;  ///< in bytes, between the sequences of `places`
+  /// Not null: of each row the logits are written, from key 0 on and `logits_stride` floats apart,
+  /// and nothing else. Whole tiles of keys that the row does not see are left as they are; of
+  /// others they become −∞. By the prefill kernel; there is room for an even number of keys.
+  float* logits = nullptr;
+  std::ptrdiff_t logits_stride = 0;
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
@@ -185,6 +190,23 @@ struct MergeRows {
   WeightRule rule = WeightRule::exponential;
   const float* sinks = nullptr;  ///< of each query head of the group; null: there are none
   float unit = 0;                ///< as AttentionShape has it
+};
+
+/// A row of logits to base 2, what its weights are asked for, and where the answers go.
+struct WeightRow {
+  /// [keys]; −∞ where a key is hidden, and up to a multiple of 16 keys. They become the weights.
+  float* logits = nullptr;
+  std::int32_t keys = 0;
+  WeightRule rule = WeightRule::exponential;
+  const float* sink = nullptr;   ///< a natural logit; null: none
+  float unit = 0;                ///< as AttentionShape has it
+  std::byte* weights = nullptr;  ///< [keys]; null: not asked for
+  DType type = DType::f32;       ///< of `weights`
+  float* entropy = nullptr;      ///< null: not asked for
+  float* top_weights = nullptr;  ///< [top]
+  std::int32_t* top_keys = nullptr;
+  std::int32_t top = 0;   ///< the largest weights that are asked for
+  float* mass = nullptr;  ///< [keys], to which weights are added; null: not asked for
 };
 
 /// Rows whose states are to be added to their sums, which are states of one partition.
@@ -270,6 +292,8 @@ struct KernelTable {
   void (*merge)(const MergeRows& rows);
   /// Adds the states of each row, the earliest first, to its sum.
   void (*merge_into)(const MergeIntoRows& rows);
+  /// Makes a row of logits weights, and answers what is asked of them.
+  void (*weigh_row)(const WeightRow& row);
 
   void (*softmax)(const SoftmaxRows& rows);
   void (*log_softmax)(const SoftmaxRows& rows);

@@ -19,6 +19,7 @@
 #include "bench/console.h"
 #include "heed/heed.h"
 #include "tools/arguments.h"
+#include "tools/attend_diagnosis.h"
 #include "tools/attend_modifiers.h"
 #include "tools/command.h"
 #include "tools/npy.h"
@@ -36,6 +37,7 @@ struct AttendOptions {
   std::string window, keep_first, prefix, mask, scale, temperature, isa, threads;
   std::string bf16, q_type, k_type, v_type, kv_type, out_type, group;
   ModifierOptions modifiers;
+  DiagnosisOptions diagnosis;
 };
 
 /// A 4-D array from a file, what its axes are, and its numbers in the type that heed reads.
@@ -228,16 +230,20 @@ Status parse_request(const AttendOptions& o, Request& request) {
 /// No output may take the place of an input or of the other output.
 Status check_paths(const AttendOptions& o) {
   const std::string alibi = o.modifiers.alibi == "auto" ? "" : o.modifiers.alibi;
-  const std::pair<std::string_view, const std::string*> files[] = {{"--q", &o.q},
-                                                                   {"--k", &o.k},
-                                                                   {"--v", &o.v},
-                                                                   {"--alibi", &alibi},
-                                                                   {"--bias", &o.modifiers.bias},
-                                                                   {"--sinks", &o.modifiers.sinks},
-                                                                   {"--mask", &o.mask},
-                                                                   {"--out", &o.out},
-                                                                   {"--lse", &o.lse}};
-  constexpr std::size_t kOutputs = 2;  // the last ones
+  const std::pair<std::string_view, const std::string*> files[] = {
+      {"--q", &o.q},
+      {"--k", &o.k},
+      {"--v", &o.v},
+      {"--alibi", &alibi},
+      {"--bias", &o.modifiers.bias},
+      {"--sinks", &o.modifiers.sinks},
+      {"--mask", &o.mask},
+      {"--out", &o.out},
+      {"--lse", &o.lse},
+      {"--weights", &o.diagnosis.weights},
+      {"--json", &o.diagnosis.json},
+      {"--heatmap", &o.diagnosis.heatmap}};
+  constexpr std::size_t kOutputs = 5;  // the last ones
   for (std::size_t output = std::size(files) - kOutputs; output < std::size(files); ++output) {
     const auto& [option, path] = files[output];
     if (path->empty()) continue;
@@ -392,23 +398,46 @@ Status make_plan(const Tensors& t, const Request& request, const AttentionConfig
   return plan_attention(config, batch, options, plan);
 }
 
-Status run_plan(const Plan& plan, const AttentionTensors& tensors, int threads) {
-  Executor executor;
-  if (threads > 0) {
-    HEED_RETURN_IF_ERROR(Executor::create(threads, executor));
-    bench::write_note(note_of_threads("heed attend", threads, executor.threads()));
-  }
-  Workspace workspace;
-  HEED_RETURN_IF_ERROR(workspace.reserve(plan));
-  bench::show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
-  return run(plan, tensors, workspace, threads > 0 ? &executor : nullptr);
-}
-
 Status allocate(std::span<const std::int64_t> shape, DType type, std::vector<std::byte>& data) {
   std::int64_t count = 0;
   HEED_RETURN_IF_ERROR(count_elements(shape, count));
   data.resize(static_cast<std::size_t>(dtype_info(type).bytes(count)));
   return {};
+}
+
+/// The threads of a command; null: those of the caller.
+Status make_executor(int threads, Executor& own, Executor*& executor) {
+  if (threads == 0) return {};
+  HEED_RETURN_IF_ERROR(Executor::create(threads, own));
+  bench::write_note(note_of_threads("heed attend", threads, own.threads()));
+  executor = &own;
+  return {};
+}
+
+Status run_plan(const Plan& plan, const AttentionTensors& tensors, Executor* executor) {
+  Workspace workspace;
+  HEED_RETURN_IF_ERROR(workspace.reserve(plan));
+  bench::show_progress("running: " + std::to_string(plan.visible_scores()) + " scores");
+  return run(plan, tensors, workspace, executor);
+}
+
+/// The logarithms of the numbers of keys that rows see, [batch, heads, seq]: the log-sum-exp where
+/// all of them weigh the same. Biases may hide some.
+Status count_keys(const Tensors& t, const Request& request, AttentionConfig config,
+                  const AttendOptions& o, AttentionTensors tensors, Executor* executor,
+                  std::vector<float>& counts) {
+  config.temperature = std::numeric_limits<float>::infinity();
+  Plan plan;
+  HEED_RETURN_IF_ERROR(make_plan(t, request, config, o, plan));
+  std::vector<std::byte> out;
+  HEED_RETURN_IF_ERROR(allocate(out_shape(t, request.bhsd), config.out_type, out));
+  counts.resize(static_cast<std::size_t>(t.q.batch * t.q.heads * t.q.seq));
+  tensors.out = {out.data(), config.out_type};
+  tensors.lse = counts.data();
+  ScoreModifiers biases;
+  biases.bias = tensors.modifiers.bias;
+  tensors.modifiers = biases;
+  return run_plan(plan, tensors, executor);
 }
 
 Status attend(const AttendOptions& o) {
@@ -419,8 +448,11 @@ Status attend(const AttendOptions& o) {
   HEED_RETURN_IF_ERROR(read_tensors(o, request, t));
   const AttentionConfig config = complete_config(request, t);
   HEED_RETURN_IF_ERROR(check_group(request, config));
+  const ScoreExtents extents{t.q.batch, t.q.heads, t.q.seq, t.k.seq};
   Modifiers modifiers;
-  HEED_RETURN_IF_ERROR(modifiers.read(o.modifiers, {t.q.batch, t.q.heads, t.q.seq, t.k.seq}));
+  HEED_RETURN_IF_ERROR(modifiers.read(o.modifiers, extents));
+  Diagnosis diagnosis;
+  HEED_RETURN_IF_ERROR(diagnosis.parse(o.diagnosis, extents));
   Plan plan;
   HEED_RETURN_IF_ERROR(make_plan(t, request, config, o, plan));
   HEED_RETURN_IF_ERROR(narrow(config.q_type, o.isa, t.q));
@@ -442,12 +474,24 @@ Status attend(const AttendOptions& o) {
                            .modifiers = modifiers.get()};
   if (!t.k.scales.empty()) tensors.k_scales.scales = t.k.scales.data();
   if (!t.v.scales.empty()) tensors.v_scales.scales = t.v.scales.data();
-  HEED_RETURN_IF_ERROR(run_plan(plan, tensors, request.threads));
+  Executor own;
+  Executor* executor = nullptr;
+  HEED_RETURN_IF_ERROR(make_executor(request.threads, own, executor));
+  HEED_RETURN_IF_ERROR(run_plan(plan, tensors, executor));
+  if (o.diagnosis.any()) {
+    std::vector<float> counts;
+    HEED_RETURN_IF_ERROR(count_keys(t, request, config, o, tensors, executor, counts));
+    HEED_RETURN_IF_ERROR(diagnosis.compute(plan, tensors, counts, executor));
+  }
 
   std::vector<OutputFile> files = {{o.out, npy_prologue(shape, config.out_type), out}};
   if (!o.lse.empty()) files.push_back({o.lse, npy_prologue(lse_shape), lse});
+  HEED_RETURN_IF_ERROR(diagnosis.add_files(files));
   bench::show_progress("writing");
-  return write_together(files);
+  HEED_RETURN_IF_ERROR(write_together(files));
+  bench::show_progress("");
+  diagnosis.print();
+  return {};
 }
 
 }  // namespace
@@ -501,6 +545,16 @@ void add_attend(CLI::App& app, Action& action) {
          "Added to scores, -inf hides: [batch, heads, queries, keys], each of them or 1");
   option("--sinks", o->modifiers.sinks, "FILE",
          "Logits that take weight and have no value, one for each head of the queries");
+  option("--weights", o->diagnosis.weights, "FILE",
+         "Where to write the weights, [batch, heads, queries, keys]");
+  option("--weights-type", o->diagnosis.weights_type, "TYPE",
+         "What weights are written as: f32, f16, or bf16 as uint16 (f32)");
+  command->add_flag("--diagnose", o->diagnosis.diagnose,
+                    "Print which heads are diffuse, sharp or one-hot");
+  option("--json", o->diagnosis.json, "FILE", "Where to write the figures of --diagnose as JSON");
+  option("--heatmap", o->diagnosis.heatmap, "FILE",
+         "Where to write a picture (PNG) of the first sequence's weights; needs gnuplot");
+  option("--head", o->diagnosis.head, "H", "The head of the picture (0)");
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option("--threads", o->threads, "N", "Number of threads (one per CPU that it may use)");
   command->callback([o, &action] {

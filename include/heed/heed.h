@@ -2,6 +2,7 @@
 #pragma once
 
 #include "heed/attention.h"
+#include "heed/attention_weights.h"
 #include "heed/convert.h"
 #include "heed/cpu.h"
 #include "heed/dtype.h"

@@ -165,6 +165,7 @@ class PrefillKernel {
       for (int b = 0; b < blocks_; ++b) attend_tile<SkipHidden>(block_[b], tile);
     }
     for (int b = 0; b < blocks_; ++b) {
+      if (item_.logits != nullptr) continue;
       close_partition(block_[b]);
       if (item_.states.m == nullptr) {
         finish(block_[b]);
@@ -229,6 +230,7 @@ class PrefillKernel {
                     wants_copy(from, begin, count, blocks_) ? copy : nullptr);
     };
     next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
+    if (item_.logits != nullptr) return;
     next_v_ = loader(values_of(shape_, item_), v_slices,
                      copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
   }
@@ -243,6 +245,7 @@ class PrefillKernel {
     constexpr TileForm k_form = kPacked ? TileForm::packed : TileForm::swapped_all;
     constexpr TileForm v_form = kPacked ? TileForm::interleaved : TileForm::swapped;
     next_k_ = Loader(keys_of(shape_, item_), begin, end - begin, k_slices, copies_, k_form, lead);
+    if (item_.logits != nullptr) return;
     next_v_ = Loader(values_of(shape_, item_), begin, end - begin, v_slices,
                      copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim), v_form, lead);
   }
@@ -281,7 +284,7 @@ class PrefillKernel {
     if (shape_.pairs) begin -= begin % 2, end += end % 2;
     const Sight masked = look_at_mask(b, begin, end);
     if (masked == Sight::none) return;
-    open_partition(b, begin / kPartitionKeys);
+    if (item_.logits == nullptr) open_partition(b, begin / kPartitionKeys);
     if (masked == Sight::all && begin >= b.full_begin && end <= b.full_end) {
       return attend_keys<SkipHidden, kWidest>(b, {0, b.vectors, true}, tile.slice(begin, end));
     }
@@ -354,6 +357,7 @@ class PrefillKernel {
     if constexpr (Count > 1) {
       if (vectors.count < Count) return attend_keys<SkipHidden, Count - 1>(b, vectors, keys);
     }
+    if (item_.logits != nullptr) return write_logits<Count>(b, vectors, keys);
     if (b.overwrite && Count < b.vectors) {  // the other vectors see later keys, or none
       clear_output(b.partition_state, b.width);
       b.overwrite = false;
@@ -371,6 +375,38 @@ class PrefillKernel {
     }
     b.overwrite = false;
     b.masked |= !vectors.all;
+  }
+
+  /// Writes logits to their rows instead of making them weights.
+  template <int Count>
+  __attribute__((noinline)) void write_logits(Block& b, Vectors vectors, const TileView& keys) {
+    const ActiveRows active = rows_of(b, vectors);
+    multiply_rows<Products, Arch, Broadcast::along_steps, T::rows(Count), Count>(
+        scores<Count>(active, keys), next_k_);
+    const std::int32_t count = keys.end - keys.begin, width = Count * kLanes<Arch>;
+    float factor = shape_.pairs ? shape_.query_factor : 1.0F;
+    if (modified_) {
+      modify(active, {keys.begin, keys.end}, Count, weights_, std::exchange(factor, 1.0F));
+    }
+    if (factor != 1.0F) scale_logits<Arch>(weights_, count * width, factor);
+    if (!vectors.all) mask<Count>(active, keys.begin, count, 1.0F);
+    for (std::int32_t j = 0; key_of_row(0) == 1 && j < count; j += 2) {
+      for (std::int32_t i = j * width; i < (j + 1) * width; i += kLanes<Arch>) {
+        const Vec<Arch> second = load<Arch>(weights_ + i);
+        store<Arch>(weights_ + i, load<Arch>(weights_ + i + width));
+        store<Arch>(weights_ + i + width, second);
+      }
+    }
+    for (int v = 0; v < Count; ++v) {
+      const std::int32_t first = b.first_row + (vectors.first + v) * kLanes<Arch>;
+      const std::int32_t left = b.first_row + b.rows - first;
+      float* row[kLanes<Arch>];
+      for (int i = 0; i < kLanes<Arch>; ++i) {
+        row[i] = item_.logits + (first + i) * item_.logits_stride + keys.begin;
+      }
+      write_rows<Arch>(weights_ + v * kLanes<Arch>, width, count, row,
+                       left < kLanes<Arch> ? left : kLanes<Arch>, [](Vec<Arch> t) { return t; });
+    }
   }
 
   /// Whether a guess of m will probably be right: for a block's first keys where it was for those

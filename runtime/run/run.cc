@@ -1,5 +1,6 @@
 // Running a plan: workers take items from a queue; the last to finish an item of a split
 // merges its states.
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -14,7 +15,7 @@
 #include "runtime/base/regions.h"
 #include "runtime/base/scale_layout.h"
 #include "runtime/plan/plan_data.h"
-#include "runtime/run/page_tables.h"
+#include "runtime/run/inputs.h"
 #include "runtime/run/run_control.h"
 #include "runtime/run/score_modifiers.h"
 #include "runtime/run/scratch_check.h"
@@ -172,10 +173,6 @@ class Run {
     float* lse;
   };
 
-  static const std::byte* bytes(const InputData& data) {
-    return static_cast<const std::byte*>(data.data());
-  }
-
   /// Those of the first query head of a KV head's group.
   Outputs outputs_of(std::int32_t sequence, std::int32_t kv_head) const noexcept {
     const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(sequence)];
@@ -187,30 +184,8 @@ class Run {
 
   /// The planned item with the run's addresses.
   kernels::AttentionItem bind(const PlannedItem& p) const noexcept {
-    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
-    const std::ptrdiff_t query_head = std::ptrdiff_t{p.kv_head} * plan_.shape.group;
-    kernels::AttentionItem item;
-    item.q = bytes(tensors_.q) + s.q + query_head * plan_.q.head_stride;
-    item.q_stride = {plan_.q.token_stride, plan_.q.head_stride};
-    item.row_begin = p.row_begin;
-    item.rows = p.rows;
-    item.decode = p.decode;
-    item.heads = p.heads;
+    kernels::AttentionItem item = bind_inputs(plan_, tensors_, p);
     if (p.heads > 1) bind_head_steps(p, item.head_step);
-    item.key_begin = p.key_begin;
-    item.key_end = p.key_end;
-    if (p.sequences > 1) {
-      item.keys = p.key_end;
-    } else {
-      const Visibility& mask = plan_.visibility(p.sequence, p.kv_head);
-      item.keys = static_cast<std::int32_t>(mask.keys);
-      item.query_position = mask.query_position(0);
-      item.prefix = static_cast<std::int32_t>(mask.prefix);
-      item.keep_first = static_cast<std::int32_t>(mask.keep_first);
-      item.mask = mask.mask.rows;
-    }
-    if (p.key_begin < p.key_end) bind_keys(p, item);  // else both may be null
-    bind_modifiers(plan_, tensors_.modifiers, p, item);
     if (states_ != nullptr) {
       bind_states(p, item);
     } else {
@@ -219,10 +194,9 @@ class Run {
     return item;
   }
 
-  /// Those of all but keys and values.
+  /// Those of outputs and states.
   void bind_head_steps(const PlannedItem& p, kernels::HeadSteps& step) const noexcept {
     const std::ptrdiff_t group = plan_.shape.group;
-    step.q = group * plan_.q.head_stride;
     step.out = group * plan_.out.head_stride;
     step.lse = group * plan_.lse.head_stride;
     if (states_ != nullptr) {
@@ -232,38 +206,6 @@ class Run {
       step.state_sums = step.state_outputs = static_cast<std::ptrdiff_t>(
           plan_.schedule.states[static_cast<std::size_t>(p.states)].head_floats);
     }
-  }
-
-  void bind_keys(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
-    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(p.sequence)];
-    item.k = bytes(tensors_.k) + s.k + p.kv_head * plan_.k.head_stride;
-    item.v = bytes(tensors_.v) + s.v + p.kv_head * plan_.v.head_stride;
-    item.k_stride = plan_.k.token_stride;
-    item.v_stride = plan_.v.token_stride;
-    if (p.heads > 1) {
-      item.head_step.k = plan_.k.head_stride;
-      item.head_step.v = plan_.v.head_stride;
-      item.head_step.k_scales = plan_.k_scales.head_stride;
-      item.head_step.v_scales = plan_.v_scales.head_stride;
-    }
-    if (plan_.pages) {
-      item.pages = pages_of(tensors_.tables, p.sequence).data();
-      item.page_tokens = static_cast<std::int32_t>(plan_.pages->page_tokens);
-      item.k_page = plan_.k_page;
-      item.v_page = plan_.v_page;
-    }
-    item.k_scales = bind_scales(tensors_.k_scales, plan_.k_scales, s.k_scales, p.kv_head);
-    item.v_scales = bind_scales(tensors_.v_scales, plan_.v_scales, s.v_scales, p.kv_head);
-  }
-
-  /// The scales of one head of a sequence, or of the pool.
-  static kernels::TokenScales bind_scales(const Scales& scales, const ScaleLayout& layout,
-                                          std::ptrdiff_t start, std::int32_t head) noexcept {
-    if (scales.scales == nullptr) return {};
-    const std::ptrdiff_t offset = start + head * layout.head_stride;
-    return {scales.scales + offset,
-            scales.zero_points == nullptr ? nullptr : scales.zero_points + offset,
-            layout.token_stride, layout.sequence_stride};
   }
 
   /// Binds outputs, or the item's states.
@@ -317,34 +259,11 @@ class Run {
 /// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
 Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
   const AttentionConfig& c = plan.config;
-  const auto modifiers = regions_of(plan, t.modifiers);
-  const Region inputs[] = {{{"q"}, t.q.data(), plan.shapes.q, c.q_type},
-                           {{"k"}, t.k.data(), plan.shapes.k, c.k_type},
-                           {{"v"}, t.v.data(), plan.shapes.v, c.v_type},
-                           {{"tables.pages"}, t.tables.pages},
-                           {{"tables.indptr"}, t.tables.indptr},
-                           {{"k_scales.scales"}, t.k_scales.scales, plan.shapes.k_scales},
-                           {{"k_scales.zero_points"}, t.k_scales.zero_points, plan.shapes.k_scales},
-                           {{"v_scales.scales"}, t.v_scales.scales, plan.shapes.v_scales},
-                           {{"v_scales.zero_points"}, t.v_scales.zero_points, plan.shapes.v_scales},
-                           modifiers[0],
-                           modifiers[1],
-                           modifiers[2]};
+  const std::array inputs = input_regions(plan, t);
   if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
   const Region outputs[] = {{{"out"}, t.out.data(), plan.shapes.out, c.out_type},
                             {{"lse"}, t.lse, plan.shapes.lse}};
   return check_regions(outputs, inputs);
-}
-
-/// Whether inputs that are there have the types of the plan, and scales where these need them.
-Status check_types(const PlanData& plan, const AttentionTensors& t) {
-  const AttentionConfig& config = plan.config;
-  const bool needed = plan.schedule.visible_scores > 0;
-  HEED_RETURN_IF_ERROR(check_given_type("q", t.q, config.q_type));
-  HEED_RETURN_IF_ERROR(check_given_type("k", t.k, config.k_type));
-  HEED_RETURN_IF_ERROR(check_given_type("v", t.v, config.v_type));
-  HEED_RETURN_IF_ERROR(check_given_scales("k_scales", t.k_scales, config.k_type, needed));
-  return check_given_scales("v_scales", t.v_scales, config.v_type, needed);
 }
 
 /// Without rows, or states of no partition.
@@ -364,21 +283,16 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
     return invalid("the workspace has ", workspace.bytes(), " bytes and the plan needs ",
                    plan->workspace.total, ": call Workspace::reserve(plan) first");
   }
-  if (t.q == nullptr) return invalid("q is null");
   if (states != nullptr) {
     HEED_RETURN_IF_ERROR(check_states({"states"}, *states, *plan));
   } else if (t.out == nullptr) {
     return invalid("out is null");
   }
-  if (t.k == nullptr && plan->schedule.visible_scores > 0) return invalid("k is null");
-  if (t.v == nullptr && plan->schedule.visible_scores > 0) return invalid("v is null");
-  HEED_RETURN_IF_ERROR(check_types(*plan, t));
-  HEED_RETURN_IF_ERROR(check_modifiers(*plan, t.modifiers));
+  HEED_RETURN_IF_ERROR(check_inputs(*plan, t, true));
   if (states == nullptr) {
     HEED_RETURN_IF_ERROR(check_given_type("out", t.out, plan->config.out_type));
   }
-  HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
-  return plan->pages ? check_tables(*plan, t.tables) : Status();
+  return check_places(*plan, t, states);
 }
 
 Status scratch_fault() {

@@ -62,8 +62,10 @@ TEST(MaskErrors, FormsOfMasks) {
   expect_refused("mask.data must be aligned to 4 bytes",
                  mask([](auto& m) { m.data = static_cast<const char*>(m.data) + 1; }));
   expect_refused("mask", mask([](auto& m) { m.query_stride = kLargest; }));
-  expect_refused("mask.query_stride (10) must be a multiple of 8",
-                 mask([](auto& m) { m.type = MaskType::bits, m.head_stride = 32; }));
+  expect_refused("mask.query_stride (10) must be a multiple of 8", mask([](auto& m) {
+                   m.type = MaskType::bits;
+                   m.sequence_stride = 64, m.head_stride = 32;
+                 }));
   expect_refused("keep_first (-1) must be 0 or more", [](auto& d) { d.config.keep_first = -1; });
 }
 

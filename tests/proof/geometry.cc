@@ -153,7 +153,8 @@ bool Geometry::sees(const Row& row, std::int64_t key) const {
 
 std::vector<std::int64_t> Geometry::seen(const Row& row) const {
   std::vector<std::int64_t> keys;
-  for (std::int64_t j = 0; j < keys_.length(row.sequence); ++j) {
+  const KeyRange range = visible(row);
+  for (std::int64_t j = range.begin; j < range.end; ++j) {
     if (sees(row, j)) keys.push_back(j);
   }
   return keys;

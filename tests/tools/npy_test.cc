@@ -212,8 +212,8 @@ TEST_F(Npy, ReadsWordsAsBfloat16WhereThatIsSaid) {
 TEST_F(Npy, RefusesOtherTypes) {
   const std::string known =
       "float16, float32, float64 ('<f2', '<f4', '<f8') and uint16 that holds bfloat16 ('<u2')";
-  for (const std::string type : {"<f1", "<f16", "|i1", "<i4", "|O", "<c8", "|S4", "<U2",
-                                 "<V2", "=f4", "f4", "float32", "|f4", "", ">u4", "<M8[ns]"}) {
+  for (const std::string type : {"<f1", "<f16", "|i1", "<i4", "|O", "<c8", "|S4", "<U2", "<V2",
+                                 "=f4", "f4", "float32", "|f4", "", ">u4", "<M8[ns]"}) {
     const std::string quoted = "'" + type + "'";
     expect_refused(prologue(1, dictionary(quoted, "False", "(1,)")) + std::string(8, 'x'),
                    std::string("dtype (")

@@ -1,0 +1,193 @@
+// From a row of logits to its weights, and to what these tell.
+//
+//   w_j = p_j / l     p as in kernels/attention/weights.inl.h, m the row's own
+//   entropy = −Σ w ln w = (log2 l − Σ p·(t − m) / l) · ln 2
+//
+// A sink is one more choice: it takes weight and adds to the entropy. Sums have sixteen columns,
+// whatever the ISA, each of which starts afresh at every partition, so that no term meets more than
+// 16 + n / 256 + 16 additions. Memory: a row is read three times and written twice, in L1 and L2.
+#pragma once
+
+#include "kernels/attention/rows.inl.h"
+#include "kernels/attention/weights.inl.h"
+#include "kernels/interface.h"
+#include "kernels/vector/lanes.inl.h"
+#include "kernels/vector/log.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// Columns of a sum over keys.
+inline constexpr int kSumColumns = 16;
+static_assert(kSumColumns * 4 == kAlignment, "rows of logits are whole groups of columns");
+
+/// A sum over the keys of a row.
+template <class Arch>
+class KeySum {
+ public:
+  static constexpr int kVectors = kSumColumns / kLanes<Arch>;
+
+  KeySum() { clear(); }
+  HEED_INLINE Vec<Arch>& column(int v) { return columns_[v]; }
+
+  /// Adds the columns of a partition to the total, from the first to the last.
+  void close_partition() {
+    alignas(kAlignment) float columns[kSumColumns];
+    for (int v = 0; v < kVectors; ++v) store<Arch>(columns + v * kLanes<Arch>, columns_[v]);
+    float sum = columns[0];
+    for (int i = 1; i < kSumColumns; ++i) sum += columns[i];
+    total_ += sum;
+    clear();
+  }
+  float total() const { return total_; }
+
+ private:
+  void clear() {
+    for (Vec<Arch>& column : columns_) column = splat<Arch>(0.0F);
+  }
+
+  Vec<Arch> columns_[kVectors];
+  float total_ = 0.0F;
+};
+
+/// The largest weights of a row, the larger ones first and of equal ones the earlier key.
+class LargestWeights {
+ public:
+  explicit LargestWeights(const WeightRow& row) : row_(row) {
+    for (std::int32_t i = 0; i < row.top; ++i) row.top_weights[i] = 0.0F, row.top_keys[i] = -1;
+  }
+
+  /// What a weight must be above to be one of them.
+  float least() const { return row_.top_weights[row_.top - 1]; }
+
+  void insert(float weight, std::int32_t key) const {
+    std::int32_t i = row_.top - 1;
+    for (; i > 0 && weight > row_.top_weights[i - 1]; --i) {
+      row_.top_weights[i] = row_.top_weights[i - 1];
+      row_.top_keys[i] = row_.top_keys[i - 1];
+    }
+    row_.top_weights[i] = weight;
+    row_.top_keys[i] = key;
+  }
+
+ private:
+  const WeightRow& row_;
+};
+
+template <class Arch, WeightRule Rule>
+class RowWeights {
+ public:
+  using W = Weights<Arch, Rule>;
+  static constexpr int kWidth = kLanes<Arch>;
+
+  explicit RowWeights(const WeightRow& row)
+      : row_(row), columns_(static_cast<std::int32_t>(padded(row.keys, kSumColumns))) {}
+
+  void compute() {
+    find_maximum();
+    sum_weights();
+    if (row_.entropy != nullptr) *row_.entropy = entropy();
+    normalise();
+    if (row_.top > 0) find_largest();
+    if (row_.mass != nullptr) add_mass();
+    if (row_.weights == nullptr) return;
+    if (row_.type == DType::f32) {
+      auto* const to = reinterpret_cast<float*>(row_.weights);
+      for_each_vector<Arch, 1>(row_.keys, [&](auto access, int, std::int64_t j) {
+        access.store(to + j, access.load(row_.logits + j, 0.0F));
+      });
+    } else {
+      narrow_row<Arch>(row_.type, row_.logits, row_.keys, row_.weights);
+    }
+  }
+
+ private:
+  bool has_sink() const { return row_.sink != nullptr; }
+
+  void find_maximum() {
+    Vec<Arch> top = splat<Arch>(-__builtin_inff());
+    for (std::int32_t j = 0; j < columns_; j += kWidth) {
+      top = Ops<Arch>::max(load<Arch>(row_.logits + j), top);
+    }
+    const float highest = Ops<Arch>::reduce(top, Maximum());
+    Vec<Arch> m = Ops<Arch>::max(W::candidate(splat<Arch>(highest)), splat<Arch>(kNoMaximum));
+    if (has_sink()) {
+      sink_ = SinkState<Arch, Rule>(splat<Arch>(*row_.sink), row_.unit);
+      m = Ops<Arch>::max(sink_.m, m);
+    }
+    m_ = first_lane<Arch>(m);
+  }
+
+  void sum_weights() {
+    KeySum<Arch> l, e;
+    const Vec<Arch> m = splat<Arch>(m_), zero = splat<Arch>(0.0F);
+    for (std::int32_t j = 0; j < columns_; j += kSumColumns) {
+      for (int v = 0; v < KeySum<Arch>::kVectors; ++v) {
+        float* const at = row_.logits + j + v * kWidth;
+        const Vec<Arch> t = load<Arch>(at), p = W::weight(t, m);
+        store<Arch>(at, p);
+        l.column(v) = l.column(v) + p;
+        e.column(v) = e.column(v) + Ops<Arch>::select(p > zero, p * (t - m), zero);
+      }
+      if ((j + kSumColumns) % kPartitionKeys == 0) l.close_partition(), e.close_partition();
+    }
+    l.close_partition();
+    e.close_partition();
+    l_ = l.total();
+    e_ = e.total();
+    if (has_sink()) add_sink();
+  }
+
+  void add_sink() {
+    const float own = first_lane<Arch>(sink_.l * W::rescale(sink_.m, splat<Arch>(m_)));
+    const float t = *row_.sink * row_.unit;
+    l_ += own;
+    if (own > 0.0F) e_ += own * (t - m_);
+  }
+
+  float entropy() const {
+    if (l_ == 0.0F) return 0.0F;
+    if (!(l_ <= __FLT_MAX__)) return __builtin_nanf("");
+    constexpr double ln2 = 0.693147180559945309417;
+    const double h = (log2_of(l_) - static_cast<double>(e_) / static_cast<double>(l_)) * ln2;
+    return h > 0.0 ? static_cast<float>(h) : 0.0F;
+  }
+
+  void normalise() {
+    const Vec<Arch> l = splat<Arch>(l_);
+    for (std::int32_t j = 0; j < columns_; j += kWidth) {
+      store<Arch>(row_.logits + j, normalised<Arch>(load<Arch>(row_.logits + j), l));
+    }
+  }
+
+  void find_largest() const {
+    const LargestWeights largest(row_);
+    for (std::int32_t j = 0; j < columns_; j += kWidth) {
+      if (!Ops<Arch>::any(load<Arch>(row_.logits + j) > splat<Arch>(largest.least()))) continue;
+      for (std::int32_t i = j; i < j + kWidth; ++i) {
+        if (row_.logits[i] > largest.least()) largest.insert(row_.logits[i], i);
+      }
+    }
+  }
+
+  void add_mass() const {
+    for_each_vector<Arch, 1>(row_.keys, [&](auto access, int, std::int64_t j) {
+      access.store(row_.mass + j,
+                   access.load(row_.mass + j, 0.0F) + access.load(row_.logits + j, 0.0F));
+    });
+  }
+
+  const WeightRow& row_;
+  std::int32_t columns_;  ///< keys, rounded up to whole groups
+  SinkState<Arch, Rule> sink_{splat<Arch>(-__builtin_inff()), 1.0F};
+  float m_ = 0, l_ = 0, e_ = 0;  ///< e is Σ p·(t − m)
+};
+
+template <class Arch>
+void weigh_row(const WeightRow& row) {
+  row.rule == WeightRule::argmax ? RowWeights<Arch, WeightRule::argmax>(row).compute()
+                                 : RowWeights<Arch, WeightRule::exponential>(row).compute();
+}
+
+}  // namespace
+}  // namespace heed::kernels

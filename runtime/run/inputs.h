@@ -1,0 +1,24 @@
+// The tensors that runs of a plan read: checked, and as items find them.
+#pragma once
+
+#include <array>
+
+#include "heed/attention.h"
+#include "kernels/interface.h"
+#include "runtime/base/regions.h"
+#include "runtime/plan/plan_data.h"
+
+namespace heed::detail {
+
+/// Whether tensors are of the plan's types, there where they are needed, and name pages that exist.
+/// Values are not needed where only logits are computed.
+Status check_inputs(const PlanData& plan, const AttentionTensors& tensors, bool values);
+
+/// Where the tensors of check_inputs lie.
+std::array<Region, 12> input_regions(const PlanData& plan, const AttentionTensors& tensors);
+
+/// The planned item with the addresses of a run's queries, keys, values and modifiers.
+kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,
+                                   const PlannedItem& planned) noexcept;
+
+}  // namespace heed::detail

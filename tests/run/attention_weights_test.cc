@@ -1,0 +1,364 @@
+// Weights of attention: the probabilities against the outputs of a run whose values are the rows of
+// a unit matrix, and what they tell against the probabilities, in float64.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "tests/support/attention_run.h"
+#include "tests/support/paged_case.h"
+#include "tests/support/typed_run.h"
+
+namespace heed::tests {
+namespace {
+
+using proof::Case;
+using proof::CaseSpec;
+using proof::Form;
+using proof::GuardedBuffer;
+using proof::Pattern;
+using proof::Row;
+
+constexpr float kInfinity = std::numeric_limits<float>::infinity();
+constexpr double kEpsilon = 0x1p-24;
+constexpr std::int32_t kTop = 5;
+
+/// Additions that touch a term of a sum of weights, at most: 16 columns of a partition, each of 16
+/// keys, and those of the partitions; a run has those of canonical rows.
+constexpr double kAdditions = 16 + 16 + 4 + 256 + 4;
+
+/// Sequences whose values are unit vectors, so that outputs are weights.
+CaseSpec unit_spec(std::vector<std::int32_t> queries, std::vector<std::int32_t> keys) {
+  CaseSpec spec = spec_of(std::move(queries), std::move(keys));
+  spec.config.head_dim = 32;
+  spec.config.value_head_dim = *std::ranges::max_element(spec.keys);
+  return spec;
+}
+
+CaseSpec mixed() {
+  CaseSpec spec = unit_spec({1, 2, 60, 0, 150}, {300, 17, 560, 5, 150});
+  spec.form = Form::padded;
+  spec.distribution = proof::Distribution::sharp;
+  return spec;
+}
+
+void set_unit_values(Case& c) {
+  const std::int64_t dims = c.geometry().value_head_dim();
+  for (std::int64_t b = 0; b < c.geometry().sequences(); ++b) {
+    for (std::int64_t j = 0; j < c.geometry().keys().length(b); ++j) {
+      for (std::int64_t h = 0; h < c.config().query_heads; ++h) {
+        float* const v = c.v() + c.geometry().v({b, 0, h}, j);
+        for (std::int64_t x = 0; x < dims; ++x) v[x] = x == j ? 1.0F : 0.0F;
+      }
+    }
+  }
+  c.narrow();
+}
+
+/// The answers for a case, with guard pages around them, in contiguous layouts.
+struct Answers {
+  std::int64_t heads, queries, keys;
+  GuardedBuffer weights, entropy, top_weights, top_keys, mass;
+
+  explicit Answers(const Case& c)
+      : heads(c.config().query_heads),
+        queries(longest(c.spec().queries)),
+        keys(longest(c.spec().keys)),
+        weights(size(c.geometry().sequences() * heads * queries * keys)),
+        entropy(c.lse_size()),
+        top_weights(c.lse_size() * kTop),
+        top_keys(c.lse_size() * kTop),
+        mass(size(c.geometry().sequences() * heads * keys)) {}
+
+  AttentionWeights asked() {
+    AttentionWeights asked;
+    asked.weights = weights.data();
+    asked.entropy = entropy.data();
+    asked.top_weights = top_weights.data();
+    asked.top_keys = reinterpret_cast<std::int32_t*>(top_keys.data());
+    asked.top = kTop;
+    asked.mass = mass.data();
+    return asked;
+  }
+  const float* weights_of(const Row& row) const {
+    return weights.data() + ((row.sequence * heads + row.head) * queries + row.token) * keys;
+  }
+  const float* mass_of(const Row& row) const {
+    return mass.data() + (row.sequence * heads + row.head) * keys;
+  }
+
+ private:
+  static std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
+  static std::int64_t longest(const std::vector<std::int32_t>& lengths) {
+    return *std::ranges::max_element(lengths);
+  }
+};
+
+/// The weight of a row's sink: what is left of 1.
+double sink_weight(const Case& c, const Outputs& outputs, const Row& row) {
+  const float* const sinks = c.inputs().modifiers.sinks;
+  if (sinks == nullptr || c.config().temperature == 0) return 0;
+  const double sink = sinks[row.head], lse = outputs.lse.data()[c.geometry().lse(row)];
+  return sink == -kInfinity ? 0 : std::exp(sink / c.config().temperature - lse);
+}
+
+void expect_row(const Case& c, const Outputs& outputs, const Answers& answers, const Row& row) {
+  const float* const weights = answers.weights_of(row);
+  const float* const out = outputs.out.data() + c.geometry().out(row);
+  const auto keys = static_cast<std::size_t>(c.geometry().keys().length(row.sequence));
+  double entropy = 0;
+  for (std::size_t j = 0; j < keys; ++j) {
+    const double bound = 2 * kAdditions * kEpsilon * out[j] + 0x1p-100;
+    ASSERT_NEAR(weights[j], out[j], bound) << to_string(row) << " key " << j;
+    if (weights[j] > 0) entropy -= weights[j] * std::log(static_cast<double>(weights[j]));
+  }
+  const double sink = sink_weight(c, outputs, row);
+  if (sink > 0) entropy -= sink * std::log(sink);
+  const std::int64_t number = c.geometry().lse(row);
+  // Weights and logits err by as much as sums do, the entropy by as much of it and of 1; the
+  // log-sum-exp that the sink's weight comes from by 2^-22 of its size.
+  const double bound = (4 * kAdditions * kEpsilon + 0x1p-20) * (1 + entropy) + 1e-5;
+  if (c.config().temperature != 0 || c.inputs().modifiers.sinks == nullptr) {
+    ASSERT_NEAR(answers.entropy.data()[number], entropy, bound) << to_string(row);
+  }
+  std::vector<std::size_t> order(keys);
+  std::iota(order.begin(), order.end(), std::size_t{0});
+  std::stable_sort(order.begin(), order.end(),
+                   [&](std::size_t a, std::size_t b) { return weights[a] > weights[b]; });
+  const auto* const top_keys =
+      reinterpret_cast<const std::int32_t*>(answers.top_keys.data()) + number * kTop;
+  for (std::size_t i = 0; i < kTop; ++i) {
+    const bool there = i < keys && weights[order[i]] > 0;
+    ASSERT_EQ(top_keys[i], there ? static_cast<std::int32_t>(order[i]) : -1) << to_string(row);
+    ASSERT_EQ(answers.top_weights.data()[number * kTop + static_cast<std::int64_t>(i)],
+              there ? weights[order[i]] : 0.0F);
+  }
+}
+
+void expect_mass(const Case& c, const Answers& answers) {
+  for (std::int64_t b = 0; b < c.geometry().sequences(); ++b) {
+    for (std::int64_t h = 0; h < c.config().query_heads; ++h) {
+      for (std::int64_t j = 0; j < c.geometry().keys().length(b); ++j) {
+        double sum = 0;
+        const std::int64_t queries = c.geometry().queries().length(b);
+        for (std::int64_t i = 0; i < queries; ++i) sum += answers.weights_of({b, i, h})[j];
+        ASSERT_NEAR(answers.mass_of({b, 0, h})[j], sum,
+                    static_cast<double>(queries) * kEpsilon * sum + 0x1p-100)
+            << b << " " << h << " " << j;
+      }
+    }
+  }
+}
+
+void check(const CaseSpec& spec) {
+  SCOPED_TRACE(to_string(spec));
+  Case c(spec);
+  set_unit_values(c);
+  for (const std::string_view isa : supported_isas()) {
+    SCOPED_TRACE(isa);
+    const Plan plan = plan_case(c, on(isa, 3));
+    const Outputs outputs = run_plan(c, plan);
+    Answers answers(c);
+    AttentionTensors tensors = c.inputs();
+    tensors.v = nullptr;
+    const Status status = attention_weights(plan, tensors, answers.asked());
+    ASSERT_TRUE(status.ok()) << status.message();
+    for (const Row& row : c.geometry().rows()) {
+      expect_row(c, outputs, answers, row);
+      if (testing::Test::HasFailure()) return;
+    }
+    expect_mass(c, answers);
+    if (testing::Test::HasFailure()) return;
+  }
+}
+
+TEST(AttentionWeights, AreTheOutputsOfUnitValues) {
+  for (const bool causal : {false, true}) {
+    CaseSpec spec = mixed();
+    spec.config.causal = causal;
+    check(spec);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(AttentionWeights, WithEveryTemperature) {
+  for (const float temperature : {0.0F, 0.25F, 3.0F, kInfinity}) {
+    CaseSpec spec = mixed();
+    spec.config.temperature = temperature;
+    check(spec);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(AttentionWeights, WithMasksAndWindows) {
+  for (const Pattern pattern :
+       {Pattern::random, Pattern::tree, Pattern::documents, Pattern::blocks, Pattern::lists}) {
+    for (const bool per_head : {false, true}) {
+      CaseSpec spec = mixed();
+      spec.config.window_left = 100;
+      spec.config.keep_first = 5;
+      spec.mask = {.pattern = pattern, .per_head = per_head};
+      check(spec);
+      if (HasFailure()) return;
+    }
+  }
+}
+
+TEST(AttentionWeights, WithModifiers) {
+  for (const proof::Biases biases : {proof::Biases::none, proof::Biases::all}) {
+    CaseSpec spec = mixed();
+    spec.modifiers = {.softcap = 4, .alibi = true, .sinks = true, .biases = biases};
+    check(spec);
+    if (HasFailure()) return;
+  }
+}
+
+TEST(AttentionWeights, WithEveryTypeOfKeys) {
+  for (const DType type : {DType::f16, DType::bf16, DType::int8, DType::q8_0}) {
+    check(with_types(mixed(), {DType::f32, type, DType::f32, DType::f32}));
+    if (HasFailure()) return;
+  }
+}
+
+/// The answers of a plan, as floats: weights, entropy, largest and masses.
+std::vector<float> all_answers(const Case& c, const Plan& plan, const AttentionTensors& tensors) {
+  Answers answers(c);
+  for (GuardedBuffer* buffer : {&answers.weights, &answers.mass}) {
+    std::ranges::fill(buffer->span(), 0.0F);
+  }
+  const Status status = attention_weights(plan, tensors, answers.asked());
+  EXPECT_TRUE(status.ok()) << status.message();
+  std::vector<float> all;
+  for (const GuardedBuffer* buffer :
+       {&answers.weights, &answers.entropy, &answers.top_weights, &answers.mass}) {
+    all.insert(all.end(), buffer->data(), buffer->data() + buffer->size());
+  }
+  return all;
+}
+
+// The workers leave no trace, and neither do tiles; products of bf16 are those of the run.
+TEST(AttentionWeights, AreTheSameForAllWorkers) {
+  for (const DType type : {DType::f32, DType::bf16}) {
+    CaseSpec spec = with_types(unit_spec({40, 3}, {500, 500}), {type, type, type, DType::f32});
+    spec.form = Form::padded;
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      const std::vector<float> one = all_answers(c, plan_case(c, on(isa, 1, 128)), c.inputs());
+      const std::vector<float> four = all_answers(c, plan_case(c, on(isa, 4, 16)), c.inputs());
+      for (std::size_t i = 0; i < one.size(); ++i) {
+        ASSERT_TRUE(same_bits(one[i], four[i])) << isa << " " << i;
+      }
+    }
+  }
+}
+
+TEST(AttentionWeights, OfPairsAddUpToOne) {
+  CaseSpec spec =
+      with_types(unit_spec({70}, {333}), {DType::bf16, DType::bf16, DType::bf16, DType::f32});
+  spec.config.window_left = 50;
+  const Case c(spec);
+  for (const std::string_view isa : supported_isas()) {
+    Answers answers(c);
+    ASSERT_TRUE(attention_weights(plan_case(c, on(isa)), c.inputs(), answers.asked()).ok());
+    for (const Row& row : c.geometry().rows()) {
+      double sum = 0;
+      for (std::int64_t j = 0; j < 333; ++j) {
+        const float weight = answers.weights_of(row)[j];
+        sum += weight;
+        ASSERT_EQ(weight > 0, c.geometry().sees(row, j)) << to_string(row) << " " << j;
+      }
+      ASSERT_NEAR(sum, 1, 2 * kAdditions * kEpsilon) << to_string(row);
+    }
+  }
+}
+
+TEST(AttentionWeights, InPages) {
+  CaseSpec spec = unit_spec({30, 2}, {300, 45});
+  spec.form = Form::ragged;
+  spec.config.window_left = 90;
+  spec.config.keep_first = 20;
+  const Case c(spec);
+  const PagedCase paged(c, 16, Pool::bshd);
+  Plan plan;
+  ASSERT_TRUE(plan_attention(c.config(), paged.batch(), on({}, 2), plan).ok());
+  EXPECT_EQ(all_answers(c, plan, paged.tensors(true)),
+            all_answers(c, plan_case(c, on({}, 2)), c.inputs()));
+}
+
+TEST(AttentionWeights, NarrowTypesAndStrides) {
+  const Case c(unit_spec({7}, {33}));
+  const Plan plan = plan_case(c, on({}));
+  Answers answers(c);
+  ASSERT_TRUE(attention_weights(plan, c.inputs(), answers.asked()).ok());
+  std::vector<Float16> halves(4 * 7 * 40);
+  AttentionWeights asked;
+  asked.weights = halves.data();
+  asked.layout = WeightLayout{0, 40, 4 * 40};  // [query, head, key], with gaps
+  ASSERT_TRUE(attention_weights(plan, c.inputs(), asked).ok());
+  for (const Row& row : c.geometry().rows()) {
+    for (std::int64_t j = 0; j < 33; ++j) {
+      float own = 0;
+      const Float16& half = halves[static_cast<std::size_t>((row.token * 4 + row.head) * 40 + j)];
+      ASSERT_TRUE(convert(&half, &own, 1, {}).ok());
+      ASSERT_NEAR(own, answers.weights_of(row)[j], 0x1p-11 * own + 0x1p-25);
+    }
+  }
+}
+
+// NaN in a key makes its rows' answers NaN; rows that do not see it have theirs.
+TEST(AttentionWeights, NanTouchesItsRowsOnly) {
+  CaseSpec spec = unit_spec({20}, {20});
+  Case c(spec);
+  c.k()[c.geometry().k({0, 0, 0}, 10)] = std::numeric_limits<float>::quiet_NaN();
+  const Plan plan = plan_case(c, on({}));
+  Answers answers(c);
+  ASSERT_TRUE(attention_weights(plan, c.inputs(), answers.asked()).ok());
+  for (const Row& row : c.geometry().rows()) {
+    const bool touched = c.geometry().group() > row.head && row.token >= 10;
+    EXPECT_EQ(std::isnan(answers.entropy.data()[c.geometry().lse(row)]), touched) << to_string(row);
+  }
+}
+
+TEST(AttentionWeights, FaultsAreSentences) {
+  const Case c(unit_spec({7}, {33}));
+  const Plan plan = plan_case(c, on({}));
+  Answers answers(c);
+  const auto refused = [&](const std::string& part, auto change) {
+    AttentionWeights asked = answers.asked();
+    AttentionTensors tensors = c.inputs();
+    change(asked, tensors);
+    const Status status = attention_weights(plan, tensors, asked);
+    EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+    EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
+  };
+  refused("top (17) must be", [](auto& asked, auto&) { asked.top = 17; });
+  refused("top (0) must be", [](auto& asked, auto&) { asked.top = 0; });
+  refused("top_weights and top_keys belong together",
+          [](auto& asked, auto&) { asked.top_keys = nullptr; });
+  refused("q is null", [](auto&, auto& tensors) { tensors.q = nullptr; });
+  refused("k is null", [](auto&, auto& tensors) { tensors.k = nullptr; });
+  refused("weights are of int8", [](auto& asked, auto&) {
+    asked.weights = {asked.weights.data(), DType::int8};
+  });
+  refused("weights", [](auto& asked, auto&) { asked.layout = WeightLayout{0, 0, 33}; });
+  refused("mass", [](auto& asked, auto&) { asked.mass_layout = MassLayout{0, 1}; });
+  refused("entropy", [](auto& asked, auto&) { asked.entropy = asked.mass; });
+  EXPECT_FALSE(attention_weights(Plan(), c.inputs(), answers.asked()).ok());
+}
+
+TEST(AttentionWeights, WithoutQueriesKeysHaveNoMass) {
+  CaseSpec spec = unit_spec({0}, {9});
+  const Case c(spec);
+  std::vector<float> mass(4 * 9, 7.0F);
+  AttentionWeights asked;
+  asked.mass = mass.data();
+  ASSERT_TRUE(attention_weights(plan_case(c, on({})), {}, asked).ok());
+  EXPECT_EQ(mass, std::vector<float>(4 * 9, 0.0F));
+}
+
+}  // namespace
+}  // namespace heed::tests
