@@ -50,11 +50,13 @@ void forward(benchmark::State& state, const kernels::KernelTable& table, Kernel 
   const std::vector<float> x = normal(shape.elements(), 1);
   std::vector<float> y(x.size());
   kernels::SoftmaxRows rows;
-  rows.x = x.data();
-  rows.y = y.data();
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
+  rows.x = reinterpret_cast<const std::byte*>(x.data());
+  rows.y = reinterpret_cast<std::byte*>(y.data());
   rows.rows = shape.rows;
-  rows.length = rows.x_stride = shape.length;
-  rows.y_stride = one_per_row ? 1 : shape.length;
+  rows.length = shape.length;
+  rows.x_stride = shape.length * size;
+  rows.y_stride = one_per_row ? size : shape.length * size;
   for (auto _ : state) {
     (table.*kernel)(rows);
     benchmark::ClobberMemory();
@@ -68,11 +70,13 @@ void gradient(benchmark::State& state, const kernels::KernelTable& table, Gradie
   const std::vector<float> dy = normal(shape.elements(), 2);
   std::vector<float> dx(y.size());
   kernels::SoftmaxGradientRows rows;
-  rows.y = y.data();
-  rows.dy = dy.data();
-  rows.dx = dx.data();
+  rows.y = reinterpret_cast<const std::byte*>(y.data());
+  rows.dy = reinterpret_cast<const std::byte*>(dy.data());
+  rows.dx = reinterpret_cast<std::byte*>(dx.data());
   rows.rows = shape.rows;
-  rows.length = rows.y_stride = rows.dy_stride = rows.dx_stride = shape.length;
+  rows.length = shape.length;
+  rows.y_stride = rows.dy_stride = rows.dx_stride =
+      shape.length * static_cast<std::ptrdiff_t>(sizeof(float));
   for (auto _ : state) {
     (table.*kernel)(rows);
     benchmark::ClobberMemory();

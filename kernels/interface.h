@@ -221,24 +221,52 @@ struct MergeIntoRows {
 /// The rows of a softmax over a matrix.
 enum class SoftmaxRule : std::int32_t { exponential, argmax, uniform };
 
+/// What a temperature means for a row.
+struct SoftmaxFactor {
+  float factor = 1;  ///< scale / T; for the argmax the scale
+  SoftmaxRule rule = SoftmaxRule::exponential;
+};
+
+[[maybe_unused]] static constexpr SoftmaxFactor softmax_factor(float scale, float temperature) {
+  const float factor = temperature == 0.0F ? scale : scale / temperature;
+  if (factor == 0.0F) return {factor, SoftmaxRule::uniform};
+  return {factor, temperature == 0.0F ? SoftmaxRule::argmax : SoftmaxRule::exponential};
+}
+
+/// The temperatures of rows.
+struct SoftmaxTemperatures {
+  float scale = 1;
+  float common = 1;             ///< T of all rows
+  SoftmaxFactor factor;         ///< of `common`
+  const float* each = nullptr;  ///< the T of each row, in place of `common`; null: there are none
+};
+
+/// Rows of f32, f16 or bf16. Strides are in bytes.
 struct SoftmaxRows {
-  const float* x = nullptr;
-  float* y = nullptr;  ///< the result; one float per row for the log-sum-exp (y_stride 1)
+  const std::byte* x = nullptr;
+  std::byte* y = nullptr;  ///< the result; one float per row for the log-sum-exp
   std::ptrdiff_t x_stride = 0, y_stride = 0;
   std::int64_t rows = 0, length = 0;
-  float factor = 1;  ///< scale / T (exponential rule)
-  SoftmaxRule rule = SoftmaxRule::exponential;
+  SoftmaxTemperatures temperatures;
+  DType x_type = DType::f32, y_type = DType::f32;
+  /// A byte for each entry, which is 0 where it is hidden; null: none is.
+  const std::byte* visible = nullptr;
+  std::ptrdiff_t visible_stride = 0;
   /// y is too large to be found in a cache by whoever reads it next, and is not x.
   bool nontemporal = false;
 };
 
 struct SoftmaxGradientRows {
-  const float* y = nullptr;
-  const float* dy = nullptr;
-  float* dx = nullptr;
+  const std::byte* y = nullptr;
+  const std::byte* dy = nullptr;
+  std::byte* dx = nullptr;
+  float* dt = nullptr;  ///< the gradient of each row's T; null: it is not asked for
   std::ptrdiff_t y_stride = 0, dy_stride = 0, dx_stride = 0;
   std::int64_t rows = 0, length = 0;
-  float factor = 1;  ///< scale / T
+  SoftmaxTemperatures temperatures;
+  DType y_type = DType::f32, dy_type = DType::f32, dx_type = DType::f32;
+  const std::byte* visible = nullptr;  ///< as SoftmaxRows has it
+  std::ptrdiff_t visible_stride = 0;
 };
 
 /// Which dimensions of a vector rotary embedding turns together: none; 2i and 2i + 1; i and

@@ -1,22 +1,11 @@
 // What `heed check` proves of softmax and its relatives, against float64.
 //
-// ε = 2^−24 is the rounding unit, z = x · scale / T, d_i = max z − z_i, y the exact softmax.
+// tools/softmax_exact.h has the bounds of softmax, log-softmax and LSE.
 //
-// Exponent. The factor scale / T, the difference from the maximum and their product are rounded
-// once
-//   each: z_i − max z is off by a_i = 3·ε·d_i.
-// Weight. The exponential is within 2 ULP, 4·ε or, among the denormals, 2^−148: w_i is off by the
-//   factor 1 + r_i, r_i ≤ (exp(a_i) − 1) + 4·ε·exp(a_i), and by 2^−148.
-// Sum. Each float sum of a chunk is off by at most 68·ε (kernels/vector/lanes.inl.h, 4 lanes),
-// those are
-//   added in double, and the whole is rounded to float once or twice: with the weights' own errors
-//   S = Σ y_i·r_i + n·2^−148 + 70·ε, relative to the sum, which is at least 1.
-// softmax      y_i·((1 + r_i)·(1 + 2·ε)/(1 − S) − 1) + 2^−147: a reciprocal and a product.
-// log-softmax  a_i − log(1 − S) + ε·|log sum| + ε·|log y_i|
-// LSE          ε·|max z| (the factor) − log(1 − S) + ε·|lse|
 // Gradients, given y and dy as they are; their sums run over terms rounded once more:
 //   softmax      |y_i·f|·(71·ε·Σ|y·dy| + 4·ε·|dy_i − Σ y·dy|)
 //   log-softmax  |f|·(exp(y_i)·(70·ε·Σ|dy| + 6·ε·|Σ dy|) + 3·ε·|dy_i − exp(y_i)·Σ dy|)
+//   T            tests/proof/softmax_reference.h, for 4 lanes
 // What the second order adds is below a hundredth of these.
 #include <fmt/format.h>
 
@@ -33,6 +22,8 @@
 
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/softmax_reference.h"
+#include "tools/softmax_exact.h"
 #include "tools/verdict.h"
 
 namespace heed::tools {
@@ -41,7 +32,6 @@ namespace {
 using proof::GuardedBuffer;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr double kEpsilon = 0x1p-24, kSecondOrder = 1.01;
 
 struct SoftmaxCase {
   std::int64_t length = 0;
@@ -93,68 +83,12 @@ Matrix random_matrix(const SoftmaxCase& c, std::uint64_t seed) {
   return x;
 }
 
-/// One row in float64, and how far heed may be from it.
-struct ExactRow {
-  std::vector<double> y, log_y;
-  double lse = -INFINITY;
-  std::vector<double> y_bounds, log_y_bounds;
-  double lse_bound = 0;
-};
-
-/// The logits z / T; where T is 0, 0 for the largest and −∞ for the others; where T is ∞, 0.
-std::vector<double> logits_of(std::span<const float> x, const SoftmaxCase& c) {
-  const double factor = c.temperature == 0 ? c.scale : static_cast<double>(c.scale) / c.temperature;
-  std::vector<double> z;
-  for (const float entry : x) z.push_back(entry == -kInfinity ? -INFINITY : entry * factor);
-  if (c.temperature == 0 && !z.empty()) {
-    const double largest = *std::ranges::max_element(z);
-    for (double& logit : z) logit = logit == largest && largest > -INFINITY ? 0 : -INFINITY;
-  }
-  return z;
-}
-
-ExactRow exact_row(std::span<const float> x, const SoftmaxCase& c) {
-  const std::vector<double> z = logits_of(x, c);
-  ExactRow row;
-  double top = -INFINITY, sum = 0, errors = 0;
-  for (const double logit : z) top = std::max(top, logit);
-  if (top == -INFINITY) {
-    row.y.resize(z.size());
-    row.log_y.resize(z.size(), -INFINITY);
-    row.y_bounds = row.log_y_bounds = row.y;
-    return row;
-  }
-  std::vector<double> exponent_errors, weight_errors;
-  for (const double logit : z) {
-    const double a = logit == -INFINITY ? 0 : 3 * kEpsilon * (top - logit);
-    exponent_errors.push_back(a);
-    weight_errors.push_back(std::expm1(a) + 4 * kEpsilon * std::exp(a));
-    row.y.push_back(std::exp(logit - top));
-    sum += row.y.back();
-    errors += row.y.back() * weight_errors.back() + 0x1p-148;
-  }
-  const double log_sum = std::log(sum), s = errors / sum + 70 * kEpsilon;
-  const double sum_of_log = -std::log1p(-s);
-  row.lse = top + log_sum;
-  row.lse_bound = kSecondOrder * (kEpsilon * (std::abs(top) + std::abs(row.lse)) + sum_of_log);
-  for (std::size_t i = 0; i < z.size(); ++i) {
-    row.y[i] /= sum;
-    row.log_y.push_back(z[i] - row.lse);
-    row.y_bounds.push_back(row.y[i] * ((1 + weight_errors[i]) * (1 + 2 * kEpsilon) / (1 - s) - 1) *
-                               kSecondOrder +
-                           0x1p-147);
-    row.log_y_bounds.push_back(kSecondOrder *
-                               (exponent_errors[i] + sum_of_log + kEpsilon * log_sum +
-                                kEpsilon * (z[i] == -INFINITY ? 0 : std::abs(row.log_y[i]))));
-  }
-  return row;
-}
-
 /// One case of the three softmax operators, and what it must give.
 class MapProof {
  public:
   MapProof(const SoftmaxCase& c, std::uint64_t seed) : case_(c), x_(random_matrix(c, seed)) {
-    for (std::int64_t r = 0; r < kRows; ++r) exact_.push_back(exact_row(x_.row(r), c));
+    for (std::int64_t r = 0; r < kRows; ++r)
+      exact_.push_back(exact_row(x_.row(r), c.scale, c.temperature));
   }
 
   void check(const Subject& subject, std::string_view isa, Verdict& verdict) {
@@ -222,7 +156,7 @@ class GradientProof {
         dy_(random_matrix({.length = c.length}, seed + 1)) {
     Matrix x = random_matrix(c, seed);
     for (std::int64_t r = 0; r < kRows; ++r) {
-      const ExactRow exact = exact_row(x.row(r), c);
+      const ExactRow exact = exact_row(x.row(r), c.scale, c.temperature);
       const auto to_float = [](double value) { return static_cast<float>(value); };
       std::ranges::transform(exact.y, y_.row(r).begin(), to_float);
       std::ranges::transform(exact.log_y, log_y_.row(r).begin(), to_float);
@@ -247,13 +181,24 @@ class GradientProof {
     const ConstRows dy = case_.in_place ? dx.view() : dy_.view();
     const std::string name =
         fmt::format("gradient of {}softmax: {}", logarithmic ? "log-" : "", describe(case_));
-    const Status status = gradient(y.view(), dy, dx.output(), options);
+    GuardedBuffer dt(kRows);
+    const Status status = gradient(y.view(), dy, dx.output(), dt.data(), options);
     if (!status) return verdict.fail(name + ": " + status.message());
     for (std::int64_t r = 0; r < kRows; ++r) {
       verdict.count_row();
+      compare_temperature(y.row(r), dy_.row(r), dt.data()[r], logarithmic, verdict,
+                          [&] { return fmt::format("{}: T of row {}", name, r); });
       compare_row(y.row(r), dy_.row(r), dx.row(r), logarithmic, verdict,
                   [&] { return fmt::format("{}: row {}", name, r); });
     }
+  }
+
+  void compare_temperature(std::span<const float> y, std::span<const float> dy, float dt,
+                           bool logarithmic, Verdict& verdict, const Verdict::Where& where) const {
+    const auto reference = logarithmic ? tests::log_softmax_temperature_gradient_reference
+                                       : tests::softmax_temperature_gradient_reference;
+    const tests::Bounded exact = reference(y, dy, case_.temperature, 4);
+    verdict.expect_within(dt, exact.exact, exact.bound, where);
   }
 
   void compare_row(std::span<const float> y, std::span<const float> dy, std::span<const float> dx,
@@ -348,9 +293,9 @@ Check exponential() {
     for (std::size_t n = 0; n < isas.size(); ++n) {
       SoftmaxOptions options;
       options.isa = isas[n];
-      const Status status = subject.log_softmax_gradient({y.data(), 1, length, length},
-                                                         {dy.data(), 1, length, length},
-                                                         {dx.data(), 1, length, length}, options);
+      const Status status = subject.log_softmax_gradient(
+          {y.data(), 1, length, length}, {dy.data(), 1, length, length},
+          {dx.data(), 1, length, length}, nullptr, options);
       if (!status) verdicts[n].fail("exp: " + status.message());
       verdicts[n].count_row();
       for (std::size_t i = 0; status.ok() && i < kSteps; ++i) {
@@ -367,7 +312,8 @@ Check exponential() {
 }  // namespace
 
 std::vector<Check> softmax_checks() {
-  return {softmax_lengths(), softmax_temperatures(), gradients(), exponential()};
+  return {softmax_lengths(), softmax_temperatures(), softmax_rows_check(), gradients(),
+          exponential()};
 }
 
 }  // namespace heed::tools

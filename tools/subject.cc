@@ -22,8 +22,12 @@ Subject heed_operators() {
   subject.softmax = softmax;
   subject.log_softmax = log_softmax;
   subject.log_sum_exp = log_sum_exp;
-  subject.softmax_gradient = softmax_gradient;
-  subject.log_softmax_gradient = log_softmax_gradient;
+  subject.softmax_gradient = [](const auto&... arguments) {
+    return softmax_gradient(arguments...);
+  };
+  subject.log_softmax_gradient = [](const auto&... arguments) {
+    return log_softmax_gradient(arguments...);
+  };
   return subject;
 }
 

@@ -14,8 +14,8 @@ struct Subject {
                        const AttentionTensors&)>
       attend;
   using Map = std::function<Status(const ConstRows&, const Rows&, const SoftmaxOptions&)>;
-  using Gradient =
-      std::function<Status(const ConstRows&, const ConstRows&, const Rows&, const SoftmaxOptions&)>;
+  using Gradient = std::function<Status(const ConstRows&, const ConstRows&, const Rows&, float*,
+                                        const SoftmaxOptions&)>;
   Map softmax, log_softmax;
   std::function<Status(const ConstRows&, float*, const SoftmaxOptions&)> log_sum_exp;
   Gradient softmax_gradient, log_softmax_gradient;

@@ -9,7 +9,7 @@
 // them do not stay in L2.
 #pragma once
 
-#include "kernels/interface.h"
+#include "kernels/softmax/softmax_row.inl.h"
 #include "kernels/softmax/softmax_rules.inl.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -153,15 +153,16 @@ HEED_INLINE StepResult step(const StepInput& in, const Rule& rule, const Row& ro
 }
 
 /// Writes all rows, one step for each. `Row` is KeptRow or RecomputedRow.
-template <class Output, class Row, class Rule>
-HEED_INLINE void pipeline_rows(const SoftmaxRows& rows, Rule rule, float* scratch) {
+template <class Output, class Row, class Rules>
+HEED_INLINE void pipeline_rows(const FloatRows& rows, const Rules& rules, float* scratch) {
   const auto x = [&](std::int64_t r) __attribute__((always_inline)) {
     return rows.x + (r < rows.rows ? r : rows.rows - 1) * rows.x_stride;
   };
   const bool longer = rows.length > kPrefetchDistance;
-  float largest = largest_logit(rule, rows.x, rows.length);
-  WeighedRow<Output, Row> previous(Row(rule, rows.x, scratch), 0.0, rows.y, 0);
+  float largest = largest_logit(rules.of(0), rows.x, rows.length);
+  WeighedRow<Output, Row> previous(Row(rules.of(0), rows.x, scratch), 0.0, rows.y, 0);
   for (std::int64_t r = 0; r < rows.rows; ++r) {
+    auto rule = rules.of(r);
     rule.relate_to(reference_of(largest));
     const Row row(rule, x(r), scratch);
     const float* const prefetched = longer ? x(r + 1) + kPrefetchDistance : x(r + 2);
@@ -172,16 +173,17 @@ HEED_INLINE void pipeline_rows(const SoftmaxRows& rows, Rule rule, float* scratc
   previous.write();
 }
 
-template <class Output, class Rule>
-HEED_INLINE void write_rows_nontemporal(const SoftmaxRows& rows, const Rule& rule) {
+template <class Output, class Rules>
+HEED_INLINE void write_rows_nontemporal(const FloatRows& rows, const Rules& rules) {
+  using Rule = typename Rules::Rule;
   if (rows.rows == 0) return;
   if (rows.length <= kScratchRow) {
     alignas(kAlignment) float scratch[kScratchRow];
-    pipeline_rows<Output, KeptRow<Output, Rule>>(rows, rule, scratch);
+    pipeline_rows<Output, KeptRow<Output, Rule>>(rows, rules, scratch);
   } else {
-    pipeline_rows<Output, RecomputedRow<Output, Rule>>(rows, rule, nullptr);
+    pipeline_rows<Output, RecomputedRow<Output, Rule>>(rows, rules, nullptr);
   }
-  Ops<typename Rule::Arch>::fence_nontemporal_stores();
+  Ops<typename Rules::Arch>::fence_nontemporal_stores();
 }
 
 }  // namespace

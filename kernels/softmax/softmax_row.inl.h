@@ -11,6 +11,16 @@ namespace {
 /// every ISA has.
 inline constexpr int kShortRow = 4;
 
+/// Rows of floats, no entry of which is hidden. Strides are in floats.
+struct FloatRows {
+  const float* x;
+  float* y;  ///< the result; one float per row for the log-sum-exp
+  std::ptrdiff_t x_stride, y_stride;
+  std::int64_t rows, length;
+  SoftmaxTemperatures temperatures;
+  bool nontemporal;  ///< as SoftmaxRows has it
+};
+
 struct MemoryRow {
   const float* x;
   float* y;

@@ -4,15 +4,17 @@
 //   argmax        w = (x == top)                 the limit of T → 0
 //   uniform       w = 1                          the limit of T → ∞
 //
-// Entries of −∞ are masked: w = 0. NaN gives NaN. A rule turns entries into logits, which are x, or
-// −x for a negative factor. Once relate_to() has told it `top`, which reference_of() makes of the
-// row's largest logit, it turns logits into weights and logarithms of weights.
+// A rule is made from a row's factor. Entries of −∞ are masked: w = 0. NaN gives NaN. A rule turns
+// entries into logits, which are x, or −x for a negative factor. Once relate_to() has told it
+// `top`, which reference_of() makes of the row's largest logit, it turns logits into weights and
+// logarithms of weights.
 //
 //   kHasLse   whether the log-sum-exp is defined
 //   kFast     whether the rule is the usual one, for which short and large rows have code of their
 //   own
 #pragma once
 
+#include "kernels/interface.h"
 #include "kernels/vector/exp.inl.h"
 #include "kernels/vector/lanes.inl.h"
 #include "kernels/vector/simd.inl.h"
@@ -82,6 +84,8 @@ class ArgmaxRule : public SignedLogits<A, Negated> {
   static constexpr bool kHasLse = false;
   static constexpr bool kFast = false;
 
+  HEED_INLINE explicit ArgmaxRule(float) {}
+
   HEED_INLINE void relate_to(float top) { top_ = top; }
   HEED_INLINE V log_weight(V logit) const {
     return choose(logit, splat<A>(0.0F), splat<A>(kMasked));
@@ -107,6 +111,8 @@ class UniformRule {
   static constexpr bool kHasLse = true;
   static constexpr bool kFast = false;
 
+  HEED_INLINE explicit UniformRule(float) {}
+
   HEED_INLINE V logit(V x) const { return x; }
   HEED_INLINE void relate_to(float) {}
   /// Not NaN where the weight is NaN: the sum of the weights makes the result NaN.
@@ -120,6 +126,44 @@ class UniformRule {
   }
   HEED_INLINE double reference() const { return 0.0; }
 };
+
+/// The rule of each row of a matrix whose temperatures all lead to the same kind of rule.
+template <class R>
+class RowRules {
+ public:
+  using Rule = R;
+  using Arch = typename R::Arch;
+
+  HEED_INLINE explicit RowRules(const SoftmaxTemperatures& temperatures)
+      : temperatures_(temperatures) {}
+
+  HEED_INLINE R of(std::int64_t row) const {
+    const SoftmaxTemperatures& t = temperatures_;
+    return R(t.each == nullptr ? t.factor.factor : t.scale / t.each[row]);
+  }
+
+ private:
+  SoftmaxTemperatures temperatures_;
+};
+
+/// Calls body(RowRules) with the kind of rule that a factor leads to.
+template <class Arch, class Body>
+HEED_INLINE void with_rules(const SoftmaxTemperatures& temperatures, const SoftmaxFactor& kind,
+                            Body body) {
+  const bool negated = kind.factor < 0.0F;
+  if (kind.rule == SoftmaxRule::uniform) {
+    body(RowRules<UniformRule<Arch>>(temperatures));
+  } else if (kind.rule == SoftmaxRule::argmax) {
+    if (negated) return body(RowRules<ArgmaxRule<Arch, true>>(temperatures));
+    body(RowRules<ArgmaxRule<Arch, false>>(temperatures));
+  } else {
+    if (negated) return body(RowRules<ExponentialRule<Arch, Factor::negative>>(temperatures));
+    if (temperatures.each == nullptr && kind.factor == 1.0F) {
+      return body(RowRules<ExponentialRule<Arch, Factor::one>>(temperatures));
+    }
+    body(RowRules<ExponentialRule<Arch, Factor::positive>>(temperatures));
+  }
+}
 
 /// The largest logit of a row whose vectors are added one by one; −∞ where there is none. NaN is
 /// ignored.

@@ -1,7 +1,9 @@
 // Softmax over the rows of a matrix: checked, then spread over workers by rows.
 #include "heed/softmax.h"
 
+#include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "kernels/interface.h"
 #include "runtime/base/float_environment.h"
@@ -26,9 +28,15 @@ constexpr std::int64_t kElementsPerRow = 32;
 // beginning would be gone from there by the time its end is written.
 constexpr std::int64_t kNontemporalElements = std::int64_t{1} << 23;
 
+void skip_rows(kernels::SoftmaxTemperatures& temperatures, std::int64_t rows) {
+  if (temperatures.each != nullptr) temperatures.each += rows;
+}
+
 SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
   rows.x += first * rows.x_stride;
   rows.y += first * rows.y_stride;
+  if (rows.visible != nullptr) rows.visible += first * rows.visible_stride;
+  skip_rows(rows.temperatures, first);
   rows.rows = count;
   return rows;
 }
@@ -37,6 +45,9 @@ SoftmaxGradientRows rows_from(SoftmaxGradientRows rows, std::int64_t first, std:
   rows.y += first * rows.y_stride;
   rows.dy += first * rows.dy_stride;
   rows.dx += first * rows.dx_stride;
+  if (rows.dt != nullptr) rows.dt += first;
+  if (rows.visible != nullptr) rows.visible += first * rows.visible_stride;
+  skip_rows(rows.temperatures, first);
   rows.rows = count;
   return rows;
 }
@@ -55,45 +66,79 @@ using GradientKernel = void (*KernelTable::*)(const SoftmaxGradientRows&);
 
 ConstRows read_only(const Rows& m) { return {m.data, m.rows, m.length, m.stride}; }
 
-Status run_softmax(SoftmaxKernel kernel, const ConstRows& x, const NamedRows& output, float* y,
-                   const SoftmaxOptions& options, std::int64_t output_length) noexcept {
+std::ptrdiff_t stride_in_bytes(const ConstRows& m) {
+  // Rows without elements may be null, which is no place to count from.
+  return m.length == 0 ? 0 : dtype_info(m.data.type()).bytes(m.stride);
+}
+
+const std::byte* bytes_of(const ConstRows& m) {
+  return static_cast<const std::byte*>(m.data.data());
+}
+
+const std::byte* bytes_of(const EntryMask& mask) {
+  return reinterpret_cast<const std::byte*>(mask.visible);
+}
+
+Status run_softmax(SoftmaxKernel kernel, const ConstRows& x, const NamedRows& output,
+                   const OutputData& y, const SoftmaxOptions& options,
+                   std::int64_t output_length) noexcept {
   return guarded([&]() -> Status {
     const FloatEnvironment environment;
     SoftmaxSetting setting;
     const KernelTable* table = nullptr;
     const NamedRows inputs[] = {{"x", x}};
-    if (Status fault = check_options(options, setting); !fault.ok()) return fault;
-    if (Status fault = check_matrices(inputs, output, output_length); !fault.ok()) return fault;
-    if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
+    HEED_RETURN_IF_ERROR(check_options(options, setting));
+    HEED_RETURN_IF_ERROR(check_matrices(inputs, output, output_length, options));
+    HEED_RETURN_IF_ERROR(check_temperatures(options, x.rows, false, setting));
+    HEED_RETURN_IF_ERROR(select_kernels(options.isa, table));
     if (output_length == 0) return {};  // however many rows there are
-    // Rows without elements may be null, which is no place to count from.
-    const std::int64_t x_stride = x.length == 0 ? 0 : x.stride;
-    SoftmaxRows rows{x.data, y,        x_stride,       output.rows.stride,
-                     x.rows, x.length, setting.factor, setting.rule};
-    rows.nontemporal =
-        y != x.data && output_length > 0 && x.rows >= kNontemporalElements / output_length;
+    SoftmaxRows rows;
+    rows.x = bytes_of(x);
+    rows.y = static_cast<std::byte*>(y.data());
+    rows.x_stride = stride_in_bytes(x);
+    rows.y_stride = stride_in_bytes(output.rows);
+    rows.rows = x.rows;
+    rows.length = x.length;
+    rows.temperatures = setting.temperatures;
+    rows.x_type = x.data.type();
+    rows.y_type = y.type();
+    rows.visible = bytes_of(options.mask);
+    rows.visible_stride = options.mask.stride;
+    rows.nontemporal = rows.y != rows.x && x.rows >= kNontemporalElements / output_length;
     return run_rows(table->*kernel, rows, setting.workers, options.executor);
   });
 }
 
 Status run_gradient(GradientKernel kernel, const ConstRows& y, const ConstRows& dy, const Rows& dx,
-                    const SoftmaxOptions& options) noexcept {
+                    float* dt, const SoftmaxOptions& options) noexcept {
   return guarded([&]() -> Status {
     const FloatEnvironment environment;
     SoftmaxSetting setting;
     const KernelTable* table = nullptr;
-    const NamedRows inputs[] = {{"y", y}, {"dy", dy}};
-    if (Status fault = check_options(options, setting); !fault.ok()) return fault;
-    if (options.temperature == 0.0F) {
-      return invalid("temperature (0) must be above 0: the argmax has no gradient");
-    }
-    if (Status fault = check_matrices(inputs, {"dx", read_only(dx)}, y.length); !fault.ok()) {
-      return fault;
-    }
-    if (Status fault = select_kernels(options.isa, table); !fault.ok()) return fault;
-    if (y.length == 0) return {};
-    const SoftmaxGradientRows rows{y.data,    dy.data, dx.data,  y.stride,      dy.stride,
-                                   dx.stride, y.rows,  y.length, setting.factor};
+    const NamedRows matrices[] = {{"y", y}, {"dy", dy}, {"dx", read_only(dx)}};
+    HEED_RETURN_IF_ERROR(check_options(options, setting));
+    HEED_RETURN_IF_ERROR(
+        check_matrices(std::span(matrices).first(2), matrices[2], y.length, options));
+    HEED_RETURN_IF_ERROR(check_temperatures(options, y.rows, true, setting));
+    if (dt != nullptr) HEED_RETURN_IF_ERROR(check_temperature_gradient(dt, matrices, options));
+    HEED_RETURN_IF_ERROR(select_kernels(options.isa, table));
+    if (y.length == 0 && dt == nullptr) return {};
+    SoftmaxGradientRows rows;
+    rows.y = bytes_of(y);
+    rows.dy = bytes_of(dy);
+    rows.dx = static_cast<std::byte*>(dx.data.data());
+    rows.dt = dt;
+    rows.y_stride = stride_in_bytes(y);
+    rows.dy_stride = stride_in_bytes(dy);
+    rows.dx_stride = stride_in_bytes(matrices[2].rows);
+    rows.rows = y.rows;
+    rows.length = y.length;
+    rows.temperatures = setting.temperatures;
+    rows.y_type = y.data.type();
+    rows.dy_type = dy.data.type();
+    rows.dx_type = dx.data.type();
+    rows.visible = bytes_of(options.mask);
+    rows.visible_stride = options.mask.stride;
     return run_rows(table->*kernel, rows, setting.workers, options.executor);
   });
 }
@@ -118,12 +163,22 @@ Status log_sum_exp(const ConstRows& x, float* lse, const SoftmaxOptions& options
 
 Status softmax_gradient(const ConstRows& y, const ConstRows& dy, const Rows& dx,
                         const SoftmaxOptions& options) noexcept {
-  return detail::run_gradient(&kernels::KernelTable::softmax_gradient, y, dy, dx, options);
+  return softmax_gradient(y, dy, dx, nullptr, options);
 }
 
 Status log_softmax_gradient(const ConstRows& y, const ConstRows& dy, const Rows& dx,
                             const SoftmaxOptions& options) noexcept {
-  return detail::run_gradient(&kernels::KernelTable::log_softmax_gradient, y, dy, dx, options);
+  return log_softmax_gradient(y, dy, dx, nullptr, options);
+}
+
+Status softmax_gradient(const ConstRows& y, const ConstRows& dy, const Rows& dx, float* dt,
+                        const SoftmaxOptions& options) noexcept {
+  return detail::run_gradient(&kernels::KernelTable::softmax_gradient, y, dy, dx, dt, options);
+}
+
+Status log_softmax_gradient(const ConstRows& y, const ConstRows& dy, const Rows& dx, float* dt,
+                            const SoftmaxOptions& options) noexcept {
+  return detail::run_gradient(&kernels::KernelTable::log_softmax_gradient, y, dy, dx, dt, options);
 }
 
 }  // namespace heed

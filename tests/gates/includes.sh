@@ -30,7 +30,7 @@ rooms() {
     kernels/isa) echo 'vector|isa' ;;
     kernels/elements) echo 'vector|elements' ;;
     kernels/attention) echo 'vector|elements|attention' ;;
-    kernels/softmax) echo 'vector|softmax' ;;
+    kernels/softmax) echo 'vector|elements|softmax' ;;
     kernels/tokens) echo 'vector|elements|tokens' ;;
     runtime/base) echo 'base' ;;
     runtime/cpu) echo 'base|cpu' ;;

@@ -56,6 +56,55 @@ double sum_error(double absolute_sum, int lanes) {
   return (additions(lanes) + 1) * kEpsilon * absolute_sum;
 }
 
+/// An entry with weight: p, l, g, and how far these are off for themselves. p is so relative to
+/// itself.
+struct WeightedEntry {
+  double weight, logarithm, gradient;
+  double weight_error, logarithm_error, gradient_error;
+};
+
+double mean_logarithm(std::span<const WeightedEntry> entries) {
+  double weights = 0, logs = 0;
+  for (const WeightedEntry& e : entries) {
+    weights += e.weight;
+    logs += e.weight * e.logarithm;
+  }
+  return weights == 0 ? 0 : logs / weights;
+}
+
+/// dL/dT of a row whose sum s is off by `of_sum`.
+Bounded temperature_gradient(std::span<const WeightedEntry> entries, double of_sum,
+                             double temperature, int lanes) {
+  const double mean = mean_logarithm(entries), a = additions(lanes);
+  double total = 0, own = 0, smallest = 0;                              // of the terms
+  double weights = 0, spread = 0, slips = 0, logs = 0, log_errors = 0;  // Σ p, p·|l − m| …
+  double gradients = 0, absolute_gradients = 0;
+  for (const WeightedEntry& e : entries) {
+    const double l = e.logarithm - mean, term = e.gradient * l;
+    total += term;
+    own += e.gradient_error * std::abs(l) + std::abs(e.gradient) * e.logarithm_error +
+           (2 + a) * kEpsilon * std::abs(term);
+    smallest += (std::abs(l) + std::abs(e.gradient) + 2) * 0x1p-147;
+    weights += e.weight;
+    spread += e.weight * std::abs(l);
+    slips += e.weight * e.logarithm_error;
+    logs += e.weight * std::abs(e.logarithm);
+    log_errors += e.weight * (e.logarithm_error + e.weight_error * std::abs(e.logarithm)) +
+                  0x1p-147 * (1 + std::abs(e.logarithm));
+    gradients += e.gradient;
+    absolute_gradients += std::abs(e.gradient) + e.gradient_error;
+  }
+  if (weights == 0) return {0, kSlack * smallest / temperature};
+  const double of_mean =
+      (log_errors + (a + 1) * kEpsilon * logs) / weights + (a + 6) * kEpsilon * std::abs(mean);
+  const double rounding = (a + 8) * kEpsilon;
+  const double bound = own + smallest + of_sum * (slips + rounding * spread) +
+                       of_mean * (std::abs(gradients) + rounding * absolute_gradients) +
+                       of_sum * of_mean * weights;
+  const double exact = -total / temperature;
+  return {exact, kSlack * (bound / temperature + kEpsilon * std::abs(exact)) + 0x1p-149};
+}
+
 }  // namespace
 
 SoftmaxReference softmax_reference(std::span<const float> x, float scale, float temperature,
@@ -129,6 +178,44 @@ std::vector<Bounded> log_softmax_gradient_reference(std::span<const float> y,
         {exact, kSlack * (std::abs(factor) * inner + 2 * kEpsilon * std::abs(exact)) + 0x1p-148});
   }
   return dx;
+}
+
+Bounded softmax_temperature_gradient_reference(std::span<const float> y, std::span<const float> dy,
+                                               double temperature, int lanes) {
+  double sum = 0, absolute = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    const double term = static_cast<double>(y[i]) * dy[i];
+    sum += term;
+    absolute += std::abs(term);
+  }
+  std::vector<WeightedEntry> entries;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (y[i] == 0) continue;
+    const double l = std::log(static_cast<double>(y[i])), g = y[i] * (dy[i] - sum);
+    entries.push_back({y[i], l, g, 0, 6 * kEpsilon * std::abs(l), 2 * kEpsilon * std::abs(g)});
+  }
+  const double of_sum = sum_error(absolute, lanes) + 2 * kEpsilon * std::abs(sum);
+  return temperature_gradient(entries, of_sum, temperature, lanes);
+}
+
+Bounded log_softmax_temperature_gradient_reference(std::span<const float> y,
+                                                   std::span<const float> dy, double temperature,
+                                                   int lanes) {
+  double sum = 0, absolute = 0;
+  for (const float v : dy) {
+    sum += v;
+    absolute += std::abs(v);
+  }
+  std::vector<WeightedEntry> entries;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    if (masked(y[i])) continue;
+    const double weight = std::exp(static_cast<double>(y[i])), g = dy[i] - weight * sum;
+    const double of_gradient =
+        kEpsilon * (5 * std::abs(weight * sum) + std::abs(g)) + 0x1p-147 * std::abs(sum);
+    entries.push_back({weight, y[i], g, 4 * kEpsilon, 0, of_gradient});
+  }
+  const double of_sum = sum_error(absolute, lanes) + kEpsilon * std::abs(sum);
+  return temperature_gradient(entries, of_sum, temperature, lanes);
 }
 
 }  // namespace heed::tests

@@ -20,6 +20,12 @@
 // rounding to float included in +1 where there is no product. softmax       (y · (dy − s)) ·
 // factor: |y·factor|·(error of s + 2·ε·|s| + ε·|dy − s|) + 4·ε·|dx|. log-softmax   (dy − e^y · s) ·
 // factor: |factor|·(e^y·(error of s + 6·ε·|s|) + ε·|dy − e^y·s|) + 2·ε·|dx|.
+// The gradient of T is −1/T · Σ g·(l − m): g as above without the factor, l = log y and m = Σ p·l /
+// Σ p for the weights p (y, or e^y). Errors of s and of m are common to a row: e_s adds p·e_s to
+// each g, but Σ p·(l − m) = 0, so that only what rounding makes of it is left; e_m adds e_m · |Σ
+// g|, which is 0 but for the roundings of y. Per term: g is off by 2·ε·|g| (log-softmax:
+// 5·ε·|e^y·s| + ε·|g|), l by 6·ε·|l| (0), the difference and the product round: 2·ε; the sum adds
+// A·ε.
 #pragma once
 
 #include <span>
@@ -48,5 +54,12 @@ std::vector<Bounded> softmax_gradient_reference(std::span<const float> y, std::s
 std::vector<Bounded> log_softmax_gradient_reference(std::span<const float> y,
                                                     std::span<const float> dy, double factor,
                                                     int lanes);
+
+/// dL/dT; y may be 0 for the softmax and −∞ for the log-softmax.
+Bounded softmax_temperature_gradient_reference(std::span<const float> y, std::span<const float> dy,
+                                               double temperature, int lanes);
+Bounded log_softmax_temperature_gradient_reference(std::span<const float> y,
+                                                   std::span<const float> dy, double temperature,
+                                                   int lanes);
 
 }  // namespace heed::tests

@@ -100,7 +100,7 @@ TEST_F(SoftmaxErrors, PointersIntoTheMiddleOfAFloat) {
   const auto misaligned = [](float* data) {
     return reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(data) + 1);
   };
-  const std::string rule = " must begin at a multiple of 4 bytes, as floats do";
+  const std::string rule = " must begin at a multiple of 4 bytes, as its elements do";
   expect_refused({misaligned(x_.data()), 4, 8, 8}, y(), "x.data" + rule);
   expect_refused(x(), {misaligned(y_.data()), 4, 8, 8}, "y.data" + rule);
   expect_refused(log_sum_exp(x(), misaligned(y_.data())), "lse.data" + rule);

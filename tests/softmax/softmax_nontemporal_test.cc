@@ -59,11 +59,17 @@ class SoftmaxNontemporal : public testing::Test {
   void expect_usual_bits(Matrix& x, Matrix& y, const KernelTable& table, const Call& call) {
     Matrix usual(x.rows(), x.length());
     const ConstRows from = x.read();
-    SoftmaxRows rows{from.data, usual.write().data, from.stride, x.length(),
-                     x.rows(),  x.length(),         call.factor, call.rule};
+    constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
+    SoftmaxRows rows{static_cast<const std::byte*>(from.data.data()),
+                     static_cast<std::byte*>(usual.write().data.data()),
+                     from.stride * size,
+                     x.length() * size,
+                     x.rows(),
+                     x.length(),
+                     {.factor = {call.factor, call.rule}}};
     (table.*call.kernel)(rows);
-    rows.y = y.write().data;
-    rows.y_stride = y.write().stride;
+    rows.y = static_cast<std::byte*>(y.write().data.data());
+    rows.y_stride = y.write().stride * size;
     rows.nontemporal = true;
     (table.*call.kernel)(rows);
     for (std::int64_t r = 0; r < x.rows(); ++r) {

@@ -159,20 +159,20 @@ TEST(Checks, FindARefusal) {
   };
   refuse(subject.softmax);
   subject.log_softmax_gradient = [&, gradient = subject.log_softmax_gradient](
-                                     const auto& y, const auto& dy, const auto& dx,
+                                     const auto& y, const auto& dy, const auto& dx, float* dt,
                                      const auto& options) {
-    return options.isa == "generic" ? refusal : gradient(y, dy, dx, options);
+    return options.isa == "generic" ? refusal : gradient(y, dy, dx, dt, options);
   };
   expect_only_generic_fails(tools::softmax_checks(), subject);
 }
 
-/// Puts every number of a matrix a little off: by a thousandth where the bounds allow for the
-/// inputs' size, on the generic ISA.
+/// Puts every number of a matrix of floats a little off: by a thousandth where the bounds allow for
+/// the inputs' size, on the generic ISA.
 void spoil(const Rows& y, const SoftmaxOptions& options) {
-  if (options.isa != "generic") return;
+  if (options.isa != "generic" || y.data.type() != DType::f32) return;
   for (std::int64_t r = 0; r < y.rows; ++r) {
     for (std::int64_t i = 0; i < y.length; ++i) {
-      float& x = y.data[r * y.stride + i];
+      float& x = y.data.as<float>()[r * y.stride + i];
       if (std::isfinite(x)) x = x * 1.001F + 1e-30F;
     }
   }
@@ -187,8 +187,8 @@ Subject::Map spoiled(const Subject::Map& map) {
 }
 
 Subject::Gradient spoiled(const Subject::Gradient& gradient) {
-  return [gradient](const auto& y, const auto& dy, const auto& dx, const auto& options) {
-    Status status = gradient(y, dy, dx, options);
+  return [gradient](const auto& y, const auto& dy, const auto& dx, float* dt, const auto& options) {
+    Status status = gradient(y, dy, dx, dt, options);
     spoil(dx, options);
     return status;
   };
@@ -211,32 +211,82 @@ TEST(Checks, FindSmallErrorsOfEverySoftmaxOperator) {
   const Subject heed = tools::heed_operators();
   Subject subject = heed;
   subject.softmax = spoiled(heed.softmax);
-  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1, 2}));
   subject = heed;
   subject.log_softmax = spoiled(heed.log_softmax);
-  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1, 2}));
   subject = heed;
   subject.log_sum_exp = [&](const auto& x, float* lse, const auto& options) {
     Status status = heed.log_sum_exp(x, lse, options);
     spoil({lse, x.rows, 1, 1}, options);
     return status;
   };
-  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1}));
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{0, 1, 2}));
   subject = heed;
   subject.softmax_gradient = spoiled(heed.softmax_gradient);
-  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{2}));
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{3}));
   subject = heed;
   subject.log_softmax_gradient = spoiled(heed.log_softmax_gradient);
-  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{2, 3}));
+  EXPECT_EQ(failing_softmax_checks(subject), (Numbers{3, 4}));
+}
+
+TEST(Checks, FindSmallErrorsOfTheGradientOfT) {
+  const Subject heed = tools::heed_operators();
+  const auto spoiled_dt = [](const Subject::Gradient& gradient) -> Subject::Gradient {
+    return
+        [gradient](const auto& y, const auto& dy, const auto& dx, float* dt, const auto& options) {
+          Status status = gradient(y, dy, dx, dt, options);
+          if (dt != nullptr) spoil({dt, y.rows, 1, 1}, options);
+          return status;
+        };
+  };
+  for (const auto which : {&Subject::softmax_gradient, &Subject::log_softmax_gradient}) {
+    Subject subject = heed;
+    subject.*which = spoiled_dt(heed.*which);
+    EXPECT_EQ(failing_softmax_checks(subject), (std::vector<std::size_t>{3}));
+  }
+}
+
+/// The softmax of rows that ignores a part of the options, on the generic ISA.
+Subject forgetting(const std::function<void(SoftmaxOptions&)>& forget) {
+  Subject subject = tools::heed_operators();
+  subject.softmax = [map = subject.softmax, forget](const auto& x, const auto& y,
+                                                    const auto& options) {
+    SoftmaxOptions changed = options;
+    if (options.isa == "generic") forget(changed);
+    return map(x, y, changed);
+  };
+  return subject;
+}
+
+TEST(Checks, FindTemperaturesMasksAndTypesThatAreForgotten) {
+  using Numbers = std::vector<std::size_t>;
+  const auto no_mask = forgetting([](SoftmaxOptions& options) { options.mask = {}; });
+  const auto no_temperatures =
+      forgetting([](SoftmaxOptions& options) { options.temperatures = {}; });
+  EXPECT_EQ(failing_softmax_checks(no_mask), (Numbers{2}));
+  EXPECT_EQ(failing_softmax_checks(no_temperatures), (Numbers{2}));
+  Subject wrong_type = tools::heed_operators();
+  wrong_type.softmax = [map = wrong_type.softmax](const ConstRows& x, const Rows& y,
+                                                  const SoftmaxOptions& options) {
+    Rows other = y;
+    const bool half = options.isa == "generic" && y.data.type() == DType::f16;
+    if (half) other.data = {y.data.data(), DType::bf16};
+    return map(x, other, options);
+  };
+  EXPECT_EQ(failing_softmax_checks(wrong_type), (Numbers{2}));
 }
 
 TEST(Checks, FindOneExponentialThatIsThreeUlpOff) {
   Subject subject = tools::heed_operators();
   subject.log_softmax_gradient = [gradient = subject.log_softmax_gradient](
-                                     const auto& y, const auto& dy, const auto& dx,
+                                     const auto& y, const auto& dy, const auto& dx, float* dt,
                                      const auto& options) {
-    Status status = gradient(y, dy, dx, options);
-    if (options.isa == "generic") dx.data[777'777] = ulps_up(dx.data[777'777], 3);
+    Status status = gradient(y, dy, dx, dt, options);
+    if (options.isa == "generic") {
+      float& one = dx.data.template as<float>()[777'777];
+      one = ulps_up(one, 3);
+    }
     return status;
   };
   const std::vector<Verdict> verdicts = run_check(tools::softmax_checks().back(), subject);
