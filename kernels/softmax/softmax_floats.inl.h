@@ -170,8 +170,9 @@ void write_float_rows(const FloatRows& rows) {
   if (t.each == nullptr) return write_rows_of_kind<Output, Arch>(rows, t.factor);
   for (std::int64_t first = 0, end = 0; first < rows.rows; first = end) {
     const SoftmaxFactor kind = softmax_factor(t.scale, t.each[first]);
-    do ++end;
-    while (end < rows.rows && softmax_factor(t.scale, t.each[end]).rule == kind.rule);
+    do {
+      ++end;
+    } while (end < rows.rows && softmax_factor(t.scale, t.each[end]).rule == kind.rule);
     write_rows_of_kind<Output, Arch>(rows_from(rows, first, end - first), kind);
   }
 }
