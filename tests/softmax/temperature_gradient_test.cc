@@ -170,6 +170,20 @@ TEST_F(TemperatureGradient, NanSpreadsOverItsRowAndNoFurther) {
   });
 }
 
+TEST_F(TemperatureGradient, WorkersLeaveTheSameBits) {
+  on_every_kind_and_isa([&](const Kind& kind, std::string_view isa) {
+    Matrix y(700, 333), dy(700, 333), dx(700, 333);
+    y.fill(normals(1));
+    dy.fill(normals());
+    std::vector<float> expected(700, kNan), dt(700, kNan);
+    SoftmaxOptions options = on_isa(isa);
+    ASSERT_TRUE(kind.gradient(y.read(), dy.read(), dx.write(), expected.data(), options).ok());
+    options.workers = 3;
+    ASSERT_TRUE(kind.gradient(y.read(), dy.read(), dx.write(), dt.data(), options).ok());
+    expect_same_bits(dt, expected);
+  });
+}
+
 /// L = Σ dy · y in double, for softmax or its logarithm.
 double loss(const std::vector<double>& x, const std::vector<float>& dy, double scale,
             double temperature, bool logarithm) {
