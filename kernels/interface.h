@@ -269,6 +269,44 @@ struct SoftmaxGradientRows {
   std::ptrdiff_t visible_stride = 0;
 };
 
+/// Tokens whose integer weights are added in 32 bits (kernels/sampling/sampling_weights.inl.h).
+inline constexpr std::int64_t kWeightChunk = 2048;
+
+/// Logits of a row that a token is drawn from at most: the sum of their weights, 2^40 each, is
+/// below 2^63.
+inline constexpr std::int64_t kMaxSampledLogits = std::int64_t{1} << 22;
+
+/// What drawing a token needs besides the logits: lists of as many elements as the row has, `sums`
+/// of one for each kWeightChunk begun.
+struct SamplingScratch {
+  float* logits = nullptr;  ///< of types other than f32
+  float* kept = nullptr;    ///< logits that top-k has left, and the numbers of their tokens
+  std::int32_t* numbers = nullptr;
+  std::uint32_t* keys = nullptr;  ///< a list of tokens
+  std::int32_t* places = nullptr;
+  std::uint32_t* work_keys = nullptr;  ///< and a copy of it
+  std::int32_t* work_places = nullptr;
+  std::uint64_t* sums = nullptr;
+};
+
+/// A row of logits that a token is drawn from.
+struct SampledRow {
+  const std::byte* logits = nullptr;
+  DType type = DType::f32;  ///< or f16 or bf16
+  std::int64_t length = 0;  ///< ≤ kMaxSampledLogits
+  bool greedy = false;      ///< the first of the largest logits; what follows is then not looked at
+  float factor = 0;         ///< 2 · log2 e / T, finite
+  std::int64_t top_k = 0;   ///< 0: all
+  float top_p = 1, min_p = 0;
+  std::uint64_t random = 0;
+  SamplingScratch scratch;
+};
+
+struct SampledToken {
+  std::int32_t token = -1;  ///< −1 where a logit is NaN or +∞, or none is above −∞
+  float probability = 0;    ///< that the token had to be drawn
+};
+
 /// Which dimensions of a vector rotary embedding turns together: none; 2i and 2i + 1; i and
 /// i + rotary_dim / 2.
 enum class RotaryRule : std::int32_t { none, adjacent, halves };
@@ -328,6 +366,7 @@ struct KernelTable {
   void (*log_sum_exp)(const SoftmaxRows& rows);
   void (*softmax_gradient)(const SoftmaxGradientRows& rows);
   void (*log_softmax_gradient)(const SoftmaxGradientRows& rows);
+  SampledToken (*sample)(const SampledRow& row);
 
   void (*write_kv_slots)(const TokenVectors& vectors);
 

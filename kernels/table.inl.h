@@ -8,6 +8,7 @@
 #include "kernels/attention/prefill.inl.h"
 #include "kernels/exp_array.inl.h"
 #include "kernels/interface.h"
+#include "kernels/sampling/sampling.inl.h"
 #include "kernels/softmax/softmax.inl.h"
 #include "kernels/softmax/softmax_gradient.inl.h"
 #include "kernels/tokens/write_kv_slots.inl.h"
@@ -47,6 +48,7 @@ constexpr KernelTable make_table(const char* name) {
       .log_sum_exp = log_sum_exp_rows<Arch>,
       .softmax_gradient = softmax_gradient_rows<Arch>,
       .log_softmax_gradient = log_softmax_gradient_rows<Arch>,
+      .sample = sample_row<Arch>,
       .write_kv_slots = write_kv_slots<Arch>,
       .exp2 = exp2_array<Arch>,
       .exp = exp_array<Arch>,

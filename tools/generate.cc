@@ -15,6 +15,7 @@
 #include "bench/console.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
+#include "heed/sampling.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/llama/checkpoint.h"
@@ -31,7 +32,7 @@ namespace {
 struct GenerateOptions {
   std::string model, tokenizer, prompts;
   std::optional<std::string> prompt;  ///< may be empty
-  std::string steps, temperature, top_p, seed, chunk, page, kv, threads, isa;
+  std::string steps, temperature, top_k, top_p, min_p, seed, chunk, page, kv, threads, isa;
   bool ids = false;
 };
 
@@ -40,6 +41,20 @@ struct Request {
   llama::GenerationOptions generation;
   int threads = 0;  ///< 0: heed chooses
 };
+
+/// How tokens are drawn, of what is given.
+Status parse_rule(const GenerateOptions& o, SamplingRule& rule) {
+  if (!o.temperature.empty()) {
+    HEED_RETURN_IF_ERROR(parse_temperature("--temperature", o.temperature, rule.temperature));
+  }
+  if (!o.top_k.empty()) {
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    HEED_RETURN_IF_ERROR(parse_integer("--top-k", o.top_k, 0, most, rule.top_k));
+  }
+  if (!o.top_p.empty()) HEED_RETURN_IF_ERROR(parse_probability("--top-p", o.top_p, rule.top_p));
+  if (o.min_p.empty() || o.min_p == "0") return {};
+  return parse_probability("--min-p", o.min_p, rule.min_p);
+}
 
 Status parse_request(const GenerateOptions& o, std::int64_t context, Request& request) {
   constexpr std::int64_t most_tokens = 1 << 16;
@@ -57,12 +72,7 @@ Status parse_request(const GenerateOptions& o, std::int64_t context, Request& re
     status = integer("--seed", o.seed, 0, std::numeric_limits<std::int64_t>::max(), seed);
   }
   generation.sampler.seed = static_cast<std::uint64_t>(seed);
-  if (status.ok() && !o.temperature.empty()) {
-    status = parse_temperature("--temperature", o.temperature, generation.sampler.temperature);
-  }
-  if (status.ok() && !o.top_p.empty()) {
-    status = parse_probability("--top-p", o.top_p, generation.sampler.top_p);
-  }
+  if (status.ok()) status = parse_rule(o, generation.sampler.rule);
   if (status.ok() && !o.kv.empty()) {
     status = parse_dtype("--kv", o.kv, generation.kv_type);
   }
@@ -226,7 +236,9 @@ void add_generate(CLI::App& app, Action& action) {
   option("--steps", o->steps, "N", "Positions of a text, its prompt's included (all of the model)");
   option("--temperature", o->temperature, "T|inf",
          "What logits are divided by: 0 always takes the largest (0)");
-  option("--top-p", o->top_p, "P", "Only the most probable tokens with more than P together (1)");
+  option("--top-k", o->top_k, "K", "Only the K most probable tokens; 0: all (0)");
+  option("--top-p", o->top_p, "P", "Of these the most probable ones that have P together (1)");
+  option("--min-p", o->min_p, "P", "Of these those with P times the largest probability (0)");
   option("--seed", o->seed, "N", "Of the random numbers where the temperature is not 0 (0)");
   option("--chunk", o->chunk, "N", "Tokens of prompts that are read in one step (256)");
   option("--page", o->page, "N", "Tokens of a page of the cache (64)");

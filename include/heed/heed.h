@@ -12,6 +12,7 @@
 #include "heed/paged_layout.h"
 #include "heed/partial_states.h"
 #include "heed/rotary.h"
+#include "heed/sampling.h"
 #include "heed/score_modifiers.h"
 #include "heed/softmax.h"
 #include "heed/status.h"

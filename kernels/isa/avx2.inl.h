@@ -32,6 +32,9 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE V floor(V x) { return _mm256_floor_ps(x); }
   static HEED_INLINE V select(M m, V a, V b) { return _mm256_blendv_ps(b, a, m); }
   static HEED_INLINE bool any(M m) { return _mm256_movemask_ps(m) != 0; }
+  static HEED_INLINE std::uint32_t bits(M m) {
+    return static_cast<std::uint32_t>(_mm256_movemask_ps(m));
+  }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)); }
 
   /// Adds n to the exponent of p. All bits are set, which is a NaN, where n > 127.

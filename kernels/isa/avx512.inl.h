@@ -37,6 +37,7 @@ struct Ops<xsimd::avx512dq> {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(m.data), b, a);
   }
   static HEED_INLINE bool any(M m) { return static_cast<__mmask16>(m.data) != 0; }
+  static HEED_INLINE std::uint32_t bits(M m) { return static_cast<__mmask16>(m.data); }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ)); }
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(n, lowest, _CMP_NLT_UQ), p, n);

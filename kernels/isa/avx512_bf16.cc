@@ -20,8 +20,8 @@ void attend_item(const AttentionShape& shape, const AttentionItem& item, float* 
 
 /// A kernel of AVX-512.
 template <auto Kernel, class... Arguments>
-void of_avx512(Arguments... arguments) {
-  (table_avx512.*Kernel)(arguments...);
+auto of_avx512(Arguments... arguments) {
+  return (table_avx512.*Kernel)(arguments...);
 }
 
 }  // namespace
@@ -42,6 +42,7 @@ constinit const KernelTable table_avx512_bf16 = {
     .softmax_gradient = of_avx512<&KernelTable::softmax_gradient, const SoftmaxGradientRows&>,
     .log_softmax_gradient =
         of_avx512<&KernelTable::log_softmax_gradient, const SoftmaxGradientRows&>,
+    .sample = of_avx512<&KernelTable::sample, const SampledRow&>,
     .write_kv_slots = of_avx512<&KernelTable::write_kv_slots, const TokenVectors&>,
     .exp2 = of_avx512<&KernelTable::exp2, const float*, float*, std::int64_t>,
     .exp = of_avx512<&KernelTable::exp, const float*, float*, std::int64_t>,

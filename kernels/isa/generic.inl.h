@@ -41,6 +41,9 @@ struct Ops<xsimd::sse2> {
     return _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b));
   }
   static HEED_INLINE bool any(M m) { return _mm_movemask_ps(m) != 0; }
+  static HEED_INLINE std::uint32_t bits(M m) {
+    return static_cast<std::uint32_t>(_mm_movemask_ps(m));
+  }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm_cmpnlt_ps(a, b)); }
 
   /// Adds n to the exponent of p. All bits are set, which is a NaN, where n > 127.

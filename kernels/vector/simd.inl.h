@@ -71,6 +71,7 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///     V floor(V x)            the largest integer ≤ x; infinities and NaN as they are
 ///     V select(M m, V a, V b) a where m is true, else b
 ///     bool any(M m)           whether m is true anywhere
+///     std::uint32_t bits(M m) bit i says whether m is true in lane i
 ///     M not_less(V a, V b)    true where not (a < b): also where either is NaN
 ///     V scale_weight(V p, V n, V lowest)
 ///                             p · 2^n for integers n and p in [1, 2]: 0 where n < lowest

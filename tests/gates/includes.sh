@@ -30,6 +30,7 @@ rooms() {
     kernels/isa) echo 'vector|isa' ;;
     kernels/elements) echo 'vector|elements' ;;
     kernels/attention) echo 'vector|elements|attention' ;;
+    kernels/sampling) echo 'vector|elements|sampling' ;;
     kernels/softmax) echo 'vector|elements|softmax' ;;
     kernels/tokens) echo 'vector|elements|tokens' ;;
     runtime/base) echo 'base' ;;
@@ -39,6 +40,7 @@ rooms() {
     runtime/plan) echo 'base|cpu|threads|schedule|plan' ;;
     runtime/run) echo 'base|cpu|threads|schedule|plan|run' ;;
     runtime/cache) echo 'base|cpu|threads|cache' ;;
+    runtime/sampling) echo 'base|cpu|threads|sampling' ;;
     runtime/softmax) echo 'base|cpu|threads|softmax' ;;
   esac
 }
@@ -68,8 +70,8 @@ allowed() {
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
     tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
-    # The oracle is defined by the same coefficients; they hold no code.
-    tests/proof/oracle.cc)
+    # The oracle is defined by the same coefficients, and so are the weights of sampling; they hold no code.
+    tests/proof/oracle.cc | tests/proof/sampling_reference.cc)
       echo "$(allowed tests/proof/any)|\"kernels/vector/(exp2|tanh)_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;

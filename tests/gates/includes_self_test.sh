@@ -30,6 +30,7 @@ kernels/softmax/softmax.inl.h "kernels/isa/avx2.inl.h"
 kernels/softmax/softmax.inl.h <immintrin.h>
 kernels/softmax/softmax.inl.h "kernels/attention/weights.inl.h"
 kernels/attention/prefill.inl.h "kernels/softmax/softmax.inl.h"
+kernels/sampling/sampling.inl.h "kernels/softmax/softmax.inl.h"
 kernels/interface.h "heed/status.h"
 runtime/base/strides.cc "runtime/cpu/cpu.h"
 runtime/cpu/cpu.cc <oneapi/tbb/info.h>
@@ -49,6 +50,7 @@ runtime/run/run.cc <cblas.h>
 runtime/run/run.cc "runtime/layer/step.h"
 runtime/cache/append.cc "runtime/plan/plan_data.h"
 runtime/softmax/softmax.cc "runtime/plan/plan_data.h"
+runtime/sampling/sampling.cc "runtime/softmax/softmax_validate.h"
 runtime/layer/step.cc <cblas.h>
 runtime/layer/step.cc "runtime/cpu/dispatch.h"
 tools/llama/model.cc <cblas.h>

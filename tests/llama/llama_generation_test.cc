@@ -159,7 +159,8 @@ TEST(Generation, IsTheSameHoweverTextsAreBatched) {
     for (const std::string_view isa : supported_isas()) {
       LoadedModel loaded = load(file, {.isa = isa, .workers = 2});
       for (const float temperature : {0.0F, 0.8F}) {
-        GenerationOptions options{.steps = 40, .sampler = {.temperature = temperature, .seed = 5}};
+        GenerationOptions options{.steps = 40,
+                                  .sampler = {.rule = {.temperature = temperature}, .seed = 5}};
         std::vector<Ids> alone;
         for (const Ids& prompt : random_prompts()) {
           alone.push_back(generate(loaded.model(), options, {prompt}).texts.front());

@@ -34,7 +34,8 @@ void expect_drawn(const SamplerOptions& options, const std::vector<float>& logit
   for (std::size_t id = 0; id < logits.size(); ++id) {
     const double p = probabilities[id], expected = p * kDraws;
     EXPECT_NEAR(static_cast<double>(counts[id]), expected, 5 * std::sqrt(expected * (1 - p)))
-        << "token " << id << ", top-p " << options.top_p << ", temperature " << options.temperature;
+        << "token " << id << ", top-p " << options.rule.top_p << ", temperature "
+        << options.rule.temperature;
   }
 }
 
@@ -44,32 +45,32 @@ TEST(Sampler, OfTemperatureZeroPicksTheLargest) {
   EXPECT_EQ(pick({}, {1, 3, 2}), 1);
   EXPECT_EQ(pick({}, {1, 3, 3}), 1);
   EXPECT_EQ(pick({}, {-INFINITY, -5}), 1);
-  EXPECT_EQ(pick({.top_p = 0.01F, .seed = 7}, {1, 2}, 9), 1);
+  EXPECT_EQ(pick({.rule = {.temperature = 0, .top_p = 0.01F}, .seed = 7}, {1, 2}, 9), 1);
 }
 
 TEST(Sampler, DrawsByProbability) {
-  expect_drawn({.temperature = 1}, kLogits, {0.2, 0.5, 0, 0.3});
-  expect_drawn({.temperature = INFINITY}, kLogits, {1. / 3, 1. / 3, 0, 1. / 3});
+  expect_drawn({.rule = {.temperature = 1}}, kLogits, {0.2, 0.5, 0, 0.3});
+  expect_drawn({.rule = {.temperature = INFINITY}}, kLogits, {1. / 3, 1. / 3, 0, 1. / 3});
   const double a = std::sqrt(0.2), b = std::sqrt(0.5), c = std::sqrt(0.3), sum = a + b + c;
-  expect_drawn({.temperature = 2}, kLogits, {a / sum, b / sum, 0, c / sum});
+  expect_drawn({.rule = {.temperature = 2}}, kLogits, {a / sum, b / sum, 0, c / sum});
 }
 
-TEST(Sampler, TopPLeavesTheFewestWithMore) {
-  expect_drawn({.temperature = 1, .top_p = 0.4F}, kLogits, {0, 1, 0, 0});
-  expect_drawn({.temperature = 1, .top_p = 0.6F}, kLogits, {0, 0.625, 0, 0.375});
-  expect_drawn({.temperature = 1, .top_p = 0.79F}, kLogits, {0, 0.625, 0, 0.375});
-  expect_drawn({.temperature = 1, .top_p = 0.81F}, kLogits, {0.2, 0.5, 0, 0.3});
-  expect_drawn({.temperature = 1, .top_p = 1e-30F}, {0, 0, 0}, {1, 0, 0});
+TEST(Sampler, TopPLeavesTheFewestWithAsMuch) {
+  expect_drawn({.rule = {.temperature = 1, .top_p = 0.4F}}, kLogits, {0, 1, 0, 0});
+  expect_drawn({.rule = {.temperature = 1, .top_p = 0.6F}}, kLogits, {0, 0.625, 0, 0.375});
+  expect_drawn({.rule = {.temperature = 1, .top_p = 0.79F}}, kLogits, {0, 0.625, 0, 0.375});
+  expect_drawn({.rule = {.temperature = 1, .top_p = 0.81F}}, kLogits, {0.2, 0.5, 0, 0.3});
+  expect_drawn({.rule = {.temperature = 1, .top_p = 1e-30F}}, {0, 0, 0}, {1, 0, 0});
 }
 
 TEST(Sampler, SeedsAndPositionsAreAllThatDrawsDependOn) {
   const std::vector<float> even(1000, 0.0F);
   std::int64_t same_seed = 0, same_position = 0;
   for (std::int64_t i = 0; i < 1000; ++i) {
-    const SamplerOptions options{.temperature = 1, .seed = 1};
+    const SamplerOptions options{.rule = {.temperature = 1}, .seed = 1};
     const std::int32_t token = pick(options, even, i);
     EXPECT_EQ(pick(options, even, i), token);
-    same_position += token == pick({.temperature = 1, .seed = 2}, even, i);
+    same_position += token == pick({.rule = {.temperature = 1}, .seed = 2}, even, i);
     same_seed += token == pick(options, even, i + 1);
   }
   EXPECT_LT(same_position, 20);  // one is to be expected
@@ -81,7 +82,7 @@ TEST(Sampler, RefusesLogitsThatGiveNoProbabilities) {
   for (std::vector<float> logits : faults) {
     for (const float temperature : {0.0F, 1.0F}) {
       std::int32_t token = -1;
-      const Status status = Sampler({.temperature = temperature}).pick(logits, 4, token);
+      const Status status = Sampler({.rule = {.temperature = temperature}}).pick(logits, 4, token);
       EXPECT_EQ(status.message(),
                 "the model gives no probabilities at position 4: its logits are not finite");
       EXPECT_EQ(token, -1);

@@ -253,6 +253,8 @@ TEST(GenerateCommand, DrawsTheSameTextFromTheSameSeed) {
   EXPECT_EQ(text({"--temperature", "1", "--seed", "3"}), drawn);
   EXPECT_NE(text({"--temperature", "1", "--seed", "4"}), drawn);
   EXPECT_EQ(text({"--temperature", "1", "--seed", "3", "--top-p", "1e-20"}), greedy);
+  EXPECT_EQ(text({"--temperature", "1", "--seed", "3", "--top-k", "1"}), greedy);
+  EXPECT_EQ(text({"--temperature", "1", "--seed", "3", "--min-p", "1"}), greedy);
 }
 
 TEST(GenerateCommand, Refuses) {
@@ -274,6 +276,8 @@ TEST(GenerateCommand, Refuses) {
        "--kv (\"int3\") must be one of f32, f16, bf16, int8, int4, fp8_e4m3, fp8_e5m2, q8_0, q4_0"},
       {{"--prompt", "A", "--seed", "-1"}, "--seed (\"-1\") must be an integer from 0 to"},
       {{"--prompt", "A", "--top-p", "0"}, "--top-p (\"0\") must be a number above 0"},
+      {{"--prompt", "A", "--top-k", "-1"}, "--top-k (\"-1\") must be an integer from 0 to"},
+      {{"--prompt", "A", "--min-p", "2"}, "--min-p (\"2\") must be a number above 0"},
       {{"--prompt", "A", "--top-p", "1.1"}, "--top-p (\"1.1\") must be a number above 0"},
       {{"--prompt", "A", "--temperature", "-1"}, "--temperature (\"-1\") must be a number"},
       {{"--prompt", "A", "--threads", "0"}, "--threads (\"0\") must be an integer from 1 to 1024"},
