@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <limits>
 #include <memory>
 #include <new>
 
@@ -17,6 +18,7 @@
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/inputs.h"
 #include "runtime/run/score_modifiers.h"
+#include "runtime/run/scratch_check.h"
 #include "runtime/threads/executor.h"
 
 namespace heed {
@@ -121,7 +123,9 @@ class HeadRows {
         logits_(logits),
         row_floats_(row_floats) {}
 
-  void explain(std::int32_t sequence, std::int32_t kv_head) const {
+  /// Returns whether kernels kept to their scratch.
+  bool explain(std::int32_t sequence, std::int32_t kv_head) const {
+    bool intact = true;
     const Visibility& mask = plan_.visibility(sequence, kv_head);
     clear_mass(sequence, kv_head);
     const std::int64_t block = plan_.kernels->block_vectors * plan_.kernels->lanes;
@@ -135,9 +139,10 @@ class HeadRows {
       item.rows = static_cast<std::int32_t>(rows.last - rows.first);
       item.key_begin = static_cast<std::int32_t>(keys.first);
       item.key_end = static_cast<std::int32_t>(keys.last);
-      compute_logits(item);
+      intact &= compute_logits(item);
       for (std::int32_t i = 0; i < item.rows; ++i) weigh(item, i, mask.keys);
     }
+    return intact;
   }
 
  private:
@@ -154,14 +159,16 @@ class HeadRows {
            head * request_.mass_layout.head_stride;
   }
 
-  void compute_logits(const PlannedItem& planned) const {
+  bool compute_logits(const PlannedItem& planned) const {
     std::fill_n(logits_, planned.rows * row_floats_, -std::numeric_limits<float>::infinity());
-    if (planned.key_begin >= planned.key_end) return;
+    if (planned.key_begin >= planned.key_end) return true;
     kernels::AttentionItem item = bind_inputs(plan_, tensors_, planned);
     item.sinks = nullptr;
     item.logits = logits_;
     item.logits_stride = row_floats_;
+    const ScratchCheck check(plan_, item, scratch_);
     plan_.kernels->attend(shape_, item, scratch_);
+    return check.intact();
   }
 
   /// Makes the logits of a row of the item what is asked for.
@@ -216,6 +223,7 @@ struct Heads {
   float* memory;
   std::size_t worker_floats;
   std::atomic<std::int64_t> next = 0;
+  std::atomic<bool> intact = true;
 
   static void share(void* context, int ith) {
     auto& all = *static_cast<Heads*>(context);
@@ -227,7 +235,10 @@ struct Heads {
     for (;;) {
       const std::int64_t i = all.next.fetch_add(1, std::memory_order_relaxed);
       if (i >= count) return;
-      rows.explain(static_cast<std::int32_t>(i / heads), static_cast<std::int32_t>(i % heads));
+      if (!rows.explain(static_cast<std::int32_t>(i / heads),
+                        static_cast<std::int32_t>(i % heads))) {
+        all.intact.store(false, std::memory_order_relaxed);
+      }
     }
   }
 };
@@ -254,7 +265,9 @@ Status explain(const PlanData* plan, const AttentionTensors& tensors, const Atte
   const int workers = static_cast<int>(std::clamp<std::int64_t>(units, 1, plan->shares));
   const AlignedFloats memory = allocate_floats(worker * static_cast<std::size_t>(workers));
   Heads heads{*plan, tensors, request, scratch, row, memory.get(), worker};
-  return run_shares(workers, executor, &Heads::share, &heads);
+  HEED_RETURN_IF_ERROR(run_shares(workers, executor, &Heads::share, &heads));
+  if (heads.intact) return {};
+  return failure(StatusCode::internal, "a kernel wrote outside the regions of its scratch");
 }
 
 }  // namespace
