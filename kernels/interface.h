@@ -43,11 +43,14 @@ struct AttentionShape {
   std::int32_t item_rows = 0, item_heads = 1;
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has
+  float scale = 0;         ///< as the caller has it, for rows with temperatures of their own
   float query_factor = 0;  ///< scale · log2 e / T, or scale · log2 e for argmax; with a softcap
                            ///< scale / c
   /// log2 e / T, or log2 e for argmax: natural logits times this are logits to base 2.
   float unit = 0;
-  float softcap = 0;  ///< c · unit; 0: none
+  /// c · unit, or c where rows have temperatures of their own, which then have factors of their own
+  /// (kernels/temperature.h); 0: none.
+  float softcap = 0;
   DType bias_type = DType::f32;
   bool bias_per_key = true;  ///< else a row has one bias for all of its keys
   /// Products of bf16, in pairs: of dimensions 2 · i and 2 · i + 1 of a query and a key, and of
@@ -102,7 +105,7 @@ struct Strides {
 
 /// From one KV head of an item to the next: units are those of the item's strides.
 struct HeadSteps {
-  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0, bias = 0;
+  std::ptrdiff_t q = 0, k = 0, v = 0, out = 0, lse = 0, bias = 0, temperature = 0;
   std::ptrdiff_t k_scales = 0, v_scales = 0;
   std::ptrdiff_t state_sums = 0, state_outputs = 0;  ///< of m and of l, and of O, in floats
 };
@@ -159,6 +162,12 @@ struct AttentionItem {
   const std::byte* bias = nullptr;  ///< at (token 0, first query head, key 0); null: there are none
   Strides bias_stride;              ///< in bytes
   std::ptrdiff_t bias_sequence = 0;  ///< in bytes, between the sequences of `places`
+  /// At (token 0, first query head); null: all rows have that of the shape. Else the item writes
+  /// only rows with weights of the shape's rule, and is done once with each rule that its rows
+  /// have.
+  const float* temperatures = nullptr;
+  Strides temperature_stride;               ///< in floats
+  std::ptrdiff_t temperature_sequence = 0;  ///< in floats, between the sequences of `places`
   /// Not null: of each row the logits are written, from key 0 on and `logits_stride` floats apart,
   /// and nothing else. Whole tiles of keys that the row does not see are left as they are; of
   /// others they become −∞. By the prefill kernel; there is room for an even number of keys.
@@ -190,6 +199,9 @@ struct MergeRows {
   WeightRule rule = WeightRule::exponential;
   const float* sinks = nullptr;  ///< of each query head of the group; null: there are none
   float unit = 0;                ///< as AttentionShape has it
+  /// At (token 0, first query head of the group), in the place of rule and unit; null: none.
+  const float* temperatures = nullptr;
+  Strides temperature_stride;  ///< in floats
 };
 
 /// A row of logits to base 2, what its weights are asked for, and where the answers go.
@@ -216,6 +228,11 @@ struct MergeIntoRows {
   std::ptrdiff_t first_row = 0, rows = 0;
   std::int32_t value_head_dim = 0;
   WeightRule rule = WeightRule::exponential;
+  /// Of the first row, in the place of the rule; null: none. Rows are those of consecutive tokens,
+  /// each with all query heads.
+  const float* temperatures = nullptr;
+  Strides temperature_stride;  ///< in floats
+  std::int32_t query_heads = 1;
 };
 
 /// The rows of a softmax over a matrix.

@@ -6,8 +6,9 @@
 
 namespace heed::kernels {
 
-/// Floats of what modifiers of logits know of a row: a position, a slope and a pointer.
-inline constexpr std::size_t kTermsFloats = 4;
+/// Floats of what modifiers of logits know of a row: a position, a slope, a pointer, and three
+/// factors.
+inline constexpr std::size_t kTermsFloats = 7;
 
 /// Floats of what is known of the keys that a row sees: four numbers and a pointer.
 inline constexpr std::size_t kVisibleFloats = 6;

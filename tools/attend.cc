@@ -237,6 +237,7 @@ Status check_paths(const AttendOptions& o) {
       {"--alibi", &alibi},
       {"--bias", &o.modifiers.bias},
       {"--sinks", &o.modifiers.sinks},
+      {"--temperature-per-head", &o.modifiers.temperatures},
       {"--mask", &o.mask},
       {"--out", &o.out},
       {"--lse", &o.lse},
@@ -536,8 +537,11 @@ void add_attend(CLI::App& app, Action& action) {
   option("--prefix", o->prefix, "N",
          "The first N keys are visible to all queries: prefix-LM, with --causal (0)");
   option("--scale", o->scale, "S", "What scores are multiplied with (1/sqrt(head_dim))");
-  option("--temperature", o->temperature, "T|inf",
-         "What scores are divided by: 0 is the argmax, inf the mean (1)");
+  auto* const temperature = option("--temperature", o->temperature, "T|inf",
+                                   "What scores are divided by: 0 is the argmax, inf the mean (1)");
+  option("--temperature-per-head", o->modifiers.temperatures, "FILE",
+         "Temperatures, one for each head of the queries")
+      ->excludes(temperature);
   option("--softcap", o->modifiers.softcap, "C", "Scores x become C * tanh(x / C)");
   option("--alibi", o->modifiers.alibi, "FILE|auto",
          "Slopes of ALiBi, one for each head of the queries; auto: those of its authors");

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <string_view>
@@ -49,6 +50,9 @@ Status Modifiers::read(const ModifierOptions& options, const ScoreExtents& exten
   if (!options.bias.empty()) {
     HEED_RETURN_IF_ERROR(read_bias(options.bias, extents));
   }
+  if (!options.temperatures.empty()) {
+    HEED_RETURN_IF_ERROR(read_temperatures(options.temperatures, extents));
+  }
   return options.sinks.empty() ? Status() : read_sinks(options.sinks, extents);
 }
 
@@ -66,6 +70,20 @@ Status Modifiers::read_alibi(const std::string& text, const ScoreExtents& extent
 Status Modifiers::read_sinks(const std::string& path, const ScoreExtents& extents) {
   HEED_RETURN_IF_ERROR(read_per_head("--sinks", path, extents.heads, sinks_));
   modifiers_.sinks = sinks_.data.data();
+  return {};
+}
+
+Status Modifiers::read_temperatures(const std::string& path, const ScoreExtents& extents) {
+  constexpr std::string_view kOption = "--temperature-per-head";
+  HEED_RETURN_IF_ERROR(read_per_head(kOption, path, extents.heads, temperatures_));
+  const std::vector<float>& numbers = temperatures_.data;
+  const auto bad = std::ranges::find_if(numbers, [](float t) { return !(t >= 0); });
+  if (bad != numbers.end()) {
+    return {StatusCode::invalid_argument,
+            fmt::format("{} {}: the temperature of head {} ({}) must be 0 or more, or inf", kOption,
+                        path, bad - numbers.begin(), *bad)};
+  }
+  modifiers_.temperatures = RowTemperatures::per_head(numbers.data());
   return {};
 }
 

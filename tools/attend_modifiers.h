@@ -14,7 +14,7 @@ namespace heed::tools {
 
 /// The options, as given; empty where one is not.
 struct ModifierOptions {
-  std::string softcap, alibi, bias, sinks;
+  std::string softcap, alibi, bias, sinks, temperatures;
 };
 
 /// The extents that tensors of modifiers have.
@@ -45,9 +45,10 @@ class Modifiers {
   Status read_alibi(const std::string& text, const ScoreExtents& extents);
   Status read_bias(const std::string& path, const ScoreExtents& extents);
   Status read_sinks(const std::string& path, const ScoreExtents& extents);
+  Status read_temperatures(const std::string& path, const ScoreExtents& extents);
 
   ScoreModifiers modifiers_;
-  Array slopes_, bias_, sinks_;
+  Array slopes_, bias_, sinks_, temperatures_;
 };
 
 }  // namespace heed::tools

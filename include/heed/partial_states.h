@@ -90,7 +90,8 @@ struct ConstPartialStates {
 
 /// Runs the plan as `run` does, but writes the state of every partition and row into `states`, of
 /// exactly state_shape(plan), in place of out and lse, which are not used. Batch::shard says which
-/// keys of longer sequences the plan's keys are. Sinks are not part of states: merge takes them.
+/// keys of longer sequences the plan's keys are. Sinks are not part of states: merge takes them. So
+/// does it temperatures of heads or rows, which say how states are merged.
 HEED_API Status run_partial(const Plan& plan, const AttentionTensors& tensors,
                             const PartialStates& states, Workspace& workspace,
                             Executor* executor = nullptr) noexcept;
@@ -106,19 +107,22 @@ inline constexpr std::size_t kMaxShards = 256;
 /// Adds the states of each row, shard by shard in the order given, and writes `out` and, where that
 /// is not null, `lse`, in the layouts of the plan. The plan may be that of any of the shards: they
 /// differ in their keys alone, and so may it, down to none. At most kMaxShards; the shards' numbers
-/// of partitions may differ. `sinks`, where they are not null, are ScoreModifiers::sinks. A row
-/// whose states are all empty gets 0, and a log-sum-exp of −∞ or its sink / T. Allocates nothing.
+/// of partitions may differ. `modifiers` are those of the shards' runs, of which sinks and
+/// temperatures are used. A row whose states are all empty gets 0, and a log-sum-exp of −∞ or its
+/// sink / T. Allocates nothing.
 HEED_API Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-                      float* lse = nullptr, const float* sinks = nullptr,
+                      float* lse = nullptr, const ScoreModifiers& modifiers = {},
                       Executor* executor = nullptr) noexcept;
 
 /// total += states, partition by partition: `total` has one partition, the sum of all keys before,
 /// and is passed from shard to shard, the first of which begins with empty states. Plan as for
-/// merge, which turns `total` into outputs in the end. The bits are those of merge for rows that
-/// see at most 64 partitions (16,384 keys); longer rows are not merged in sections here, and each
-/// of their n partitions may round once more: a relative error of n · 2^−24. Allocates nothing.
+/// merge, which turns `total` into outputs in the end. `modifiers` are those of the shards' runs,
+/// of which temperatures are used. The bits are those of merge for rows that see at most 64
+/// partitions (16,384 keys); longer rows are not merged in sections here, and each of their n
+/// partitions may round once more: a relative error of n · 2^−24. Allocates nothing.
 HEED_API Status merge_into(const Plan& plan, const PartialStates& total,
-                           const ConstPartialStates& states, Executor* executor = nullptr) noexcept;
+                           const ConstPartialStates& states, const ScoreModifiers& modifiers = {},
+                           Executor* executor = nullptr) noexcept;
 
 /// Makes all states empty.
 HEED_API Status clear(const Plan& plan, const PartialStates& states) noexcept;

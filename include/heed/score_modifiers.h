@@ -29,6 +29,27 @@ struct ScoreBias {
   friend constexpr bool operator==(const ScoreBias&, const ScoreBias&) noexcept = default;
 };
 
+/// Temperatures of heads or of query rows: that of (sequence, head, query) lies sequence ·
+/// sequence_stride + head · head_stride + query · query_stride elements after the first one; a
+/// stride of 0 means that all share it. Ragged queries are counted through all sequences, and the
+/// sequence stride is not used then. Each is 0 (the argmax) or more, or infinity (the mean).
+struct RowTemperatures {
+  const float* data = nullptr;  ///< null: there are none
+  std::int64_t sequence_stride = 0;
+  std::int64_t head_stride = 0;
+  std::int64_t query_stride = 0;
+
+  /// [head]: one for each query head.
+  static constexpr RowTemperatures per_head(const float* data) { return {data, 0, 1, 0}; }
+  /// [sequence, head, query], contiguous.
+  static constexpr RowTemperatures bhq(const float* data, std::int64_t heads,
+                                       std::int64_t queries) {
+    return {data, heads * queries, queries, 1};
+  }
+  friend constexpr bool operator==(const RowTemperatures&,
+                                   const RowTemperatures&) noexcept = default;
+};
+
 /// What happens to the product x = scale · q·k of a query at position i and a key at position j
 /// before it becomes the weight exp(y / T − lse):
 ///
@@ -49,6 +70,10 @@ struct ScoreModifiers {
   /// gpt-oss: exp(sink / T) is added to the sum of a row's weights, once. −∞ is none. A row that
   /// sees no key has output 0 and the log-sum-exp sink / T.
   const float* sinks = nullptr;
+  /// T of each head or of each row, in the place of AttentionConfig::temperature; null: none. A row
+  /// has the bits that it has in a run with its T for all. Where rows with T = 0 and with others
+  /// meet in an item of work, as heads of a group do, the item is computed twice.
+  RowTemperatures temperatures = {};
 
   friend constexpr bool operator==(const ScoreModifiers&, const ScoreModifiers&) noexcept = default;
 };

@@ -42,6 +42,7 @@ HEED_INLINE AttentionItem head_of(const AttentionItem& item, std::int32_t head,
   if (own.slopes != nullptr) own.slopes += head * group;
   if (own.sinks != nullptr) own.sinks += head * group;
   if (own.bias != nullptr) own.bias += head * step.bias;
+  if (own.temperatures != nullptr) own.temperatures += head * step.temperature;
   own.k += head * step.k;
   own.v += head * step.v;
   own.k_scales = from(item.k_scales, head * step.k_scales);
@@ -83,6 +84,9 @@ class DecodeHead {
     sections_ = State::at(at(layout.sections), padded_rows());
     weights_ = at(layout.weights);
     next_state_ = item_.first_partition;
+    for (std::int32_t r = 0; r < item_.rows; ++r) {
+      factors_[r] = factors_of(shape, item_, item_.row_begin + r);
+    }
     for (std::int32_t r = 0; shape.sections && r < item_.rows; ++r) {
       first_partition_[r] = first_partition(item_, keys_of_row(shape, item_, item_.row_begin + r));
     }
@@ -171,7 +175,7 @@ class DecodeHead {
       float* const to = q_ + r * head_dim_;
       widen_row<Arch>(shape_->q_type, item_.q + map.offset(item_.row_begin + r), shape_->head_dim,
                       to);
-      const float factor = shape_->pairs ? 1.0F : shape_->query_factor;
+      const float factor = shape_->pairs ? 1.0F : factors_[r].query;
       for (std::int32_t x = 0; x < shape_->head_dim; ++x) to[x] *= factor;
       for (std::int32_t x = shape_->head_dim; x < head_dim_; ++x) to[x] = 0.0F;
     }
@@ -202,8 +206,9 @@ class DecodeHead {
   }
 
   void write_states(const State& state, std::int32_t partition) const {
-    const StateRows<Arch> states(*shape_, item_);
+    const StateRows<Arch, Rule> states(*shape_, item_);
     for (std::int32_t r = 0; r < item_.rows; ++r) {
+      if (!states.writes(r)) continue;
       states.write_sums(partition, r, state.m[r], state.l[r]);
       const float* from = state.o + r * dims_;
       float* to = states.o(partition, r);
@@ -215,7 +220,7 @@ class DecodeHead {
 
   /// Writes empty states for the partitions before `end` of which no row has seen a key.
   void write_unseen_states(std::int32_t end) const {
-    const StateRows<Arch> states(*shape_, item_);
+    const StateRows<Arch, Rule> states(*shape_, item_);
     for (std::int32_t p = next_state_; p < end; ++p) states.write_unseen(p, 0, item_.rows);
   }
 
@@ -267,10 +272,10 @@ class DecodeHead {
   void finish_logits(float* t, std::int32_t first, std::int32_t count, std::int32_t r) const {
     if (shape_->pairs) {
       const auto whole = static_cast<std::ptrdiff_t>(padded(count, kWidth));
-      scale_logits<Arch>(t, whole, shape_->query_factor);
+      scale_logits<Arch>(t, whole, factors_[r].query);
     }
     if (modifies(*shape_, item_)) {
-      modify_row<Arch>(*shape_, item_, t, first, count, item_.row_begin + r);
+      modify_row<Arch>(*shape_, item_, factors_[r], t, first, count, item_.row_begin + r);
     }
   }
 
@@ -329,10 +334,12 @@ class DecodeHead {
   void write_rows_out() {
     const State& state = final_state();
     const RowMap map{shape_->group, item_.out_stride};
+    const auto writes = [&](std::int32_t row) { return writes_row<Rule>(*shape_, item_, row); };
     for (std::int32_t r = 0; r < item_.rows; ++r) {
+      if (!writes(item_.row_begin + r)) continue;
       if (item_.sinks != nullptr) {
         add_sink<Arch, Rule>({state.m[r], state.l[r], state.o + r * dims_},
-                             item_.sinks[(item_.row_begin + r) % shape_->group], shape_->unit,
+                             item_.sinks[(item_.row_begin + r) % shape_->group], factors_[r].unit,
                              dims_);
       }
       std::byte* const out = item_.out + map.offset(item_.row_begin + r);
@@ -343,7 +350,7 @@ class DecodeHead {
     }
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_->group, item_.lse_stride}, item_.row_begin,
-                      item_.rows);
+                      item_.rows, writes);
     }
   }
 
@@ -360,6 +367,7 @@ class DecodeHead {
   float* weights_ = nullptr;         ///< logits, then weights: rows × kWeightsStride
   std::int32_t next_state_ = 0;      ///< the next partition whose states will be written
   std::int32_t last_partition_ = 0;  ///< that was merged into the total
+  LogitFactors factors_[max_decode_rows(kWidth)] = {};          ///< of each row
   std::int32_t first_partition_[max_decode_rows(kWidth)] = {};  ///< that each row sees
 };
 

@@ -11,6 +11,7 @@
 #include "kernels/attention/rows.inl.h"
 #include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
+#include "kernels/temperature.h"
 #include "kernels/vector/lanes.inl.h"
 
 namespace heed::kernels {
@@ -60,7 +61,7 @@ HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) 
 template <class Arch, WeightRule Rule>
 void add_sink(RowTotal total, float sink_logit, float unit, std::int64_t dims) {
   using W = Weights<Arch, Rule>;
-  const SinkState<Arch, Rule> sink(splat<Arch>(sink_logit), unit);
+  const SinkState<Arch, Rule> sink(splat<Arch>(sink_logit), splat<Arch>(unit));
   const Vec<Arch> m_keys = splat<Arch>(total.m), zero = splat<Arch>(0.0F);
   const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
   const FarFactor<Arch> of_keys = W::rescale_far(m_keys, m);
@@ -154,15 +155,48 @@ void merge_into_by(const MergeIntoRows& rows) {
 }
 
 template <class Arch>
-void merge_rows(const MergeRows& rows) {
+void merge_all(const MergeRows& rows) {
   rows.rule == WeightRule::argmax ? merge_by<Arch, WeightRule::argmax>(rows)
                                   : merge_by<Arch, WeightRule::exponential>(rows);
 }
 
+/// Rows with temperatures of their own are merged one by one.
 template <class Arch>
-void merge_into_rows(const MergeIntoRows& rows) {
+void merge_rows(const MergeRows& rows) {
+  if (rows.temperatures == nullptr) return merge_all<Arch>(rows);
+  const RowMap states{rows.group, rows.state_stride};
+  const RowMap temperatures{rows.group, rows.temperature_stride};
+  MergeRows one = rows;
+  one.rows = 1;
+  for (std::int32_t row = rows.row_begin; row < rows.row_begin + rows.rows; ++row) {
+    const float temperature = rows.temperatures[temperatures.offset(row)];
+    one.row_begin = row;
+    one.first_state = rows.first_state + states.offset(row) - states.offset(rows.row_begin);
+    one.rule = rule_at(temperature);
+    one.unit = static_cast<float>(unit_at(temperature));
+    merge_all<Arch>(one);
+  }
+}
+
+template <class Arch>
+void merge_all_into(const MergeIntoRows& rows) {
   rows.rule == WeightRule::argmax ? merge_into_by<Arch, WeightRule::argmax>(rows)
                                   : merge_into_by<Arch, WeightRule::exponential>(rows);
+}
+
+/// Likewise.
+template <class Arch>
+void merge_into_rows(const MergeIntoRows& rows) {
+  if (rows.temperatures == nullptr) return merge_all_into<Arch>(rows);
+  MergeIntoRows one = rows;
+  one.rows = 1;
+  for (std::ptrdiff_t row = 0; row < rows.rows; ++row) {
+    const std::ptrdiff_t token = row / rows.query_heads, head = row % rows.query_heads;
+    one.first_row = rows.first_row + row;
+    one.rule = rule_at(rows.temperatures[token * rows.temperature_stride.token +
+                                         head * rows.temperature_stride.head]);
+    merge_all_into<Arch>(one);
+  }
 }
 
 }  // namespace

@@ -4,11 +4,13 @@
 //   ALiBi     t = t + slope · unit · (j − i)   Press et al. (arXiv 2108.12409)
 //   bias      t = t + b · unit
 //
-// with unit = log2 e / T. Each is a pass over logits in L1, done only where it is asked for: a
-// load, a store and an operation or two for each vector of them, and for a softcap a dozen.
+// with unit = log2 e / T. Rows may have temperatures, and with them factors, of their own; with
+// pairs these meet the logits first. Each is a pass over logits in L1, done only where it is asked
+// for: a load, a store and an operation or two for each vector of them, and for a softcap a dozen.
 #pragma once
 
 #include "kernels/attention/rows.inl.h"
+#include "kernels/attention/temperatures.inl.h"
 #include "kernels/attention/visible.inl.h"
 #include "kernels/interface.h"
 #include "kernels/scratch.h"
@@ -41,7 +43,8 @@ HEED_INLINE Vec<Arch> with_bias(Vec<Arch> t, Vec<Arch> bias, Vec<Arch> unit) {
 
 /// Whether logits change before they become weights.
 HEED_INLINE bool modifies(const AttentionShape& shape, const AttentionItem& item) {
-  return shape.softcap > 0.0F || item.slopes != nullptr || item.bias != nullptr;
+  return shape.softcap > 0.0F || item.slopes != nullptr || item.bias != nullptr ||
+         (shape.pairs && item.temperatures != nullptr);
 }
 
 /// The terms of a query row's logits that depend on its head and its position.
@@ -51,15 +54,16 @@ struct RowTerms {
   std::int32_t position;
   float slope;            ///< to base 2; 0 without ALiBi
   const std::byte* bias;  ///< of key 0; null without biases
+  LogitFactors factors;
 };
 
 HEED_INLINE RowTerms terms_of(const AttentionShape& shape, const AttentionItem& item,
-                              std::int32_t row) {
+                              std::int32_t row, const LogitFactors& factors) {
   const std::int32_t token = row / shape.group, head = row % shape.group;
   TokenPlace place{0, token, item.query_position + token};
   if (item.places != nullptr) place = item.places[token];
-  RowTerms terms{static_cast<std::int32_t>(place.position), 0.0F, nullptr};
-  if (item.slopes != nullptr) terms.slope = item.slopes[head] * shape.unit;
+  RowTerms terms{static_cast<std::int32_t>(place.position), 0.0F, nullptr, factors};
+  if (item.slopes != nullptr) terms.slope = item.slopes[head] * factors.unit;
   if (item.bias != nullptr) {
     terms.bias = item.bias + place.sequence * item.bias_sequence +
                  place.token * item.bias_stride.token + head * item.bias_stride.head;
@@ -72,20 +76,29 @@ struct TermLanes {
   std::int32_t* position;
   float* slope;
   const std::byte** bias;
-  static_assert(sizeof(*position) + sizeof(*slope) + sizeof(*bias) == kTermsFloats * sizeof(float));
+  float *query, *unit, *softcap;  ///< the factors
+  static_assert(sizeof(*position) + sizeof(*slope) + sizeof(*bias) + sizeof(LogitFactors) ==
+                kTermsFloats * sizeof(float));
 
   static HEED_INLINE TermLanes at(float* memory, std::ptrdiff_t width) {
-    return {reinterpret_cast<std::int32_t*>(memory), memory + width,
-            reinterpret_cast<const std::byte**>(memory + 2 * width)};
+    return {reinterpret_cast<std::int32_t*>(memory),
+            memory + width,
+            reinterpret_cast<const std::byte**>(memory + 2 * width),
+            memory + 4 * width,
+            memory + 5 * width,
+            memory + 6 * width};
   }
   /// The terms from this lane on.
   HEED_INLINE TermLanes from(std::ptrdiff_t lane) const {
-    return {position + lane, slope + lane, bias + lane};
+    return {position + lane, slope + lane, bias + lane, query + lane, unit + lane, softcap + lane};
   }
   HEED_INLINE void set(std::ptrdiff_t lane, const RowTerms& terms) const {
     position[lane] = terms.position;
     slope[lane] = terms.slope;
     bias[lane] = terms.bias;
+    query[lane] = terms.factors.query;
+    unit[lane] = terms.factors.unit;
+    softcap[lane] = terms.factors.softcap;
   }
 };
 
@@ -132,6 +145,22 @@ struct LogitColumns {
   }
 };
 
+/// Scales and caps logits of rows that have factors of their own, of which a softcap of 0 is none.
+template <class Arch>
+__attribute__((noinline)) void apply_factors(const AttentionShape& shape,
+                                             const LogitColumns<Arch>& logits,
+                                             const TermLanes& rows) {
+  const Vec<Arch> query = load<Arch>(rows.query), cap = load<Arch>(rows.softcap);
+  const Mask<Arch> uncapped = cap == splat<Arch>(0.0F);
+  for (std::int32_t j = 0; j < logits.count; ++j) {
+    float* const to = logits.t + j * logits.width;
+    Vec<Arch> t = load<Arch>(to);
+    if (shape.pairs) t = t * query;
+    if (shape.softcap > 0.0F) t = Ops<Arch>::select(uncapped, t, with_softcap<Arch>(t, cap));
+    store<Arch>(to, t);
+  }
+}
+
 template <class Arch>
 __attribute__((noinline)) void add_alibi(const LogitColumns<Arch>& logits, const TermLanes& rows) {
   const Vec<Arch> slope = load<Arch>(rows.slope);
@@ -152,7 +181,7 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
                                           const TermLanes& rows) {
   constexpr int lanes = kLanes<Arch>;
   alignas(kAlignment) float widened[lanes * kWidenedBiases];
-  const Vec<Arch> unit = splat<Arch>(shape.unit);
+  const Vec<Arch> unit = load<Arch>(rows.unit);
   const float* row[lanes];
   const auto add = [&](auto access, std::int32_t key, std::int32_t j, std::int32_t count) {
     Vec<Arch> bias[lanes];
@@ -192,7 +221,7 @@ void add_single_biases(const AttentionShape& shape, const LogitColumns<Arch>& lo
                        const TermLanes& rows) {
   alignas(kAlignment) float biases[kLanes<Arch>];
   for (int i = 0; i < kLanes<Arch>; ++i) biases[i] = single_bias<Arch>(shape, rows.bias[i]);
-  const Vec<Arch> bias = load<Arch>(biases), unit = splat<Arch>(shape.unit);
+  const Vec<Arch> bias = load<Arch>(biases), unit = load<Arch>(rows.unit);
   for (std::int32_t j = 0; j < logits.count; ++j) {
     float* const t = logits.t + j * logits.width;
     store<Arch>(t, with_bias<Arch>(load<Arch>(t), bias, unit));
@@ -218,13 +247,13 @@ HEED_INLINE void add_terms(const AttentionShape& shape, const AttentionItem& ite
 /// last vector may become anything past them.
 template <class Arch>
 __attribute__((noinline)) void modify_row(const AttentionShape& shape, const AttentionItem& item,
-                                          float* t, std::int32_t first, std::int32_t count,
-                                          std::int32_t row) {
+                                          const LogitFactors& factors, float* t, std::int32_t first,
+                                          std::int32_t count, std::int32_t row) {
   constexpr int lanes = kLanes<Arch>;
   const auto whole = static_cast<std::ptrdiff_t>(padded(count, lanes));
-  if (shape.softcap > 0.0F) cap_logits<Arch>(t, whole, shape.softcap);
+  if (factors.softcap > 0.0F) cap_logits<Arch>(t, whole, factors.softcap);
   if (item.slopes == nullptr && item.bias == nullptr) return;
-  const RowTerms terms = terms_of(shape, item, row);
+  const RowTerms terms = terms_of(shape, item, row, factors);
   if (item.slopes != nullptr) {
     alignas(kAlignment) std::int32_t steps[lanes];
     for (int i = 0; i < lanes; ++i) steps[i] = i;
@@ -235,7 +264,7 @@ __attribute__((noinline)) void modify_row(const AttentionShape& shape, const Att
     }
   }
   if (item.bias == nullptr) return;
-  const Vec<Arch> unit = splat<Arch>(shape.unit);
+  const Vec<Arch> unit = splat<Arch>(factors.unit);
   if (!shape.bias_per_key) {
     const Vec<Arch> bias = splat<Arch>(single_bias<Arch>(shape, terms.bias));
     for (std::int32_t j = 0; j < count; j += lanes) {

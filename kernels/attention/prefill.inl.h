@@ -107,7 +107,9 @@ class PrefillKernel {
       const RowKeys keys = keys_of_row(shape_, item_, row);
       b.keys.set(i, keys);
       if (shape_.sections) b.keys.partition[i] = first_partition(item_, keys);
-      if (modified_) b.terms.set(i, terms_of(shape_, item_, row));
+      if (modified_ || item_.temperatures != nullptr) {
+        b.terms.set(i, terms_of(shape_, item_, row, factors_of(shape_, item_, row)));
+      }
     }
     const std::int32_t last = b.width - 1;
     b.head_end = b.keys.head[last];
@@ -120,10 +122,12 @@ class PrefillKernel {
     b.head_end = 0;
   }
 
-  /// Rows that are not of floats are widened first, to where tiles will be copied later.
+  /// Rows that are not of floats are widened first, to where tiles will be copied later, and so are
+  /// rows scaled that have factors of their own.
   void pack(const Block& b) const {
     const RowMap map{shape_.group, item_.q_stride};
     const std::ptrdiff_t stride = tile_copy_stride(shape_.head_dim);
+    const bool scales = item_.temperatures != nullptr && !shape_.pairs;
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
       const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
@@ -136,14 +140,21 @@ class PrefillKernel {
           float* const buffer = copy_[0] + lane * stride;
           row[lane] = as_floats<Arch>(shape_.q_type, q, shape_.head_dim, buffer);
           if (shape_.pairs) swap_neighbours(buffer, shape_.head_dim);
+          if (scales) row[lane] = scaled(row[lane], b.terms.query[first + lane], buffer);
         }
       }
-      if (shape_.pairs) {
+      if (shape_.pairs || scales) {
         pack_queries<Arch, false>(row, count, steps_of_scores(), 1.0F, b.q + first, b.width);
       } else {
         pack_queries<Arch>(row, count, shape_.head_dim, shape_.query_factor, b.q + first, b.width);
       }
     }
+  }
+
+  /// A query times its factor, in a buffer where it may be already.
+  const float* scaled(const float* row, float factor, float* buffer) const {
+    for (std::int32_t x = 0; x < shape_.head_dim; ++x) buffer[x] = row[x] * factor;
+    return buffer;
   }
 
   /// Products of a logit.
@@ -485,13 +496,18 @@ class PrefillKernel {
   __attribute__((noinline)) void modify(const ActiveRows& rows, KeyInterval keys,
                                         std::int32_t vectors, float* logits, float factor) const {
     const std::int32_t width = vectors * kLanes<Arch>, count = keys.last - keys.first;
-    if (factor != 1.0F) scale_logits<Arch>(logits, count * width, factor);
-    if (shape_.softcap > 0.0F) cap_logits<Arch>(logits, count * width, shape_.softcap);
+    const bool own_factors = item_.temperatures != nullptr;
+    if (!own_factors && factor != 1.0F) scale_logits<Arch>(logits, count * width, factor);
+    if (!own_factors && shape_.softcap > 0.0F) {
+      cap_logits<Arch>(logits, count * width, shape_.softcap);
+    }
     const KeyInterval own{keys.first > item_.key_begin ? keys.first : item_.key_begin,
                           keys.last < item_.key_end ? keys.last : item_.key_end};
     for (std::int32_t v = 0; v < width; v += kLanes<Arch>) {
-      add_terms<Arch>(shape_, item_, {logits + v, width, keys.first, count, key_of_row(0) == 1},
-                      own, rows.terms.from(v));
+      const LogitColumns<Arch> own_logits{logits + v, width, keys.first, count, key_of_row(0) == 1};
+      const TermLanes terms = rows.terms.from(v);
+      if (own_factors) apply_factors<Arch>(shape_, own_logits, terms);
+      add_terms<Arch>(shape_, item_, own_logits, own, terms);
     }
   }
 
@@ -604,13 +620,15 @@ class PrefillKernel {
 
   /// Writes a block's state as rows.
   void write_states(const Block& b, const State& state, std::int32_t partition) const {
-    const StateRows<Arch> states(shape_, item_);
+    const StateRows<Arch, Rule> states(shape_, item_);
+    alignas(kAlignment) float unwanted[kMaxHeadDim];  // NOLINT: rows of another rule; never read
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
       const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
       float* row[kLanes<Arch>];
       for (std::int32_t lane = 0; lane < count; ++lane) {
-        row[lane] = states.o(partition, b.first_row + first + lane);
+        const std::int32_t own = b.first_row + first + lane;
+        row[lane] = states.writes(own) ? states.o(partition, own) : unwanted;
       }
       write_rows<Arch>(state.o + first, b.width, shape_.value_head_dim, row, count,
                        [](Vec<Arch> o) { return o; });
@@ -622,7 +640,7 @@ class PrefillKernel {
 
   /// Writes empty states for the partitions before `end` that no row of a block has seen.
   void write_unseen_states(const Block& b, std::int32_t end) const {
-    const StateRows<Arch> states(shape_, item_);
+    const StateRows<Arch, Rule> states(shape_, item_);
     for (std::int32_t p = b.next_state; p < end; ++p) {
       states.write_unseen(p, b.first_row, b.rows);
     }
@@ -688,7 +706,8 @@ class PrefillKernel {
     for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v);
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
-                      item_.row_begin + b.first_row, b.rows);
+                      item_.row_begin + b.first_row, b.rows,
+                      [&](std::int32_t row) { return writes_row<Rule>(shape_, item_, row); });
     }
   }
 
@@ -699,7 +718,10 @@ class PrefillKernel {
         const std::int32_t row = item_.row_begin + b.first_row + first + lane;
         sinks[lane] = item_.sinks[row % shape_.group];
       }
-      add_sinks_to<Arch, Rule>(state.from(first), load<Arch>(sinks), shape_.unit, b.width,
+      const bool own_units = item_.temperatures != nullptr;
+      const Vec<Arch> unit =
+          own_units ? load<Arch>(b.terms.unit + first) : splat<Arch>(shape_.unit);
+      add_sinks_to<Arch, Rule>(state.from(first), load<Arch>(sinks), unit, b.width,
                                shape_.value_head_dim);
     }
   }
@@ -714,12 +736,16 @@ class PrefillKernel {
     std::byte* out[kLanes<Arch>];
     float* row[kLanes<Arch>];
     for (std::int32_t lane = 0; lane < count; ++lane) {
-      out[lane] = item_.out + map.offset(item_.row_begin + b.first_row + first + lane);
-      row[lane] = output_floats(shape_.out_type, out[lane], copy_[0] + lane * stride);
+      const std::int32_t own = item_.row_begin + b.first_row + first + lane;
+      float* const buffer = copy_[0] + lane * stride;
+      const bool writes = writes_row<Rule>(shape_, item_, own);
+      out[lane] = writes ? item_.out + map.offset(own) : nullptr;
+      row[lane] = writes ? output_floats(shape_.out_type, out[lane], buffer) : buffer;
     }
     write_outputs<Arch>(state.o + first, load<Arch>(state.l + first), b.width,
                         shape_.value_head_dim, row, count);
     for (std::int32_t lane = 0; lane < count; ++lane) {
+      if (out[lane] == nullptr) continue;
       write_narrow<Arch>(shape_.out_type, row[lane], shape_.value_head_dim, out[lane]);
     }
   }

@@ -138,10 +138,13 @@ HEED_INLINE float lse_of(float m, float l) {
   return Rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);
 }
 
-template <WeightRule Rule>
-void write_lse(State state, float* lse, RowMap map, std::int32_t first_row, std::int32_t rows) {
-  for (std::int32_t i = 0; i < rows; ++i) {
-    lse[map.offset(first_row + i)] = lse_of<Rule>(state.m[i], state.l[i]);
+/// Writes those of the rows for which writes(row) is true.
+template <WeightRule Rule, class Writes>
+void write_lse(State state, float* lse, RowMap map, std::int32_t first_row, std::int32_t rows,
+               const Writes& writes) {
+  for (std::int32_t row = first_row; row < first_row + rows; ++row) {
+    if (!writes(row)) continue;
+    lse[map.offset(row)] = lse_of<Rule>(state.m[row - first_row], state.l[row - first_row]);
   }
 }
 

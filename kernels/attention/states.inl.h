@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/attention/rows.inl.h"
+#include "kernels/attention/temperatures.inl.h"
 #include "kernels/attention/visible.inl.h"
 #include "kernels/interface.h"
 #include "kernels/vector/lanes.inl.h"
@@ -16,11 +17,16 @@ HEED_INLINE bool ends_section(std::int32_t first, std::int32_t last, std::int32_
          (last - first) / kSectionPartitions != (next - first) / kSectionPartitions;
 }
 
-/// The places of the states of an item's rows, which are counted from its first one.
-template <class Arch>
+/// The places of the states of an item's rows, which are counted from its first one. Nothing is
+/// written to those of rows with weights of another rule.
+template <class Arch, WeightRule Rule>
 class StateRows {
  public:
   StateRows(const AttentionShape& shape, const AttentionItem& item) : shape_(shape), item_(item) {}
+
+  bool writes(std::int32_t row) const {
+    return writes_row<Rule>(shape_, item_, item_.row_begin + row);
+  }
 
   float* o(std::int32_t partition, std::int32_t row) const {
     return item_.states.o + index(partition, row) * shape_.value_head_dim;
@@ -28,6 +34,7 @@ class StateRows {
 
   /// The maximum and the sum of a row, which may see none of the partition's keys.
   void write_sums(std::int32_t partition, std::int32_t row, float m, float l) const {
+    if (!writes(row)) return;
     const std::ptrdiff_t i = index(partition, row);
     item_.states.m[i] = sees(partition, row) ? m : kNoKey;
     item_.states.l[i] = l;
@@ -36,6 +43,7 @@ class StateRows {
   /// The states of rows that see none of the partition's keys.
   void write_unseen(std::int32_t partition, std::int32_t first_row, std::int32_t rows) const {
     for (std::int32_t row = first_row; row < first_row + rows; ++row) {
+      if (!writes(row)) continue;
       const std::ptrdiff_t i = index(partition, row);
       item_.states.m[i] = kNoKey;
       item_.states.l[i] = 0.0F;

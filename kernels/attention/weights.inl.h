@@ -337,10 +337,10 @@ template <class Arch, WeightRule Rule>
 struct SinkState {
   Vec<Arch> m, l;
 
-  HEED_INLINE SinkState(Vec<Arch> sinks, float unit) {
+  HEED_INLINE SinkState(Vec<Arch> sinks, Vec<Arch> unit) {
     using W = Weights<Arch, Rule>;
     const Vec<Arch> nothing = splat<Arch>(-__builtin_inff());
-    const Vec<Arch> t = sinks * splat<Arch>(unit), top = W::candidate(t);
+    const Vec<Arch> t = sinks * unit, top = W::candidate(t);
     const Mask<Arch> none = (sinks == nothing) | (t == nothing);
     m = Ops<Arch>::select(none, splat<Arch>(kNoMaximum), top);
     l = Ops<Arch>::select(none, splat<Arch>(0.0F), W::weight(t, top));
@@ -350,7 +350,7 @@ struct SinkState {
 /// Adds a sink to the state of all keys of each of a vector of rows, whose O becomes 0 where they
 /// have no weight.
 template <class Arch, WeightRule Rule>
-__attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, float unit,
+__attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, Vec<Arch> unit,
                                             std::ptrdiff_t width, std::ptrdiff_t dims) {
   using W = Weights<Arch, Rule>;
   const SinkState<Arch, Rule> sink(sinks, unit);

@@ -10,6 +10,7 @@
 #include "heed/cpu.h"
 #include "heed/tensor_data.h"
 #include "kernels/scratch.h"
+#include "kernels/temperature.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
@@ -96,8 +97,8 @@ class Planner {
     shape.head_dim = static_cast<std::int32_t>(c.head_dim);
     shape.value_head_dim = static_cast<std::int32_t>(c.value_head_dim);
     shape.group = static_cast<std::int32_t>(c.query_heads / c.kv_heads);
-    shape.rule =
-        c.temperature == 0 ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
+    shape.rule = kernels::rule_at(c.temperature);
+    shape.scale = *c.scale;
     shape.query_factor = d_.query_factor;
     shape.pairs = d_.bf16_products;
     shape.window_left = clamp_side(c.window_left);

@@ -34,7 +34,7 @@ struct TensorShapes {
 
 /// Bytes that a run keeps its state in (runtime/run/run_control.h), at the start of every
 /// workspace.
-inline constexpr std::size_t kRunControlBytes = 320;
+inline constexpr std::size_t kRunControlBytes = 384;
 
 /// Offsets in a workspace, in bytes: a byte for each share, a counter for each split, states, and
 /// the scratch of each worker.

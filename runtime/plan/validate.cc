@@ -6,6 +6,7 @@
 #include <initializer_list>
 #include <limits>
 
+#include "kernels/temperature.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/paged_layout.h"
@@ -58,9 +59,7 @@ Status choose_products(const AttentionConfig& c, bool& bf16) {
 }
 
 Status check_query_factor(const AttentionConfig& c, float& factor) {
-  constexpr double log2_e = 1.44269504088896340736;
-  const double temperature = c.temperature == 0 ? 1.0 : static_cast<double>(c.temperature);
-  factor = static_cast<float>(static_cast<double>(*c.scale) * log2_e / temperature);
+  factor = kernels::factors_at(c.temperature, *c.scale, 0.0F, false).query;
   if (std::isfinite(factor)) return {};
   return invalid("scale (", *c.scale, ") / temperature (", c.temperature,
                  ") exceeds the range of float; for the argmax use temperature 0");

@@ -10,6 +10,7 @@
 #include <new>
 
 #include "kernels/scratch.h"
+#include "kernels/temperature.h"
 #include "runtime/base/check_executor.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
@@ -184,6 +185,13 @@ class HeadRows {
     own.keys = static_cast<std::int32_t>(keys);
     own.rule = shape_.rule;
     own.unit = shape_.unit;
+    const RowTemperatures& temperatures = tensors_.modifiers.temperatures;
+    if (temperatures.data != nullptr) {
+      const float temperature = temperatures_of(plan_, temperatures, item.sequence,
+                                                head)[token * temperatures.query_stride];
+      own.rule = kernels::rule_at(temperature);
+      own.unit = static_cast<float>(kernels::unit_at(temperature));
+    }
     const float* const sinks = tensors_.modifiers.sinks;
     if (sinks != nullptr) own.sink = sinks + head;
     if (asked.weights != nullptr) {

@@ -61,7 +61,7 @@ Status check_inputs(const PlanData& plan, const AttentionTensors& t, bool values
   return plan.pages ? check_tables(plan, t.tables) : Status();
 }
 
-std::array<Region, 12> input_regions(const PlanData& plan, const AttentionTensors& t) {
+std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensors& t) {
   const AttentionConfig& c = plan.config;
   const auto modifiers = regions_of(plan, t.modifiers);
   return {Region({"q"}, t.q.data(), plan.shapes.q, c.q_type),
@@ -75,7 +75,8 @@ std::array<Region, 12> input_regions(const PlanData& plan, const AttentionTensor
           Region({"v_scales.zero_points"}, t.v_scales.zero_points, plan.shapes.v_scales),
           modifiers[0],
           modifiers[1],
-          modifiers[2]};
+          modifiers[2],
+          modifiers[3]};
 }
 
 kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,

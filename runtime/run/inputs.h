@@ -15,7 +15,7 @@ namespace heed::detail {
 Status check_inputs(const PlanData& plan, const AttentionTensors& tensors, bool values);
 
 /// Where the tensors of check_inputs lie.
-std::array<Region, 12> input_regions(const PlanData& plan, const AttentionTensors& tensors);
+std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensors& tensors);
 
 /// The planned item with the addresses of a run's queries, keys, values and modifiers.
 kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,

@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "kernels/interface.h"
+#include "kernels/temperature.h"
 #include "runtime/base/check_executor.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
@@ -32,6 +33,7 @@ ConstStates kernel_states(const ConstPartialStates& s, const PlanData& plan) {
 /// Tokens of one sequence.
 struct TokenRange {
   const PlannedSequence& sequence;
+  std::int64_t number;  ///< of the sequence
   std::int64_t first, count;
   std::int64_t state;  ///< the first one's first row
 
@@ -51,7 +53,8 @@ void for_each_sequence(const PlanData& plan, std::int64_t first, std::int64_t co
     const std::int64_t begin = std::max<std::int64_t>(first - slot, 0);
     const std::int64_t end = std::min(first + count - slot, plan.masks[b].queries);
     if (begin >= end) continue;
-    visit(TokenRange{sequence, begin, end - begin, sequence.state + begin * heads});
+    visit(TokenRange{sequence, static_cast<std::int64_t>(b), begin, end - begin,
+                     sequence.state + begin * heads});
   }
 }
 
@@ -69,12 +72,30 @@ Status parallel_for_tokens(const PlanData& plan, std::int64_t partitions, Execut
       plan.shape.pairs ? Denormals::zero : Denormals::kept);
 }
 
+/// Those of a token and the first head; null where there are none.
+const float* temperatures_at(const PlanData& plan, const RowTemperatures& temperatures,
+                             const TokenRange& tokens, std::int64_t token) {
+  const float* const first = temperatures_of(plan, temperatures, tokens.number, 0);
+  return first == nullptr ? nullptr : first + token * temperatures.query_stride;
+}
+
+/// The modifiers that merges know.
+ScoreModifiers of_merges(const ScoreModifiers& modifiers) {
+  ScoreModifiers own;
+  own.sinks = modifiers.sinks;
+  own.temperatures = modifiers.temperatures;
+  return own;
+}
+
 /// Each token's states, merged.
 class Merge {
  public:
   Merge(const PlanData& plan, std::span<const ConstStates> states, OutputData out, float* lse,
-        const float* sinks)
-      : plan_(plan), out_(static_cast<std::byte*>(out.data())), lse_(lse) {
+        const ScoreModifiers& modifiers)
+      : plan_(plan),
+        temperatures_(modifiers.temperatures),
+        out_(static_cast<std::byte*>(out.data())),
+        lse_(lse) {
     rows_.states = states.data();
     rows_.count = static_cast<std::int32_t>(states.size());
     rows_.group = rows_.rows = static_cast<std::int32_t>(plan.config.query_heads);
@@ -84,8 +105,9 @@ class Merge {
     rows_.lse_stride = {plan.lse.token_stride, plan.lse.head_stride};
     rows_.value_head_dim = plan.shape.value_head_dim;
     rows_.rule = plan.shape.rule;
-    rows_.sinks = sinks;
-    rows_.unit = logit_unit(plan.config);
+    rows_.unit = static_cast<float>(kernels::unit_at(plan.config.temperature));
+    rows_.sinks = modifiers.sinks;
+    rows_.temperature_stride = strides_of(temperatures_);
   }
 
   void operator()(const TokenRange& tokens) const {
@@ -94,19 +116,21 @@ class Merge {
       rows.first_state = tokens.state_of(i, rows.group);
       rows.out = out_ + tokens.sequence.out + i * plan_.out.token_stride;
       if (lse_ != nullptr) rows.lse = lse_ + tokens.sequence.lse + i * plan_.lse.token_stride;
+      rows.temperatures = temperatures_at(plan_, temperatures_, tokens, i);
       plan_.kernels->merge(rows);
     }
   }
 
  private:
   const PlanData& plan_;
+  RowTemperatures temperatures_;
   std::byte* out_;
   float* lse_;
   kernels::MergeRows rows_;
 };
 
 Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> shards, OutputData out,
-                   float* lse, const float* sinks) {
+                   float* lse, const ScoreModifiers& modifiers) {
   if (shards.size() > kMaxShards) {
     return invalid("shards has ", shards.size(), " entries; it may have ", kMaxShards,
                    ": merge the states of the others into one");
@@ -115,7 +139,6 @@ Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> sha
   HEED_RETURN_IF_ERROR(check_given_type("out", out, plan.config.out_type));
   const Region outputs[] = {{{"out"}, out.data(), plan.shapes.out, plan.config.out_type},
                             {{"lse"}, lse, plan.shapes.lse}};
-  const ScoreModifiers modifiers{.sinks = sinks};
   HEED_RETURN_IF_ERROR(check_modifiers(plan, modifiers));
   HEED_RETURN_IF_ERROR(check_regions(outputs, regions_of(plan, modifiers)));
   for (std::size_t i = 0; i < shards.size(); ++i) {
@@ -127,13 +150,16 @@ Status check_merge(const PlanData& plan, std::span<const ConstPartialStates> sha
 }
 
 Status check_accumulate(const PlanData& plan, const PartialStates& total,
-                        const ConstPartialStates& states) {
+                        const ConstPartialStates& states, const ScoreModifiers& modifiers) {
   HEED_RETURN_IF_ERROR(check_states({"total"}, total, plan));
   HEED_RETURN_IF_ERROR(check_states({"states"}, states, plan));
   if (total.partitions != 1) {
     return invalid("total.partitions (", total.partitions, ") must be 1");
   }
-  return check_regions(regions_of({"total"}, total, plan), regions_of({"states"}, states, plan));
+  const auto sums = regions_of({"total"}, total, plan);
+  HEED_RETURN_IF_ERROR(check_modifiers(plan, modifiers));
+  HEED_RETURN_IF_ERROR(check_regions(sums, regions_of(plan, modifiers)));
+  return check_regions(sums, regions_of({"states"}, states, plan));
 }
 
 /// The states of tokens, made empty.
@@ -194,11 +220,12 @@ StateShape state_shape(const Plan& plan) noexcept {
 }
 
 Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, OutputData out,
-             float* lse, const float* sinks, Executor* executor) noexcept {
+             float* lse, const ScoreModifiers& modifiers, Executor* executor) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out, lse, sinks));
+    const ScoreModifiers own = detail::of_merges(modifiers);
+    HEED_RETURN_IF_ERROR(detail::check_merge(*data, shards, out, lse, own));
     HEED_RETURN_IF_ERROR(detail::check_executor(executor));
     std::array<kernels::ConstStates, kMaxShards> states;
     std::int64_t partitions = 0;
@@ -206,24 +233,29 @@ Status merge(const Plan& plan, std::span<const ConstPartialStates> shards, Outpu
       states[i] = detail::kernel_states(shards[i], *data);
       partitions += shards[i].partitions;
     }
-    const detail::Merge merge(*data, std::span(states).first(shards.size()), out, lse, sinks);
+    const detail::Merge merge(*data, std::span(states).first(shards.size()), out, lse, own);
     return detail::parallel_for_tokens(*data, partitions, executor, merge);
   });
 }
 
 Status merge_into(const Plan& plan, const PartialStates& total, const ConstPartialStates& states,
-                  Executor* executor) noexcept {
+                  const ScoreModifiers& modifiers, Executor* executor) noexcept {
   return detail::guarded([&]() -> Status {
     const detail::PlanData* data = plan.data();
     HEED_RETURN_IF_ERROR(detail::check_plan(data));
-    HEED_RETURN_IF_ERROR(detail::check_accumulate(*data, total, states));
+    const ScoreModifiers own{.temperatures = modifiers.temperatures};
+    HEED_RETURN_IF_ERROR(detail::check_accumulate(*data, total, states, own));
     HEED_RETURN_IF_ERROR(detail::check_executor(executor));
-    const kernels::MergeIntoRows all{.total = {total.m, total.l, total.o, data->states.rows, 1},
-                                     .states = detail::kernel_states(states, *data),
-                                     .value_head_dim = data->shape.value_head_dim,
-                                     .rule = data->shape.rule};
+    const kernels::MergeIntoRows all{
+        .total = {total.m, total.l, total.o, data->states.rows, 1},
+        .states = detail::kernel_states(states, *data),
+        .value_head_dim = data->shape.value_head_dim,
+        .rule = data->shape.rule,
+        .temperature_stride = detail::strides_of(own.temperatures),
+        .query_heads = static_cast<std::int32_t>(data->config.query_heads)};
     const auto add = [&](const detail::TokenRange& tokens) {
       kernels::MergeIntoRows rows = all;
+      rows.temperatures = detail::temperatures_at(*data, own.temperatures, tokens, tokens.first);
       rows.first_row = tokens.state;
       rows.rows = tokens.count * data->config.query_heads;
       data->kernels->merge_into(rows);

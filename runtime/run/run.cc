@@ -8,6 +8,7 @@
 
 #include "heed/attention.h"
 #include "heed/partial_states.h"
+#include "kernels/temperature.h"
 #include "runtime/base/check_executor.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
@@ -109,7 +110,12 @@ class Run {
     if (planned.sequences > 1) {  // whose rows see all of the keys
       shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
     }
-    plan_.kernels->attend(shape, item, scratch);
+    for (const kernels::WeightRule rule :
+         {kernels::WeightRule::exponential, kernels::WeightRule::argmax}) {
+      if (!has_rule(shape_, item, rule)) continue;
+      shape.rule = rule;
+      plan_.kernels->attend(shape, item, scratch);
+    }
     if (states_ == nullptr) {
       planned.for_each_split([&](std::int32_t split) { finish_split_item(split); });
     }
@@ -162,9 +168,11 @@ class Run {
     rows.rows = split.rows;
     rows.rule = plan_.shape.rule;
     rows.unit = shape_.unit;
-    if (tensors_.modifiers.sinks != nullptr) {
-      rows.sinks = tensors_.modifiers.sinks + std::ptrdiff_t{split.kv_head} * rows.group;
-    }
+    const ScoreModifiers& modifiers = tensors_.modifiers;
+    const std::ptrdiff_t head = std::ptrdiff_t{split.kv_head} * rows.group;
+    if (modifiers.sinks != nullptr) rows.sinks = modifiers.sinks + head;
+    rows.temperatures = temperatures_of(plan_, modifiers.temperatures, split.sequence, head);
+    rows.temperature_stride = strides_of(modifiers.temperatures);
     plan_.kernels->merge(rows);
   }
 

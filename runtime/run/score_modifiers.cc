@@ -1,8 +1,11 @@
 #include "runtime/run/score_modifiers.h"
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
+#include <limits>
 
+#include "kernels/temperature.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
@@ -10,12 +13,6 @@
 namespace heed {
 namespace detail {
 namespace {
-
-constexpr double kLog2E = 1.44269504088896340736;
-
-double unit_of(const AttentionConfig& config) {
-  return kLog2E / (config.temperature == 0 ? 1.0 : static_cast<double>(config.temperature));
-}
 
 /// The elements of a bias: those of as many queries and keys as the longest sequence has, or the
 /// shortest.
@@ -32,19 +29,6 @@ StridedShape bias_shape(const PlanData& plan, const ScoreBias& bias, bool longes
           bias.key_stride == 0 ? 1 : keys};
 }
 
-/// The factor of queries, and what the tanh of their logits is multiplied with.
-struct Softcap {
-  float query_factor, cap;
-};
-
-Softcap softcap_of(const PlanData& plan, float softcap) {
-  const auto natural = static_cast<double>(softcap);
-  Softcap result{static_cast<float>(static_cast<double>(*plan.config.scale) / natural),
-                 static_cast<float>(natural * unit_of(plan.config))};
-  if (plan.shape.pairs && std::fpclassify(result.cap) == FP_SUBNORMAL) result.cap = 0;
-  return result;
-}
-
 Status check_bias(const PlanData& plan, const ScoreBias& bias) {
   if (!dtype_info(bias.data.type()).computes) {
     return invalid("modifiers.bias is of ", name_of(bias.data.type()),
@@ -58,45 +42,141 @@ Status check_bias(const PlanData& plan, const ScoreBias& bias) {
   return check_reach("modifiers.bias", shape.axes, shape.dims);
 }
 
+/// Whether all factors of a temperature are in the range of float.
+bool in_range(const PlanData& plan, const ScoreModifiers& modifiers, float temperature) {
+  const bool natural = modifiers.alibi_slopes != nullptr || modifiers.sinks != nullptr ||
+                       modifiers.bias.data != nullptr;
+  const auto factors = [&](float softcap) {
+    return kernels::factors_at(temperature, *plan.config.scale, softcap, plan.shape.pairs);
+  };
+  const kernels::LogitFactors plain = factors(0.0F), capped = factors(modifiers.softcap);
+  return std::isfinite(plain.query) && std::isfinite(capped.softcap) &&
+         (!natural || std::isfinite(plain.unit));
+}
+
 Status check_softcap(const PlanData& plan, float softcap) {
   if (softcap == 0) return {};
   if (!(softcap > 0) || !std::isfinite(softcap)) {
     return invalid("modifiers.softcap (", softcap, ") must be finite and at least 0");
   }
-  const Softcap own = softcap_of(plan, softcap);
-  const bool tiny = std::fpclassify(own.query_factor) == FP_SUBNORMAL ||
-                    (own.query_factor == 0 && *plan.config.scale != 0);
-  if (std::isfinite(own.query_factor) && std::isfinite(own.cap) && !tiny) return {};
-  return invalid("modifiers.softcap (", softcap, ") with scale (", *plan.config.scale,
-                 ") and temperature (", plan.config.temperature, ") exceeds the range of float");
+  const float scale = *plan.config.scale;
+  const auto factor = static_cast<float>(static_cast<double>(scale) / static_cast<double>(softcap));
+  const bool tiny = std::fpclassify(factor) == FP_SUBNORMAL || (factor == 0 && scale != 0);
+  if (std::isfinite(factor) && !tiny) return {};
+  return invalid("modifiers.softcap (", softcap, ") with scale (", scale,
+                 ") exceeds the range of float");
+}
+
+Status check_temperature(const PlanData& plan, const ScoreModifiers& modifiers) {
+  const AttentionConfig& config = plan.config;
+  if (in_range(plan, modifiers, config.temperature)) return {};
+  const float softcap = modifiers.softcap;
+  if (!std::isfinite(
+          kernels::factors_at(config.temperature, *config.scale, softcap, false).softcap)) {
+    return invalid("modifiers.softcap (", softcap, ") with scale (", *config.scale,
+                   ") and temperature (", config.temperature, ") exceeds the range of float");
+  }
+  return invalid("with modifiers of scores 1 / temperature (", config.temperature,
+                 ") must be in the range of float; for the argmax use temperature 0");
+}
+
+/// Temperatures lie as biases do that all keys share.
+ScoreBias as_bias(const RowTemperatures& t) {
+  return {t.data, t.sequence_stride, t.head_stride, t.query_stride, 0};
+}
+
+/// Calls fine(temperature) for those of all rows, once where a stride is 0. Returns a sentence
+/// about the first one of which it is false.
+template <class Fine>
+Status check_each(const PlanData& plan, const RowTemperatures& temperatures, const char* rule,
+                  const Fine& fine) {
+  const auto steps = [](std::int64_t stride, std::int64_t count) {
+    return stride == 0 ? std::min<std::int64_t>(count, 1) : count;
+  };
+  const auto sequences = static_cast<std::int64_t>(plan.masks.size());
+  for (std::int64_t b = 0; b < sequences; ++b) {
+    const std::int64_t queries = plan.masks[static_cast<std::size_t>(b)].queries;
+    for (std::int64_t h = 0; h < steps(temperatures.head_stride, plan.config.query_heads); ++h) {
+      const float* const own = temperatures_of(plan, temperatures, b, h);
+      for (std::int64_t i = 0; i < steps(temperatures.query_stride, queries); ++i) {
+        const float temperature = own[i * temperatures.query_stride];
+        if (fine(temperature)) continue;
+        return invalid("modifiers.temperatures of sequence ", b, ", head ", h, ", query ", i, " (",
+                       temperature, ") ", rule);
+      }
+    }
+  }
+  return {};
+}
+
+Status check_temperatures(const PlanData& plan, const ScoreModifiers& modifiers) {
+  const RowTemperatures& temperatures = modifiers.temperatures;
+  const StridedShape shape = bias_shape(plan, as_bias(temperatures), true);
+  HEED_RETURN_IF_ERROR(check_reach("modifiers.temperatures", shape.axes, shape.dims));
+  HEED_RETURN_IF_ERROR(check_aligned(regions_of(plan, modifiers)[3]));
+  // All factors are in range where those of the smallest are.
+  float smallest = std::numeric_limits<float>::infinity();
+  HEED_RETURN_IF_ERROR(
+      check_each(plan, temperatures, "must be 0 or more, or infinity", [&](float temperature) {
+        const double t = kernels::exact_double(temperature);
+        if (t > 0 && t < kernels::exact_double(smallest)) {
+          smallest = temperature;
+        }
+        return t >= 0;
+      }));
+  const auto fine = [&](float t) { return in_range(plan, modifiers, t); };
+  if (fine(smallest) && fine(0.0F)) return {};
+  return check_each(plan, temperatures,
+                    "with the plan's scale and the other modifiers exceeds the range of float; for "
+                    "the argmax use 0",
+                    fine);
+}
+
+void bind_temperatures(const PlanData& plan, const ScoreModifiers& modifiers,
+                       const PlannedItem& planned, kernels::AttentionItem& item) {
+  const RowTemperatures& temperatures = modifiers.temperatures;
+  const std::int64_t head = planned.kv_head * plan.shape.group;
+  item.temperature_stride = strides_of(temperatures);
+  item.temperature_sequence = plan.ragged_queries ? 0 : temperatures.sequence_stride;
+  item.head_step.temperature = times(plan.shape.group, temperatures.head_stride);
+  item.temperatures = item.places == nullptr
+                          ? temperatures_of(plan, temperatures, planned.sequence, head)
+                          : temperatures.data + times(head, temperatures.head_stride);
 }
 
 }  // namespace
 
-float logit_unit(const AttentionConfig& config) { return static_cast<float>(unit_of(config)); }
-
 Status check_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
-  const bool natural = modifiers.alibi_slopes != nullptr || modifiers.sinks != nullptr ||
-                       modifiers.bias.data != nullptr;
-  if (natural && !std::isfinite(logit_unit(plan.config))) {
-    return invalid("with modifiers of scores 1 / temperature (", plan.config.temperature,
-                   ") must be in the range of float; for the argmax use temperature 0");
-  }
   HEED_RETURN_IF_ERROR(check_softcap(plan, modifiers.softcap));
+  HEED_RETURN_IF_ERROR(modifiers.temperatures.data == nullptr
+                           ? check_temperature(plan, modifiers)
+                           : check_temperatures(plan, modifiers));
   return modifiers.bias.data == nullptr ? Status() : check_bias(plan, modifiers.bias);
 }
 
 kernels::AttentionShape with_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
   kernels::AttentionShape shape = plan.shape;
-  shape.unit = logit_unit(plan.config);
-  if (modifiers.softcap > 0) {
-    const Softcap own = softcap_of(plan, modifiers.softcap);
-    shape.softcap = own.cap;
-    if (own.cap > 0) shape.query_factor = own.query_factor;
-  }
+  const kernels::LogitFactors factors = kernels::factors_at(
+      plan.config.temperature, *plan.config.scale, modifiers.softcap, shape.pairs);
+  shape.query_factor = factors.query;
+  shape.unit = factors.unit;
+  shape.softcap = modifiers.temperatures.data == nullptr ? factors.softcap : modifiers.softcap;
   shape.bias_type = modifiers.bias.data.type();
   shape.bias_per_key = modifiers.bias.key_stride != 0;
   return shape;
+}
+
+const float* temperatures_of(const PlanData& plan, const RowTemperatures& temperatures,
+                             std::int64_t sequence, std::int64_t head) {
+  if (temperatures.data == nullptr) return nullptr;
+  const std::int64_t first = plan.sequences[static_cast<std::size_t>(sequence)].first_query;
+  const std::int64_t before = plan.ragged_queries ? times(first, temperatures.query_stride)
+                                                  : times(sequence, temperatures.sequence_stride);
+  return temperatures.data + before + times(head, temperatures.head_stride);
+}
+
+kernels::Strides strides_of(const RowTemperatures& temperatures) {
+  return {times(1, temperatures.query_stride), times(1, temperatures.head_stride)};
 }
 
 void bind_modifiers(const PlanData& plan, const ScoreModifiers& modifiers,
@@ -106,6 +186,7 @@ void bind_modifiers(const PlanData& plan, const ScoreModifiers& modifiers,
   if (planned.sequences > 1) item.places = plan.places.data() + s.place;
   if (modifiers.alibi_slopes != nullptr) item.slopes = modifiers.alibi_slopes + head;
   if (modifiers.sinks != nullptr) item.sinks = modifiers.sinks + head;
+  if (modifiers.temperatures.data != nullptr) bind_temperatures(plan, modifiers, planned, item);
   const ScoreBias& bias = modifiers.bias;
   if (bias.data == nullptr) return;
   // A stride that nothing is multiplied with may be any number.
@@ -123,13 +204,18 @@ void bind_modifiers(const PlanData& plan, const ScoreModifiers& modifiers,
   }
 }
 
-std::array<Region, 3> regions_of(const PlanData& plan, const ScoreModifiers& modifiers) {
+std::array<Region, 4> regions_of(const PlanData& plan, const ScoreModifiers& modifiers) {
   const std::int64_t heads = plan.config.query_heads;
-  std::array<Region, 3> regions{Region({"modifiers.alibi_slopes"}, modifiers.alibi_slopes, heads),
-                                Region({"modifiers.sinks"}, modifiers.sinks, heads), Region()};
+  std::array<Region, 4> regions{Region({"modifiers.alibi_slopes"}, modifiers.alibi_slopes, heads),
+                                Region({"modifiers.sinks"}, modifiers.sinks, heads), Region(),
+                                Region()};
   if (modifiers.bias.data != nullptr) {
     regions[2] = Region({"modifiers.bias"}, modifiers.bias.data.data(),
                         bias_shape(plan, modifiers.bias, false), modifiers.bias.data.type());
+  }
+  if (modifiers.temperatures.data != nullptr) {
+    regions[3] = Region({"modifiers.temperatures"}, modifiers.temperatures.data,
+                        bias_shape(plan, as_bias(modifiers.temperatures), false));
   }
   return regions;
 }

@@ -10,10 +10,6 @@
 
 namespace heed::detail {
 
-/// What natural logits are multiplied with to be logits to base 2: log2 e / T, or log2 e for the
-/// argmax.
-float logit_unit(const AttentionConfig& config);
-
 /// Whether a plan's runs may have these modifiers. Allocates only on failure.
 Status check_modifiers(const PlanData& plan, const ScoreModifiers& modifiers);
 
@@ -24,7 +20,14 @@ kernels::AttentionShape with_modifiers(const PlanData& plan, const ScoreModifier
 void bind_modifiers(const PlanData& plan, const ScoreModifiers& modifiers,
                     const PlannedItem& planned, kernels::AttentionItem& item);
 
-/// Where slopes, sinks and biases lie, of modifiers that have passed check_modifiers.
-std::array<Region, 3> regions_of(const PlanData& plan, const ScoreModifiers& modifiers);
+/// That of a sequence's first token and of this query head; null where there are none.
+const float* temperatures_of(const PlanData& plan, const RowTemperatures& temperatures,
+                             std::int64_t sequence, std::int64_t head);
+
+/// From token to token, and from head to head.
+kernels::Strides strides_of(const RowTemperatures& temperatures);
+
+/// Where slopes, sinks, biases and temperatures lie, of modifiers that have passed check_modifiers.
+std::array<Region, 4> regions_of(const PlanData& plan, const ScoreModifiers& modifiers);
 
 }  // namespace heed::detail

@@ -64,6 +64,7 @@ void choose_modifiers(Choices& choices, CaseSpec& spec) {
   spec.modifiers.sinks = choices.flip();
   spec.modifiers.biases = static_cast<proof::Biases>(choices.below(5));
   spec.modifiers.bias_type = choices.pick(types);
+  spec.modifiers.temperatures = static_cast<proof::Temperatures>(choices.below(3));
 }
 
 /// Gives a case types; its heads become blocks where they need to be.

@@ -4,7 +4,7 @@
 #   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
 #   kernels/            itself, heed/dtype.h, of its rooms those that rooms() lists; headers of the standard library
 #                       without code; only vector xsimd, only isa intrinsics
-#   runtime/            include/, kernels/interface.h, and of its rooms those that rooms() lists; only
+#   runtime/            include/, kernels/{interface,temperature}.h, and of its rooms those that rooms() lists; only
 #                       threads oneTBB, only layer OpenBLAS
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
 #                       kernels/interface.h and what selects a table; one micro-benchmark and one peer
@@ -54,7 +54,7 @@ allowed() {
     kernels/interface.h) echo "$plain|\"heed/dtype\.h\"" ;;
     kernels/vector/simd.inl.h) echo "$plain|<xsimd/xsimd\.hpp>" ;;
     kernels/*/*)
-      echo "$plain|\"heed/dtype\.h\"|\"kernels/(interface|scratch)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
+      echo "$plain|\"heed/dtype\.h\"|\"kernels/(interface|scratch|temperature)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
@@ -68,7 +68,7 @@ allowed() {
     runtime/run/scratch_check.h) echo "$(allowed runtime/run/any)|\"kernels/scratch\.h\"" ;;
     runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
-      echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/interface\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
+      echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/(interface|temperature)\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
     tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;

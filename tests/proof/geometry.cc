@@ -219,6 +219,17 @@ std::int64_t Geometry::bias(const ScoreBias& bias, const Row& row, std::int64_t 
                          row.token, row.head) +
          key * bias.key_stride;
 }
+float Geometry::temperature(const ScoreModifiers& modifiers, const Row& row) const {
+  const RowTemperatures& own = modifiers.temperatures;
+  if (own.data == nullptr) return config().temperature;
+  return own.data[temperature_offset(own, row)];
+}
+std::int64_t Geometry::temperature_offset(const RowTemperatures& temperatures,
+                                          const Row& row) const {
+  return queries_.offset(
+      {temperatures.sequence_stride, temperatures.query_stride, temperatures.head_stride},
+      row.sequence, row.token, row.head);
+}
 std::int64_t Geometry::out(const Row& row) const {
   return queries_.offset(out_, row.sequence, row.token, row.head);
 }

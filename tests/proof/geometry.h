@@ -87,6 +87,9 @@ class Geometry {
   std::int64_t k(const Row& row, std::int64_t key) const;
   std::int64_t v(const Row& row, std::int64_t key) const;
   std::int64_t bias(const ScoreBias& bias, const Row& row, std::int64_t key) const;
+  std::int64_t temperature_offset(const RowTemperatures& temperatures, const Row& row) const;
+  /// T of a row in a run with these modifiers.
+  float temperature(const ScoreModifiers& modifiers, const Row& row) const;
   std::int64_t out(const Row& row) const;
   std::int64_t lse(const Row& row) const;
 

@@ -54,6 +54,8 @@ std::string to_string(const ModifierSpec& spec) {
   if (spec.softcap > 0) text += "softcap " + std::to_string(spec.softcap) + " ";
   if (spec.alibi) text += "alibi ";
   if (spec.sinks) text += "sinks ";
+  if (spec.temperatures == Temperatures::by_head) text += "T by head ";
+  if (spec.temperatures == Temperatures::by_row) text += "T by row ";
   if (spec.biases == Biases::none) return text;
   return text.append(dtype_info(spec.bias_type).name)
       .append(" biases ")
@@ -74,16 +76,42 @@ ModifierTensors::ModifierTensors(const Geometry& geometry, const ModifierSpec& s
     fill(random, 3.0F, 8, sinks_->span());
   }
   const std::int64_t count = lay_out(geometry, spec.biases, bias_);
-  if (spec.biases == Biases::none) return;
-  std::vector<float> floats(static_cast<std::size_t>(count));
-  fill(random, 2.0F, 7, floats);
-  biases_.emplace(spec.bias_type, count);
-  if (count > 0) narrow(floats, biases_->data());
-  bias_.data = biases_->data();
+  if (spec.biases != Biases::none) {
+    std::vector<float> floats(static_cast<std::size_t>(count));
+    fill(random, 2.0F, 7, floats);
+    biases_.emplace(spec.bias_type, count);
+    if (count > 0) narrow(floats, biases_->data());
+    bias_.data = biases_->data();
+  }
+  if (spec.temperatures != Temperatures::of_call) {
+    fill_temperatures(geometry, spec.temperatures, random);
+  }
+}
+
+/// Those of tokens that do not exist stay NaN.
+void ModifierTensors::fill_temperatures(const Geometry& geometry, Temperatures temperatures,
+                                        Random& random) {
+  constexpr float choices[] = {0.0F, 0.3F, 1.0F, kInfinity, 2.5F};
+  const std::int64_t heads = geometry.config().query_heads, queries = geometry.queries().slot();
+  const std::int64_t sequences = geometry.queries().ragged() ? 1 : geometry.sequences();
+  const bool by_head = temperatures == Temperatures::by_head;
+  temperatures_.emplace(static_cast<std::size_t>(by_head ? heads : sequences * heads * queries));
+  float* const data = temperatures_->data();
+  row_temperatures_ =
+      by_head ? RowTemperatures::per_head(data) : RowTemperatures::bhq(data, heads, queries);
+  if (by_head) {
+    for (float& t : temperatures_->span()) t = random.pick(std::span<const float>(choices));
+    return;
+  }
+  for (const Row& row : geometry.rows()) {
+    data[geometry.temperature_offset(row_temperatures_, row)] =
+        random.pick(std::span<const float>(choices));
+  }
 }
 
 ScoreModifiers ModifierTensors::modifiers() const {
-  return {softcap_, slopes_ ? slopes_->data() : nullptr, bias_, sinks_ ? sinks_->data() : nullptr};
+  return {softcap_, slopes_ ? slopes_->data() : nullptr, bias_, sinks_ ? sinks_->data() : nullptr,
+          row_temperatures_};
 }
 
 }  // namespace heed::proof

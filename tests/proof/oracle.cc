@@ -53,7 +53,8 @@ class OracleOf {
       : geometry_(geometry),
         tensors_(tensors),
         row_(row),
-        argmax_(geometry.config().temperature == 0),
+        temperature_(geometry.temperature(tensors.modifiers, row)),
+        argmax_(temperature_ == 0),
         pairs_(geometry.pairs()),
         cap_(flushed(static_cast<float>(tensors.modifiers.softcap * unit()))),
         factor_(query_factor()),
@@ -90,16 +91,14 @@ class OracleOf {
   }
 
   /// log2 e / T.
-  double unit() const {
-    return 1.4426950408889634 / (argmax_ ? 1.0 : geometry_.config().temperature);
-  }
+  double unit() const { return 1.4426950408889634 / (argmax_ ? 1.0 : double{temperature_}); }
 
   float query_factor() const {
     const AttentionConfig& config = geometry_.config();
     const float scale = config.scale.value_or(
         static_cast<float>(1.0 / std::sqrt(static_cast<double>(config.head_dim))));
     if (cap_ > 0) return static_cast<float>(scale / double{tensors_.modifiers.softcap});
-    const double temperature = argmax_ ? 1.0 : config.temperature;
+    const double temperature = argmax_ ? 1.0 : double{temperature_};
     return static_cast<float>(scale * 1.4426950408889634 / temperature);
   }
 
@@ -283,6 +282,7 @@ class OracleOf {
   const Geometry& geometry_;
   const AttentionTensors& tensors_;
   const Row& row_;
+  float temperature_;
   bool argmax_, pairs_;
   float cap_;  ///< the softcap to base 2; 0: none
   float factor_;

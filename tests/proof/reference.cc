@@ -57,7 +57,8 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
   const AttentionConfig& config = geometry.config();
   const auto dims = static_cast<double>(config.head_dim);
   const double scale = config.scale ? *config.scale : 1.0 / std::sqrt(dims);
-  const double temperature = config.temperature == 0 ? 1.0 : config.temperature;
+  const float own = geometry.temperature(tensors.modifiers, row);
+  const double temperature = own == 0 ? 1.0 : double{own};
   std::vector<float> q_buffer, k_buffer;
   const std::span<const float> q =
       floats_of(tensors.q + geometry.q(row), config.head_dim, q_buffer);
@@ -88,7 +89,7 @@ std::vector<Score> score_keys(const Geometry& geometry, const AttentionTensors& 
 double sink_logit(const Geometry& geometry, const ScoreModifiers& modifiers, const Row& row) {
   if (modifiers.sinks == nullptr) return -kInfinity;
   const double sink = modifiers.sinks[static_cast<std::size_t>(row.head)];
-  const double temperature = geometry.config().temperature;
+  const double temperature = geometry.temperature(modifiers, row);
   if (sink == -kInfinity || temperature == 0) return sink;
   return sink / temperature;
 }
@@ -107,7 +108,7 @@ double weight(double logit, double largest, bool argmax) {
 ReferenceRow reference_row(const Geometry& geometry, const AttentionTensors& tensors,
                            const Row& row) {
   const std::vector<std::int64_t> keys = geometry.seen(row);
-  const bool argmax = geometry.config().temperature == 0;
+  const bool argmax = geometry.temperature(tensors.modifiers, row) == 0;
   const std::vector<Score> scores = score_keys(geometry, tensors, row, keys);
   ReferenceRow result;
   result.out.assign(static_cast<std::size_t>(geometry.value_head_dim()), 0.0);

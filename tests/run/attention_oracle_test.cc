@@ -285,6 +285,7 @@ proof::ModifierSpec random_modifiers(Random& random) {
   modifiers.sinks = random.below(2) == 0;
   modifiers.biases = static_cast<proof::Biases>(random.below(5));
   modifiers.bias_type = any_of(random, types);
+  modifiers.temperatures = static_cast<proof::Temperatures>(random.below(3));
   return modifiers;
 }
 

@@ -217,6 +217,15 @@ TEST(AttentionWeights, WithModifiers) {
   }
 }
 
+TEST(AttentionWeights, WithTemperaturesOfHeadsAndRows) {
+  for (const auto temperatures : {proof::Temperatures::by_head, proof::Temperatures::by_row}) {
+    CaseSpec spec = mixed();
+    spec.modifiers = {.softcap = 6, .alibi = true, .temperatures = temperatures};
+    check(spec);
+    if (HasFailure()) return;
+  }
+}
+
 TEST(AttentionWeights, WithEveryTypeOfKeys) {
   for (const DType type : {DType::f16, DType::bf16, DType::int8, DType::q8_0}) {
     check(with_types(mixed(), {DType::f32, type, DType::f32, DType::f32}));

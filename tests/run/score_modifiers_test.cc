@@ -364,7 +364,7 @@ Outputs merged_shards(const Case& c, std::int32_t edge, std::string_view isa, co
     EXPECT_TRUE(run_partial(plan, tensors, states, workspace).ok());
     shards[static_cast<std::size_t>(i)] = states;
   }
-  EXPECT_TRUE(merge(plan, shards, outputs.out.data(), outputs.lse.data(), sinks).ok());
+  EXPECT_TRUE(merge(plan, shards, outputs.out.data(), outputs.lse.data(), {.sinks = sinks}).ok());
   return outputs;
 }
 

@@ -216,9 +216,9 @@ TEST(ExecutorsThatWereNeverCreated, AreRefusedEverywhere) {
   const PartialStates total =
       PartialStates::in(memory.data() + memory.size() / 2, state_shape(plan));
   expect_refused(run_partial(plan, tensors, states, workspace, &none), message);
-  expect_refused(merge_into(plan, total, states, &none), message);
+  expect_refused(merge_into(plan, total, states, {}, &none), message);
   const std::array<ConstPartialStates, 1> shards = {states};
-  expect_refused(merge(plan, shards, tensors.out, tensors.lse, nullptr, &none), message);
+  expect_refused(merge(plan, shards, tensors.out, tensors.lse, {}, &none), message);
   std::array<float, 8> x{}, y{};
   const ConstRows in{x.data(), 2, 4, 4};
   const Rows out{y.data(), 2, 4, 4};

@@ -60,6 +60,19 @@ TEST_F(AttendModifiers, FollowTheFormulas) {
       {"--sinks", path("sinks.npy")}, [](double x, int, int, int) { return x; }, 1.0);
 }
 
+TEST_F(AttendModifiers, TemperaturesOfHeads) {
+  write_npy(path("temperatures.npy"), {{2}, {0.5F, kInfinity}});
+  expect_rows({"--temperature-per-head", path("temperatures.npy")},
+              [](double x, int, int head, int) { return head == 0 ? x / 0.5 : 0; });
+  write_npy(path("temperatures.npy"), {{2}, {1, -2}});
+  expect_modifier_fault(all() + Arguments{"--temperature-per-head", path("temperatures.npy")},
+                        "--temperature-per-head " + path("temperatures.npy") +
+                            ": the temperature of head 1 (-2) must be 0 or more, or inf");
+  expect_fault(run_heed(all() + Arguments{"--temperature", "1", "--temperature-per-head",
+                                          path("temperatures.npy")}),
+               "heed attend: ");
+}
+
 TEST_F(AttendModifiers, BiasesAreBroadcast) {
   write_npy(path("bias.npy"), {{1, 1, 1, 3}, {0, -kInfinity, 1}});
   const auto by_key = [](double x, int, int, int key) {
@@ -136,7 +149,7 @@ TEST_F(AttendModifiers, FaultsAreSentences) {
                           "--softcap (\"" + std::string(softcap) + "\") must be a finite number");
   }
   write_npy(path("three.npy"), {{3}, {1, 2, 3}});
-  for (const char* option : {"--alibi", "--sinks"}) {
+  for (const char* option : {"--alibi", "--sinks", "--temperature-per-head"}) {
     expect_modifier_fault(all() + Arguments{option, path("three.npy")},
                           std::string(option) + " " + path("three.npy") +
                               ": shape (3,) must be (2,), a number for each head");

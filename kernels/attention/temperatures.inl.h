@@ -1,0 +1,28 @@
+// Rows that have temperatures of their own: their factors, and which of them an item writes.
+#pragma once
+
+#include "kernels/interface.h"
+#include "kernels/temperature.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// What the logits of a row are multiplied with.
+HEED_INLINE LogitFactors factors_of(const AttentionShape& shape, const AttentionItem& item,
+                                    std::int32_t row) {
+  if (item.temperatures == nullptr) return {shape.query_factor, shape.unit, shape.softcap};
+  return factors_at(temperature_of(shape.group, item, row), shape.scale, shape.softcap,
+                    shape.pairs);
+}
+
+/// Whether an item that computes weights of this rule writes a row. The others it computes beside
+/// them, to no purpose.
+template <WeightRule Rule>
+HEED_INLINE bool writes_row(const AttentionShape& shape, const AttentionItem& item,
+                            std::int32_t row) {
+  return item.temperatures == nullptr || rule_at(temperature_of(shape.group, item, row)) == Rule;
+}
+
+}  // namespace
+}  // namespace heed::kernels
