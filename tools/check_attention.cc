@@ -429,7 +429,7 @@ Check score_modifiers() {
       }
     }
   }
-  return make_check("softcap, ALiBi, biases, sinks and temperatures", std::move(cases));
+  return make_check("softcap, ALiBi, bias, sinks, own T", std::move(cases));
 }
 
 Check real_sizes() {

@@ -289,6 +289,13 @@ TEST(RowTemperatures, OfDenormalAndOfExtremeNumbers) {
   }
 }
 
+// In pairs a softcap to base 2 that is denormal is none: for rows of T = 2.5, but not for others.
+TEST(RowTemperatures, OfPairsWithASoftcapForSomeRows) {
+  for (const Temperatures temperatures : {Temperatures::by_head, Temperatures::by_row}) {
+    expect_oracle_on_all(of_pairs(mixed({.softcap = 1.3e-38F, .temperatures = temperatures})));
+  }
+}
+
 struct SharedBatch {
   Form form;
   std::vector<std::int32_t> queries, keys;
