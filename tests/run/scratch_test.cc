@@ -74,7 +74,8 @@ struct Problem {
   std::int32_t tile_keys = 16, page_tokens = 0;
   std::int32_t window_left = 1 << 30;
   bool argmax = false;
-  DType type = DType::f32;  ///< of all tensors, whose strides are those of floats
+  bool temperatures = false;  ///< of each head
+  DType type = DType::f32;    ///< of all tensors, whose strides are those of floats
 };
 
 std::string to_string(const Problem& p) {
@@ -95,7 +96,7 @@ AttentionShape shape_of(const Problem& p) {
   shape.item_heads = p.heads;
   shape.rule = p.argmax ? kernels::WeightRule::argmax : kernels::WeightRule::exponential;
   shape.sections = p.keys > kernels::kSectionPartitions * kernels::kPartitionKeys;
-  shape.query_factor = 1;
+  shape.query_factor = shape.scale = 1;
   shape.window_left = p.window_left;
   shape.q_type = shape.k_type = shape.v_type = shape.out_type = p.type;
   return shape;
@@ -147,6 +148,13 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   item.head_step.v = p.value_head_dim * size;
   item.rows = p.rows;
   item.decode = decode;
+  std::vector<float> temperatures;
+  for (std::int32_t h = 0; h < heads * p.group; ++h) {
+    temperatures.push_back(static_cast<float>(h % 3));
+  }
+  if (p.temperatures) item.temperatures = temperatures.data();
+  item.temperature_stride = {0, 1};
+  item.head_step.temperature = p.group;
   item.key_end = item.keys = p.keys;
   item.query_position = p.keys - (p.rows + p.group - 1) / p.group;
   const GuardedScratch scratch(layout);
@@ -168,6 +176,7 @@ Problem random_problem(proof::Random& random, std::int32_t most_rows) {
   if (random.below(3) == 0) p.window_left = static_cast<std::int32_t>(random.below(300));
   p.argmax = random.below(5) == 0;
   if (random.below(2) == 0) p.type = random.below(2) == 0 ? DType::f16 : DType::bf16;
+  p.temperatures = random.below(3) == 0;
   return p;
 }
 
