@@ -131,8 +131,9 @@ TEST_F(AttendModifiers, Masks) {
   write_npy(path("mask.npy"), {{1, 2, 2, 3}, floats});
   expect_modifier_fault(all() + Arguments{"--mask", path("mask.npy")},
                         "mask: element 7, of key 1 of sequence 0, must be 0 (visible) or −∞");
-  expect_modifier_fault(all() + Arguments{"--bias", path("bool.npy")},
-                        "dtype (bool or uint8) must be a floating-point one");
+  expect_modifier_fault(
+      all() + Arguments{"--bias", path("bool.npy")},
+      "--bias " + path("bool.npy") + ": dtype (bool or uint8) must be a floating-point one");
 }
 
 TEST_F(AttendModifiers, WindowsKeepTheFirstKeys) {
