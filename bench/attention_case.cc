@@ -33,6 +33,11 @@ AttentionCase::AttentionCase(const AttentionWorkload& workload) : workload_(work
   batch_.query = describe_queries();
   batch_.key = describe_keys();
   lay_out();
+  if (workload.shown != Shown::all) {
+    mask_ = KeyMaskOf(workload.shown, batch_.sequences, workload.query_heads, batch_.query.length,
+                      batch_.key.length);
+    batch_.mask = mask_.get();
+  }
   if (dtype_info(workload.kv_type).scaled) lay_out_scales();
   size_tensors();
   modifiers_.emplace(geometry(), workload.modifiers, 1);
@@ -136,9 +141,12 @@ std::string AttentionCase::layout() const {
   const std::string keys = name(ragged, keys_by_head()) + pages_in_words();
   std::string where = queries == keys ? queries : "q " + queries + ", kv " + keys;
   std::string scores = proof::to_string(workload_.modifiers);
-  if (scores.empty()) return where;
-  scores.pop_back();  // the last space
-  return where + "; " + scores;
+  if (!scores.empty()) scores.pop_back();  // the last space
+  const std::string_view shown = kShownNames[static_cast<std::size_t>(workload_.shown)];
+  if (workload_.shown != Shown::all) {
+    scores += fmt::format("{}mask of {}", scores.empty() ? "" : " ", shown);
+  }
+  return scores.empty() ? where : where + "; " + scores;
 }
 
 std::string AttentionCase::pages_in_words() const {

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "bench/cache_pages.h"
+#include "bench/key_masks.h"
 #include "bench/memory.h"
 #include "bench/workloads.h"
 #include "heed/attention.h"
@@ -74,6 +75,7 @@ class AttentionCase {
   AttentionConfig config_;
   std::vector<std::int32_t> query_offsets_, key_offsets_, shared_prefixes_;
   CachePages pages_;
+  KeyMaskOf mask_;
   Batch batch_;
   std::optional<proof::ModifierTensors> modifiers_;
   std::size_t query_floats_ = 0, key_floats_ = 0, scale_floats_ = 0;

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <functional>
 #include <regex>
 #include <sstream>
 #include <utility>
@@ -126,6 +127,18 @@ class Line {
     return proof::Biases::none;
   }
 
+  /// Takes the next word where it is visible=…; all keys where it is another.
+  Shown shown(bool dense) {
+    if (!next_.starts_with("visible=")) return Shown::all;
+    const std::string text = take().substr(8);
+    if (!dense) fail("visible ({}) needs sequences of one length", text);
+    for (std::size_t i = 1; i < std::size(kShownNames); ++i) {
+      if (text == kShownNames[i]) return static_cast<Shown>(i);
+    }
+    fail("visible ({}) must be padding, tree or blocks", text);
+    return Shown::all;
+  }
+
   /// Words that are left were none of `options`, which may stand at the end.
   void end(std::string_view options) {
     if (!next_.empty()) fail("'{}' does not belong here; options are {}", next_, options);
@@ -188,9 +201,14 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
   attention.modifiers.alibi = line.flag("alibi");
   attention.modifiers.sinks = line.flag("sinks");
   attention.modifiers.biases = line.biases();
+  const auto uniform = [](const std::vector<std::int32_t>& lengths) {
+    return std::adjacent_find(lengths.begin(), lengths.end(), std::not_equal_to<>()) ==
+           lengths.end();
+  };
+  attention.shown = line.shown(uniform(attention.query_lengths) && uniform(attention.kv_lengths));
   line.end(
       "[normal|sharp] [bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE] [window=N] [softcap=N] "
-      "[alibi] [sinks] [bias=all|key|pair|row], in this order");
+      "[alibi] [sinks] [bias=all|key|pair|row] [visible=padding|tree|blocks], in this order");
   return attention;
 }
 

@@ -8,6 +8,7 @@
 #include <variant>
 #include <vector>
 
+#include "bench/key_masks.h"
 #include "heed/dtype.h"
 #include "heed/status.h"
 #include "tests/proof/modifiers.h"
@@ -35,6 +36,7 @@ struct AttentionWorkload {
   /// Keys that a query sees of a causal mask, the last of them at its position; 0: all.
   std::int32_t window = 0;
   proof::ModifierSpec modifiers;
+  Shown shown = Shown::all;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.

@@ -112,7 +112,7 @@ class RowWeights {
     const float highest = Ops<Arch>::reduce(top, Maximum());
     Vec<Arch> m = Ops<Arch>::max(W::candidate(splat<Arch>(highest)), splat<Arch>(kNoMaximum));
     if (has_sink()) {
-      sink_ = SinkState<Arch, Rule>(splat<Arch>(*row_.sink), row_.unit);
+      sink_ = SinkState<Arch, Rule>(splat<Arch>(*row_.sink), splat<Arch>(row_.unit));
       m = Ops<Arch>::max(sink_.m, m);
     }
     m_ = first_lane<Arch>(m);
@@ -179,7 +179,7 @@ class RowWeights {
 
   const WeightRow& row_;
   std::int32_t columns_;  ///< keys, rounded up to whole groups
-  SinkState<Arch, Rule> sink_{splat<Arch>(-__builtin_inff()), 1.0F};
+  SinkState<Arch, Rule> sink_{splat<Arch>(-__builtin_inff()), splat<Arch>(1.0F)};
   float m_ = 0, l_ = 0, e_ = 0;  ///< e is Σ p·(t − m)
 };
 

@@ -67,6 +67,19 @@ void choose_modifiers(Choices& choices, CaseSpec& spec) {
   spec.modifiers.temperatures = static_cast<proof::Temperatures>(choices.below(3));
 }
 
+/// Gives a case a mask or lists of keys, windows that keep keys, and prefixes.
+void choose_keys(Choices& choices, CaseSpec& spec) {
+  spec.mask.pattern = static_cast<proof::Pattern>(choices.below(6));
+  spec.mask.type = static_cast<MaskType>(choices.below(5));
+  spec.mask.per_head = choices.flip();
+  spec.mask.per_sequence = choices.flip();
+  if (choices.flip()) spec.config.keep_first = choices.below(200);
+  if (!choices.flip()) return;
+  for (const std::int32_t keys : spec.keys) {
+    spec.visible_prefixes.push_back(static_cast<std::int32_t>(choices.below(keys + 1)));
+  }
+}
+
 /// Gives a case types; its heads become blocks where they need to be.
 void choose_types(Choices& choices, CaseSpec& spec) {
   constexpr DType computing[] = {DType::f32, DType::f16, DType::bf16};
@@ -226,6 +239,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const bool typed = choices.flip();
   if (typed) choose_types(choices, spec);
   if (!spoilt && choices.flip()) choose_modifiers(choices, spec);
+  if (!spoilt && choices.flip()) choose_keys(choices, spec);
   const heed::proof::Case c(spec);
   if (spoilt) {
     run_spoilt(choices, c, options);

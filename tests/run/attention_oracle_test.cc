@@ -289,6 +289,15 @@ proof::ModifierSpec random_modifiers(Random& random) {
   return modifiers;
 }
 
+proof::MaskSpec random_mask(Random& random) {
+  proof::MaskSpec mask;
+  mask.pattern = static_cast<proof::Pattern>(random.below(6));
+  mask.type = static_cast<MaskType>(random.below(5));
+  mask.per_head = random.below(2) == 0;
+  mask.per_sequence = random.below(2) == 0;
+  return mask;
+}
+
 /// A point of the whole space, the small end of each axis more often than the large one.
 CaseSpec random_spec(std::uint64_t seed) {
   Random random(seed);
@@ -307,7 +316,9 @@ CaseSpec random_spec(std::uint64_t seed) {
   if (random.below(4) == 0) c.temperature = 0.5F;
   if (random.below(4) == 0) c.scale = 0.2F;
   if (random.below(3) == 0) spec.modifiers = random_modifiers(random);
-  const bool prefixes = c.window_left == kUnlimited && random.below(5) == 0;
+  if (random.below(4) == 0) spec.mask = random_mask(random);
+  if (random.below(4) == 0) c.keep_first = random.below(70);
+  const bool prefixes = random.below(5) == 0;
   spec.form = static_cast<Form>(random.below(3));
   spec.storage = static_cast<Storage>(random.below(5));
   spec.distribution = random.below(3) == 0 ? Distribution::sharp : Distribution::normal;
