@@ -1,6 +1,7 @@
 #include "runtime/plan/masks.h"
 
 #include <algorithm>
+#include <array>
 #include <bit>
 #include <cstring>
 
@@ -19,26 +20,6 @@ struct MaskFloats {
   std::uint32_t sign, hidden;  ///< of −0, and of −∞
 };
 
-/// The words of `count` elements, of which read(i) gives the bits. Returns the first one that is
-/// neither 0 nor −∞, or `count`.
-template <class Element>
-std::int64_t pack_floats(const Element* elements, std::int64_t count, const MaskFloats& of,
-                         std::uint32_t* words) {
-  for (std::int64_t begin = 0; begin < count; begin += kWordKeys, ++words) {
-    const std::int64_t own = std::min(kWordKeys, count - begin);
-    std::uint32_t visible = 0, hidden = 0;
-    for (std::int64_t i = 0; i < own; ++i) {
-      const std::uint32_t bits = elements[begin + i];
-      visible |= std::uint32_t{(bits & ~of.sign) == 0} << i;
-      hidden |= std::uint32_t{bits == of.hidden} << i;
-    }
-    const std::uint32_t others = ~(visible | hidden) & (~0U >> (kWordKeys - own));
-    if (others != 0) return begin + std::countr_zero(others);
-    *words = visible;
-  }
-  return count;
-}
-
 /// One bit for each of eight bytes that are not 0.
 std::uint32_t nonzero(const std::uint8_t* bytes) {
   std::uint64_t x = 0;
@@ -49,11 +30,56 @@ std::uint32_t nonzero(const std::uint8_t* bytes) {
   return static_cast<std::uint32_t>((tops * 0x0102040810204080) >> 56);
 }
 
+/// One bit for each of 32 bytes that are not 0.
+std::uint32_t word_of(const std::uint8_t* bytes) {
+  return nonzero(bytes) | nonzero(bytes + 8) << 8 | nonzero(bytes + 16) << 16 |
+         nonzero(bytes + 24) << 24;
+}
+
+/// What 32 elements are: the visible ones, and those that are 0 or −∞. Each becomes a byte first,
+/// which compilers do for several at a time.
+struct MaskWord {
+  std::uint32_t visible, known;
+};
+
+template <class Element>
+MaskWord mask_word(const Element* elements, Element magnitudes, Element hidden) {
+  std::array<std::uint8_t, kWordKeys> visible, known;
+  for (std::size_t i = 0; i < kWordKeys; ++i) {
+    const Element bits = elements[i];
+    const bool zero = (bits & magnitudes) == 0, infinite = bits == hidden;
+    visible[i] = static_cast<std::uint8_t>(zero);
+    known[i] = static_cast<std::uint8_t>(static_cast<int>(zero) | static_cast<int>(infinite));
+  }
+  return {word_of(visible.data()), word_of(known.data())};
+}
+
+/// The words of `count` elements. Returns the first one that is neither 0 nor −∞, or `count`.
+template <class Element>
+std::int64_t pack_floats(const Element* elements, std::int64_t count, const MaskFloats& of,
+                         std::uint32_t* words) {
+  const auto magnitudes = static_cast<Element>(~of.sign);
+  const auto hidden = static_cast<Element>(of.hidden);
+  std::int64_t begin = 0;
+  for (; begin + kWordKeys <= count; begin += kWordKeys, ++words) {
+    const MaskWord own = mask_word(elements + begin, magnitudes, hidden);
+    if (own.known != ~0U) return begin + std::countr_one(own.known);
+    *words = own.visible;
+  }
+  if (begin == count) return count;
+  std::array<Element, kWordKeys> rest;
+  rest.fill(hidden);
+  std::copy(elements + begin, elements + count, rest.begin());
+  const MaskWord own = mask_word(rest.data(), magnitudes, hidden);
+  if (own.known != ~0U) return begin + std::countr_one(own.known);
+  *words = own.visible;
+  return count;
+}
+
 void pack_bytes(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
   std::int64_t begin = 0;
   for (; begin + kWordKeys <= count; begin += kWordKeys, bytes += kWordKeys) {
-    *words++ = nonzero(bytes) | nonzero(bytes + 8) << 8 | nonzero(bytes + 16) << 16 |
-               nonzero(bytes + 24) << 24;
+    *words++ = word_of(bytes);
   }
   if (begin == count) return;
   *words = 0;
@@ -178,7 +204,7 @@ void PlannedMasks::count_rows(const Plane& plane) {
     std::int32_t count = 0;
     *total++ = 0;
     for (std::int64_t w = 0; w < plane.row_words; ++w) {
-      count += std::popcount(*word++);
+      count += static_cast<std::int32_t>(ones(*word++));
       if ((w + 1) % kPartitionWords == 0) *total++ = count;
     }
   }

@@ -1,7 +1,6 @@
 #include "runtime/schedule/visibility.h"
 
 #include <algorithm>
-#include <bit>
 
 namespace heed::detail {
 namespace {
@@ -24,8 +23,8 @@ std::int64_t sum_of_clamped(std::int64_t start, std::int64_t count, const Range&
 /// The bits of keys before the `count`th of a partition, in its words.
 std::int64_t count_bits(const std::uint32_t* words, std::int64_t count) {
   std::int64_t bits = 0;
-  for (; count >= 32; count -= 32) bits += std::popcount(*words++);
-  return count == 0 ? bits : bits + std::popcount(*words << (32 - count));
+  for (; count >= 32; count -= 32) bits += ones(*words++);
+  return count == 0 ? bits : bits + ones(*words << (32 - count));
 }
 
 }  // namespace

@@ -115,7 +115,7 @@ std::int64_t WorkSplitter::rows_per_item(const Visibility& s) const {
   const std::int64_t most = work_->item_rows;
   const std::int64_t scores = s.scores({0, s.rows()}, {0, s.keys});
   const double items = cost.attend(s.rows(), scores) / limits_.rows;
-  const std::int64_t keys = s.uneven() ? (scores + s.rows() - 1) / s.rows()
+  const std::int64_t keys = s.uneven() ? scores / std::max<std::int64_t>(s.rows(), 1) + 1
                                        : std::min(s.keys, s.window_left + s.window_right + 1);
   if (items <= 1 || prefers_splits(s, items)) return most;
   const double vectors = std::floor(limits_.rows / cost.attend(cost.lanes, cost.lanes * keys));
@@ -412,8 +412,9 @@ void WorkSplitter::weigh_partitions(const PlannedItem& item, const Range& partit
 double WorkSplitter::weight_of(const Range& all, std::int64_t first, std::int64_t last) const {
   if (weights_.empty()) return static_cast<double>(last - first);
   double sum = 0;
-  for (std::int64_t p = first; p < last; ++p)
+  for (std::int64_t p = first; p < last; ++p) {
     sum += weights_[static_cast<std::size_t>(p - all.first)];
+  }
   return sum;
 }
 

@@ -246,8 +246,10 @@ TEST(RowTemperatures, NanAndInfinityFollowTheFormulas) {
 // Strides of 0 share, and need not be those of whole tensors.
 TEST(RowTemperatures, OfSequencesAndOfQueries) {
   const std::vector<float> numbers = [] {
-    std::vector<float> all;
-    for (int i = 0; i < 60; ++i) all.push_back(i % 4 == 0 ? 0.0F : 0.2F * static_cast<float>(i));
+    std::vector<float> all(60);
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      all[i] = i % 4 == 0 ? 0.0F : 0.2F * static_cast<float>(i);
+    }
     return all;
   }();
   CaseSpec spec = mixed({});

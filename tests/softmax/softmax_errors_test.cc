@@ -65,15 +65,18 @@ TEST_F(SoftmaxErrors, SizesBeyondTheAddressSpace) {
   const std::string sizes[][2] = {
       {"3", "9223372036854775807"}, {"3", "-9223372036854775808"}, {"4611686018427387904", "8"}};
   for (const auto& [rows, stride] : sizes) {
+    std::string sentence = "x: ";
+    sentence.append(rows).append(" rows of 8 elements with a stride of ").append(stride);
     expect_refused({x_.data(), std::stoll(rows), 8, std::stoll(stride)}, y(),
-                   "x: " + rows + " rows of 8 elements with a stride of " + stride +
-                       " do not fit the address space");
+                   sentence + " do not fit the address space");
   }
   const std::string huge = "9223372036854775807";
   for (const std::int64_t rows : {1, 2}) {
+    std::string sentence = "x: ";
+    sentence.append(std::to_string(rows)).append(" rows of ").append(huge);
+    sentence.append(" elements with a stride of ").append(huge);
     expect_refused({x_.data(), rows, kHuge, kHuge}, {y_.data(), rows, kHuge, kHuge},
-                   "x: " + std::to_string(rows) + " rows of " + huge +
-                       " elements with a stride of " + huge + " do not fit the address space");
+                   sentence + " do not fit the address space");
   }
 }
 
@@ -98,7 +101,7 @@ TEST_F(SoftmaxErrors, Overlap) {
 
 TEST_F(SoftmaxErrors, PointersIntoTheMiddleOfAFloat) {
   const auto misaligned = [](float* data) {
-    return reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(data) + 1);
+    return reinterpret_cast<float*>(reinterpret_cast<char*>(data) + 1);
   };
   const std::string rule = " must begin at a multiple of 4 bytes, as its elements do";
   expect_refused({misaligned(x_.data()), 4, 8, 8}, y(), "x.data" + rule);

@@ -176,6 +176,7 @@ TEST_F(SoftmaxGradientTest, MaskedEntries) {
 std::vector<double> in_double(const std::vector<double>& x, double factor, bool logarithm) {
   double sum = 0;
   std::vector<double> y;
+  y.reserve(x.size());
   for (const double v : x) sum += std::exp(factor * v);
   for (const double v : x) {
     y.push_back(logarithm ? factor * v - std::log(sum) : std::exp(factor * v) / sum);

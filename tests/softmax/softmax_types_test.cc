@@ -186,8 +186,8 @@ TEST_F(SoftmaxTypes, WhatIsRefused) {
             "y must not overlap x" + place);
   EXPECT_EQ(softmax({halves, 4, 8, 8}, {halves + 31, 4, 8, 8}).message(),
             "y must not overlap x" + place);
-  const auto odd = reinterpret_cast<std::uintptr_t>(halves) + 1;
-  EXPECT_EQ(softmax({reinterpret_cast<Float16*>(odd), 4, 8, 8}, {y, 4, 8, 8}).message(),
+  const auto* const odd = reinterpret_cast<const char*>(halves) + 1;
+  EXPECT_EQ(softmax({reinterpret_cast<const Float16*>(odd), 4, 8, 8}, {y, 4, 8, 8}).message(),
             "x.data must begin at a multiple of 2 bytes, as its elements do");
   for (const float v : memory) ASSERT_EQ(v, -5.0F) << "a refused call wrote";
   EXPECT_TRUE(softmax({halves, 4, 8, 8}, {halves + 32, 4, 8, 8}).ok());  // its neighbour

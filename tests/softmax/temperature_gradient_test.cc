@@ -242,7 +242,7 @@ TEST_F(TemperatureGradient, WhatIsRefused) {
   options.temperatures = {};
   options.mask = {reinterpret_cast<const std::uint8_t*>(y + 200), 8};
   EXPECT_EQ(message(y + 207, options), "dt must not overlap mask");
-  const auto odd = reinterpret_cast<std::uintptr_t>(y + 150) + 2;
+  auto* const odd = reinterpret_cast<char*>(y + 150) + 2;
   EXPECT_EQ(message(reinterpret_cast<float*>(odd)),
             "dt must begin at a multiple of 4 bytes, as its elements do");
   for (const float v : memory) ASSERT_EQ(v, -5.0F) << "a refused call wrote";
