@@ -81,7 +81,7 @@ void draw(benchmark::State& state, const std::vector<float>& z, DType type,
   SamplingWorkspace workspace;
   const double reads = seconds_of_three_reads(z);
   double seconds = 0, best = 1e9;
-  for (auto _ : state) {
+  while (state.KeepRunning()) {
     for (Draw& one : draws) ++one.counter;
     const auto start = std::chrono::steady_clock::now();
     const Status status = sample({data, kRows, kLength, kLength}, {&rule, 1}, draws,
@@ -96,6 +96,11 @@ void draw(benchmark::State& state, const std::vector<float>& z, DType type,
   state.counters["reads3"] = best / reads;
 }
 
+template <class Bench>
+void add(const std::string& name, const Bench& bench) {
+  benchmark::RegisterBenchmark(name.c_str(), bench)->UseRealTime();
+}
+
 void register_isa(std::string_view isa) {
   for (const Profile& profile : kProfiles) {
     for (const Case& c : kCases) {
@@ -103,9 +108,8 @@ void register_isa(std::string_view isa) {
         const std::string name = std::string(c.name) + "/" + profile.name + "/" +
                                  std::to_string(kRows) + "x" + std::to_string(kLength) + "/" +
                                  std::string(dtype_info(type).name) + "/" + std::string(isa);
-        benchmark::RegisterBenchmark(name.c_str(), [=](benchmark::State& state) {
-          draw(state, logits_of(profile), type, c.rule, isa);
-        })->UseRealTime();
+        add(name,
+            [=](benchmark::State& state) { draw(state, logits_of(profile), type, c.rule, isa); });
       }
     }
   }

@@ -114,13 +114,13 @@ float largest_logit(const float* z, std::int64_t length) {
 #pragma GCC unroll 4
   for (int u = 0; u < kAccumulators; ++u) {
     largest[u] = splat<Arch>(-__builtin_inff());
-    numbers[u] = largest[u] == largest[u];
+    numbers[u] = largest[u] == largest[u];  // NOLINT(misc-redundant-expression)
   }
   for_each_vector<Arch, kAccumulators>(
       length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
         const Vec<Arch> v = access.load(z + i, -__builtin_inff());
         largest[u] = Ops<Arch>::max(v, largest[u]);
-        numbers[u] = numbers[u] & (v == v);
+        numbers[u] = numbers[u] & (v == v);  // NOLINT(misc-redundant-expression): not NaN
       });
   constexpr std::uint32_t all = (1U << kLanes<Arch>)-1;
   if (Ops<Arch>::bits((numbers[0] & numbers[1]) & (numbers[2] & numbers[3])) != all) {

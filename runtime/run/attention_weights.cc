@@ -18,6 +18,7 @@
 #include "runtime/base/regions.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/inputs.h"
+#include "runtime/run/page_tables.h"
 #include "runtime/run/score_modifiers.h"
 #include "runtime/run/scratch_check.h"
 #include "runtime/threads/executor.h"
@@ -260,6 +261,9 @@ Status explain(const PlanData* plan, const AttentionTensors& tensors, const Atte
     HEED_RETURN_IF_ERROR(check_inputs(*plan, tensors, false));
   }
   HEED_RETURN_IF_ERROR(check_outputs(*plan, tensors, request));
+  if (plan->pages && !plan->schedule.items.empty()) {
+    HEED_RETURN_IF_ERROR(check_tables(*plan, tensors.tables));
+  }
   const kernels::KernelTable& table = *plan->kernels;
   const std::int32_t block = table.block_vectors * table.lanes;
   const std::size_t scratch =

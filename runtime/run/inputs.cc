@@ -57,8 +57,7 @@ Status check_inputs(const PlanData& plan, const AttentionTensors& t, bool values
   HEED_RETURN_IF_ERROR(check_given_type("v", t.v, config.v_type));
   HEED_RETURN_IF_ERROR(check_given_scales("k_scales", t.k_scales, config.k_type, needed));
   HEED_RETURN_IF_ERROR(check_given_scales("v_scales", t.v_scales, config.v_type, needed && values));
-  HEED_RETURN_IF_ERROR(check_modifiers(plan, t.modifiers));
-  return plan.pages ? check_tables(plan, t.tables) : Status();
+  return check_modifiers(plan, t.modifiers);
 }
 
 std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensors& t) {

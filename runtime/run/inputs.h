@@ -10,8 +10,8 @@
 
 namespace heed::detail {
 
-/// Whether tensors are of the plan's types, there where they are needed, and name pages that exist.
-/// Values are not needed where only logits are computed.
+/// Whether tensors are of the plan's types, and there where they are needed; page tables are looked
+/// at after the places of tensors. Values are not needed where only logits are computed.
 Status check_inputs(const PlanData& plan, const AttentionTensors& tensors, bool values);
 
 /// Where the tensors of check_inputs lie.

@@ -9,6 +9,7 @@
 #include "kernels/temperature.h"
 #include "runtime/base/check_executor.h"
 #include "runtime/base/element_types.h"
+#include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/score_modifiers.h"
@@ -96,6 +97,7 @@ class Merge {
         temperatures_(modifiers.temperatures),
         out_(static_cast<std::byte*>(out.data())),
         lse_(lse) {
+    const FloatEnvironment environment;  // the unit is part of the result
     rows_.states = states.data();
     rows_.count = static_cast<std::int32_t>(states.size());
     rows_.group = rows_.rows = static_cast<std::int32_t>(plan.config.query_heads);

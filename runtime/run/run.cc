@@ -17,6 +17,7 @@
 #include "runtime/base/scale_layout.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/inputs.h"
+#include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
 #include "runtime/run/score_modifiers.h"
 #include "runtime/run/scratch_check.h"
@@ -300,7 +301,8 @@ Status check_run(const PlanData* plan, const AttentionTensors& t, const PartialS
   if (states == nullptr) {
     HEED_RETURN_IF_ERROR(check_given_type("out", t.out, plan->config.out_type));
   }
-  return check_places(*plan, t, states);
+  HEED_RETURN_IF_ERROR(check_places(*plan, t, states));
+  return plan->pages ? check_tables(*plan, t.tables) : Status();
 }
 
 Status scratch_fault() {

@@ -7,6 +7,7 @@
 
 #include "kernels/temperature.h"
 #include "runtime/base/element_types.h"
+#include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
 
@@ -155,6 +156,7 @@ Status check_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
 }
 
 kernels::AttentionShape with_modifiers(const PlanData& plan, const ScoreModifiers& modifiers) {
+  const FloatEnvironment environment;  // the factors are part of the result
   kernels::AttentionShape shape = plan.shape;
   const kernels::LogitFactors factors = kernels::factors_at(
       plan.config.temperature, *plan.config.scale, modifiers.softcap, shape.pairs);
