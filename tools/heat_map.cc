@@ -7,6 +7,7 @@
 #include <array>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <string_view>
 
 #include "tools/status.h"
@@ -62,6 +63,13 @@ std::string script(const HeatMap& map) {
       static_cast<double>(map.rows) - 0.5, step_of(map.columns), step_of(map.rows));
 }
 
+/// A word of the shell's.
+std::string shell_word(const std::string& text) {
+  std::string word = "'";
+  for (const char c : text) word += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return word + "'";
+}
+
 /// A file in the folder for temporary ones that lives as long as this.
 class ScriptFile {
  public:
@@ -84,7 +92,7 @@ class ScriptFile {
   const std::string& path() const { return path_; }
 
  private:
-  std::string path_ = "/tmp/heed-plot-XXXXXX";
+  std::string path_ = (std::filesystem::temp_directory_path() / "heed-plot-XXXXXX").string();
   std::FILE* file_ = nullptr;
 };
 
@@ -107,7 +115,7 @@ Status draw(std::string_view option, const HeatMap& map, std::string& png) {
   text += "end\n" + script(map);
   ScriptFile file;
   if (!file.write(text)) return fault(option, "cannot write a script for gnuplot");
-  std::FILE* const pipe = ::popen(("gnuplot " + file.path() + " 2>/dev/null").c_str(), "r");
+  std::FILE* const pipe = ::popen(("gnuplot " + shell_word(file.path()) + " 2>/dev/null").c_str(), "r");
   if (pipe == nullptr) return fault(option, "cannot start gnuplot");
   std::array<char, 65536> piece{};
   for (std::size_t got = 0; (got = std::fread(piece.data(), 1, piece.size(), pipe)) > 0;) {

@@ -173,8 +173,8 @@ struct Batch {
   /// Positions are those of whole sequences where keys are shards. Read while planning only.
   std::span<const std::int32_t> visible_prefixes = {};
   /// Keys that queries see, beside all that is said of positions: one of these, or neither. Read
-  /// while planning only. With a mask per head a plan has items of single heads, and reads no
-  /// prefixes together whose keys it covers.
+  /// while planning only. Prefixes are read together as far as a mask leaves their
+  /// keys out (KeyMask::last_keys); with a mask per head they are not, and items are of single heads.
   std::optional<KeyMask> mask = {};
   std::optional<KeyLists> key_lists = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
@@ -199,7 +199,8 @@ struct PlanOptions {
 
 /// Which pages hold the keys and values of each sequence: its key t is in the (t / page_tokens)th
 /// of its pages, at t % page_tokens. A block table has a row per sequence, CSR one list after the
-/// other. Pages of which no query sees a key (before a window, say) may have any number.
+/// other. Pages before and after all keys that queries see, and between the
+/// first keys and windows (AttentionConfig::keep_first), may have any number.
 struct PageTables {
   std::span<const std::int32_t> pages = {};
   std::int64_t stride = 0;  ///< block table: sequence b's pages begin at pages[b · stride]

@@ -54,7 +54,7 @@ struct AttentionWeights {
 /// Computes what is asked for, of the queries and keys of a plan's tensors; values, outputs and the
 /// log-sum-exp are not looked at and may be null. All masks, modifiers, element types and pages
 /// count as in a run; with shards the weights are those among the shard's keys. It takes about as
-/// long as the scores of a run, on the plan's workers, and memory of a block of rows (at most 48 or
+/// long as a run, on the plan's workers, and memory of a block of rows (at most 48 or
 /// as many as the register tile has) of logits for each worker, which it allocates. Weights have
 /// the accuracy of outputs; results do not depend on the number of workers.
 HEED_API Status attention_weights(const Plan& plan, const AttentionTensors& tensors,

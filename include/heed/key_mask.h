@@ -27,8 +27,7 @@ enum class MaskType {
 /// a stride of 0 means that all share it. Ragged queries are counted through all sequences, and the
 /// sequence stride is not used then (query_block counts from each sequence's first one, and must be
 /// 1). Keys are counted in each sequence, from the first one of the batch's shard where there are
-/// shards. Masks of bytes and bits are read at one speed, floats at the speed of memory; a plan
-/// keeps a bit for each key and row of the mask.
+/// shards. A plan keeps a bit for each key and row of the mask.
 struct KeyMask {
   MaskType type = MaskType::bytes;
   const void* data = nullptr;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "kernels/attention/block.inl.h"
+#include "kernels/attention/block_end.inl.h"
 #include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/rows.inl.h"
 #include "kernels/attention/scores.inl.h"
@@ -49,7 +50,11 @@ class PrefillKernel {
   using Loader = TileLoader<Arch, kPacked>;
 
   PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
-      : shape_(shape), item_(item), modified_(modifies(shape, item)), gap_(gap_of(shape, item)) {
+      : shape_(shape),
+        item_(item),
+        end_(shape, item),
+        modified_(modifies(shape, item)),
+        gap_(gap_of(shape, item)) {
     lay_out(scratch);
     for (float& m : first_guess_) m = kFirstGuess;
   }
@@ -179,11 +184,11 @@ class PrefillKernel {
       if (item_.logits != nullptr) continue;
       close_partition(block_[b]);
       if (item_.states.m == nullptr) {
-        finish(block_[b]);
+        end_.finish(block_[b], copy_[0]);
       } else if (item_.merge_partitions) {
-        write_states(block_[b], block_[b].total, item_.first_partition);
+        end_.write_states(block_[b], block_[b].total, item_.first_partition);
       } else {
-        write_unseen_states(block_[b], item_.first_partition + item_.states.partitions);
+        end_.write_unseen_states(block_[b], item_.first_partition + item_.states.partitions);
       }
     }
     return SkipHidden || finite_;
@@ -370,7 +375,7 @@ class PrefillKernel {
     }
     if (item_.logits != nullptr) return write_logits<Count>(b, vectors, keys);
     if (b.overwrite && Count < b.vectors) {  // the other vectors see later keys, or none
-      clear_output(b.partition_state, b.width);
+      end_.clear_output(b.partition_state, b.width);
       b.overwrite = false;
     }
     const ActiveRows rows = rows_of(b, vectors);
@@ -440,12 +445,6 @@ class PrefillKernel {
             b.terms.from(first),
             {b.partition_state.from(first), b.width, shape_.value_head_dim, b.overwrite,
              guess + first}};
-  }
-
-  void clear_output(State state, std::ptrdiff_t width) const {
-    for (std::ptrdiff_t x = 0; x < width * shape_.value_head_dim; x += kLanes<Arch>) {
-      store<Arch>(state.o + x, splat<Arch>(0.0F));
-    }
   }
 
   /// Computes the weights of keys that all rows see, with a guess of m. Returns false, and has
@@ -607,151 +606,20 @@ class PrefillKernel {
 
   void close_partition(Block& b) {
     if (b.partition < 0) return;
-    if (b.masked && finite_) finite_ = all_finite(b);
+    if (b.masked && finite_) finite_ = end_.all_finite(b);
     if (item_.states.m == nullptr || item_.merge_partitions) {
-      merge_partition(b);
+      end_.merge_partition(b);
     } else {
-      write_unseen_states(b, b.partition);
-      write_states(b, b.partition_state, b.partition);
+      end_.write_unseen_states(b, b.partition);
+      end_.write_states(b, b.partition_state, b.partition);
       b.next_state = b.partition + 1;
     }
     b.partition = -1;
   }
 
-  /// Writes a block's state as rows.
-  void write_states(const Block& b, const State& state, std::int32_t partition) const {
-    const StateRows<Arch, Rule> states(shape_, item_);
-    alignas(kAlignment) float unwanted[kMaxHeadDim];  // NOLINT: rows of another rule; never read
-    for (std::int32_t v = 0; v < b.vectors; ++v) {
-      const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
-      const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
-      float* row[kLanes<Arch>];
-      for (std::int32_t lane = 0; lane < count; ++lane) {
-        const std::int32_t own = b.first_row + first + lane;
-        row[lane] = states.writes(own) ? states.o(partition, own) : unwanted;
-      }
-      write_rows<Arch>(state.o + first, b.width, shape_.value_head_dim, row, count,
-                       [](Vec<Arch> o) { return o; });
-    }
-    for (std::int32_t i = 0; i < b.rows; ++i) {
-      states.write_sums(partition, b.first_row + i, state.m[i], state.l[i]);
-    }
-  }
-
-  /// Writes empty states for the partitions before `end` that no row of a block has seen.
-  void write_unseen_states(const Block& b, std::int32_t end) const {
-    const StateRows<Arch, Rule> states(shape_, item_);
-    for (std::int32_t p = b.next_state; p < end; ++p) {
-      states.write_unseen(p, b.first_row, b.rows);
-    }
-  }
-
-  /// Merges the state of the partition into that of its section, which the first one becomes as it
-  /// is.
-  void merge_partition(Block& b) {
-    if (b.has_total && shape_.sections && !item_.merge_partitions) close_sections(b);
-    b.last_partition = b.partition;
-    if (b.has_total) {
-      merge_states<Arch, Rule>(b.total, b.partition_state, b.width, shape_.value_head_dim);
-    } else {
-      const State first = b.partition_state;
-      b.partition_state = b.total;
-      b.total = first;
-      b.has_total = true;
-    }
-  }
-
-  /// Merges the sections that ended before the partition into those before. Rows that have seen no
-  /// key of them have empty states, which change nothing.
-  void close_sections(Block& b) {
-    alignas(kAlignment) float closing[kWidest * kLanes<Arch>];
-    bool any = false;
-    for (std::int32_t i = 0; i < b.width; ++i) {
-      const bool ends = ends_section(b.keys.partition[i], b.last_partition, b.partition);
-      closing[i] = ends ? 1.0F : 0.0F;
-      any |= ends;
-    }
-    if (!any) return;
-    if (!b.has_sections) clear_state(b.sections, b.width);
-    b.has_sections = true;
-    close_lanes<Arch, Rule>(b.sections, b.total, closing, b.width, shape_.value_head_dim);
-  }
-
-  /// Makes the states of a block's rows empty.
-  void clear_state(State state, std::ptrdiff_t width) const {
-    clear_sums<Arch>(state, width);
-    clear_output(state, width);
-  }
-
-  /// The state of all keys that a block's rows see.
-  State final_state(Block& b) const {
-    if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
-    if (!b.has_sections) return b.total;
-    merge_states<Arch, Rule>(b.sections, b.total, b.width, shape_.value_head_dim);
-    return b.sections;
-  }
-
-  /// Whether l and O of the partition are finite: the sum of 0 · x is 0 then, and else NaN.
-  bool all_finite(const Block& b) const {
-    Vec<Arch> traces = splat<Arch>(0.0F);
-    for (std::ptrdiff_t x = 0; x < b.width * (shape_.value_head_dim + 1); x += kLanes<Arch>) {
-      traces = Ops<Arch>::fma(load<Arch>(b.partition_state.l + x), splat<Arch>(0.0F), traces);
-    }
-    return !Ops<Arch>::any(Ops<Arch>::not_less(traces, splat<Arch>(1.0F)));
-  }
-
-  void finish(Block& b) {
-    const State state = final_state(b);
-    if (item_.sinks != nullptr) add_sinks(b, state);
-    for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v);
-    if (item_.lse != nullptr) {
-      write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
-                      item_.row_begin + b.first_row, b.rows,
-                      [&](std::int32_t row) { return writes_row<Rule>(shape_, item_, row); });
-    }
-  }
-
-  void add_sinks(const Block& b, const State& state) const {
-    for (std::int32_t first = 0; first < b.width; first += kLanes<Arch>) {
-      alignas(kAlignment) float sinks[kLanes<Arch>];
-      for (std::int32_t lane = 0; lane < kLanes<Arch>; ++lane) {
-        const std::int32_t row = item_.row_begin + b.first_row + first + lane;
-        sinks[lane] = item_.sinks[row % shape_.group];
-      }
-      const bool own_units = item_.temperatures != nullptr;
-      const Vec<Arch> unit =
-          own_units ? load<Arch>(b.terms.unit + first) : splat<Arch>(shape_.unit);
-      add_sinks_to<Arch, Rule>(state.from(first), load<Arch>(sinks), unit, b.width,
-                               shape_.value_head_dim);
-    }
-  }
-
-  /// Writes the outputs of vector v's rows; where these are not of floats, by way of the place of
-  /// copied tiles, which are done with.
-  void write_outputs_of(const Block& b, const State& state, std::int32_t v) const {
-    const RowMap map{shape_.group, item_.out_stride};
-    const std::ptrdiff_t stride = tile_copy_stride(shape_.value_head_dim);
-    const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
-    const std::int32_t count = left < kLanes<Arch> ? left : kLanes<Arch>;
-    std::byte* out[kLanes<Arch>];
-    float* row[kLanes<Arch>];
-    for (std::int32_t lane = 0; lane < count; ++lane) {
-      const std::int32_t own = item_.row_begin + b.first_row + first + lane;
-      float* const buffer = copy_[0] + lane * stride;
-      const bool writes = writes_row<Rule>(shape_, item_, own);
-      out[lane] = writes ? item_.out + map.offset(own) : nullptr;
-      row[lane] = writes ? output_floats(shape_.out_type, out[lane], buffer) : buffer;
-    }
-    write_outputs<Arch>(state.o + first, load<Arch>(state.l + first), b.width,
-                        shape_.value_head_dim, row, count);
-    for (std::int32_t lane = 0; lane < count; ++lane) {
-      if (out[lane] == nullptr) continue;
-      write_narrow<Arch>(shape_.out_type, row[lane], shape_.value_head_dim, out[lane]);
-    }
-  }
-
   const AttentionShape& shape_;
   const AttentionItem& item_;
+  const BlockEnd<Arch, Rule, kWidest> end_;
   const bool modified_;    ///< logits change before they become weights
   const KeyInterval gap_;  ///< between the first keys and the rows' windows; or empty
   MaskSummary<Arch, kWidest> mask_;

@@ -52,17 +52,6 @@ CaseSpec mixed(const MaskSpec& mask) {
   return small_spec({1, 2, 60, 0, 150}, {300, 17, 560, 5, 150}, mask);
 }
 
-void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
-  SCOPED_TRACE(to_string(spec));
-  const Case c(spec);
-  const bool pairs = c.geometry().pairs();
-  for (const std::string_view isa : pairs ? supported_isas() : f32_isas()) {
-    SCOPED_TRACE(isa);
-    expect_oracle(typed_run(c), on(isa, workers));
-    if (testing::Test::HasFailure()) return;
-  }
-}
-
 TEST(KeyMasks, AreTheOraclesInBothKernels) {
   for (const MaskSpec& mask : all_masks()) {
     for (const bool causal : {false, true}) {

@@ -63,16 +63,6 @@ CaseSpec of_pairs(const CaseSpec& spec) {
   return with_types(spec, {DType::bf16, DType::bf16, DType::bf16, DType::f32});
 }
 
-void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
-  SCOPED_TRACE(to_string(spec));
-  const Case c(spec);
-  for (const std::string_view isa : c.geometry().pairs() ? supported_isas() : f32_isas()) {
-    SCOPED_TRACE(isa);
-    expect_oracle(typed_run(c), on(isa, workers));
-    if (testing::Test::HasFailure()) return;
-  }
-}
-
 TEST(RowTemperatures, AreTheOraclesInBothKernels) {
   for (const ModifierSpec& modifiers : all_temperatures()) {
     expect_oracle_on_all(mixed(modifiers));

@@ -57,17 +57,6 @@ CaseSpec mixed(const ModifierSpec& modifiers) {
   return small_spec({1, 2, 50, 0}, {300, 17, 260, 5}, modifiers);
 }
 
-void expect_oracle_on_all(const CaseSpec& spec, int workers = 3) {
-  SCOPED_TRACE(to_string(spec));
-  const Case c(spec);
-  const bool pairs = c.geometry().pairs();
-  for (const std::string_view isa : pairs ? supported_isas() : f32_isas()) {
-    SCOPED_TRACE(isa);
-    expect_oracle(typed_run(c), on(isa, workers));
-    if (testing::Test::HasFailure()) return;
-  }
-}
-
 TEST(ScoreModifiers, AreTheOraclesInBothKernels) {
   for (const ModifierSpec& modifiers : all_modifiers()) {
     expect_oracle_on_all(mixed(modifiers));

@@ -7,6 +7,7 @@
 #include <cstring>
 #include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -101,6 +102,16 @@ void expect_oracle(const TypedRun& typed, const PlanOptions& options) {
   }
   EXPECT_TRUE(std::ranges::all_of(out.bytes(), [](std::byte b) { return b == std::byte{0xFF}; }))
       << "out was written outside its rows";
+}
+
+void expect_oracle_on_all(const proof::CaseSpec& spec, int workers) {
+  SCOPED_TRACE(to_string(spec));
+  const proof::Case c(spec);
+  for (const std::string_view isa : c.geometry().pairs() ? supported_isas() : f32_isas()) {
+    SCOPED_TRACE(isa);
+    expect_oracle(typed_run(c), on(isa, workers));
+    if (testing::Test::HasFailure()) return;
+  }
 }
 
 }  // namespace heed::tests

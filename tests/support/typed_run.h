@@ -37,4 +37,7 @@ TypedRun typed_run(const proof::Case& c);
 /// written.
 void expect_oracle(const TypedRun& typed, const PlanOptions& options);
 
+/// The same of a case on every ISA that has kernels of its own for its products.
+void expect_oracle_on_all(const proof::CaseSpec& spec, int workers = 3);
+
 }  // namespace heed::tests
