@@ -115,7 +115,8 @@ Status draw(std::string_view option, const HeatMap& map, std::string& png) {
   text += "end\n" + script(map);
   ScriptFile file;
   if (!file.write(text)) return fault(option, "cannot write a script for gnuplot");
-  std::FILE* const pipe = ::popen(("gnuplot " + shell_word(file.path()) + " 2>/dev/null").c_str(), "r");
+  std::FILE* const pipe =
+      ::popen(("gnuplot " + shell_word(file.path()) + " 2>/dev/null").c_str(), "r");
   if (pipe == nullptr) return fault(option, "cannot start gnuplot");
   std::array<char, 65536> piece{};
   for (std::size_t got = 0; (got = std::fread(piece.data(), 1, piece.size(), pipe)) > 0;) {

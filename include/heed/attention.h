@@ -174,7 +174,8 @@ struct Batch {
   std::span<const std::int32_t> visible_prefixes = {};
   /// Keys that queries see, beside all that is said of positions: one of these, or neither. Read
   /// while planning only. Prefixes are read together as far as a mask leaves their
-  /// keys out (KeyMask::last_keys); with a mask per head they are not, and items are of single heads.
+  /// keys out (KeyMask::last_keys); with a mask per head they are not, and items are of single
+  /// heads.
   std::optional<KeyMask> mask = {};
   std::optional<KeyLists> key_lists = {};
   /// Strides of the LSE, one number per (sequence, token, head). Default: contiguous
