@@ -58,23 +58,23 @@ function runHeed(name, threads, { seconds, isa, 'kv-type': kvType }) {
 }
 
 /**
- * Everything that is timed, in the order of a turn: (name, threads) → lines. ggml alone has caches
- * of other types.
+ * Everything that is timed, in the order of a turn: (workload, threads) → lines. ggml alone has
+ * caches of other types; OpenBLAS computes plain workloads.
  */
 function subjects(options, openblas) {
   const { seconds, 'kv-type': kvType } = options;
   const both = [
-    (name, threads) => runHeed(name, threads, options),
-    (name, threads) => runPeer('ggml', program('heed_peer_ggml'),
+    ({ name }, threads) => runHeed(name, threads, options),
+    ({ name }, threads) => runPeer('ggml', program('heed_peer_ggml'),
       [name, threads, seconds, ggmlLibraries, kvType]),
   ];
   if (kvType !== 'f32') return both;
   return [
     ...both,
-    (name, threads) => runPeer('onnxruntime', process.execPath,
+    ({ name }, threads) => runPeer('onnxruntime', process.execPath,
       [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed]),
-    (name, threads) => runPeer('openblas', program('heed_peer_openblas'), [name, threads, seconds],
-      openblas.environment),
+    ({ name, plain }, threads) => (plain ? runPeer('openblas', program('heed_peer_openblas'),
+      [name, threads, seconds], openblas.environment) : []),
   ];
 }
 
@@ -108,12 +108,12 @@ function headline({ best }, openblas, kvType) {
 }
 
 /** One row: every subject in turn, twice. */
-function compare(name, threads, turn) {
+function compare(workload, threads, turn) {
   const lines = [];
   for (let round = 0; round < ROUNDS; ++round) {
-    for (const subject of turn) lines.push(...subject(name, threads));
+    for (const subject of turn) lines.push(...subject(workload, threads));
   }
-  return summarise(name, threads, lines);
+  return summarise(workload.name, threads, lines);
 }
 
 function compareAll(options) {
@@ -121,9 +121,9 @@ function compareAll(options) {
   const turn = subjects(options, openblas);
   const table = new Table(options.workloads.map(({ name }) => name));
   const results = [];
-  for (const { name } of options.workloads) {
+  for (const workload of options.workloads) {
     for (const threads of options.threads) {
-      const result = compare(name, threads, turn);
+      const result = compare(workload, threads, turn);
       // Without heed there is nothing to compare with, and the next row would fare no better.
       if (!('heed' in result.best)) {
         throw new Error(result.errors.find(({ peer }) => peer === 'heed').error);

@@ -8,6 +8,7 @@
 #include <cmath>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,6 +17,10 @@
 #include "bench/attention_case.h"
 #include "bench/memory.h"
 #include "bench/peers/peer.h"
+#include "heed/score_modifiers.h"
+#include "tests/proof/elements.h"
+#include "tests/proof/geometry.h"
+#include "tests/proof/modifiers.h"
 
 // The part of ggml's C interface that is used here. No header comes with the package; that no
 // struct but ggml_init_params has a layout here keeps the two from disagreeing.
@@ -46,6 +51,7 @@ ggml_tensor* ggml_new_tensor_4d(ggml_context*, int type, std::int64_t, std::int6
 void* ggml_get_data(const ggml_tensor*);
 ggml_tensor* ggml_flash_attn_ext(ggml_context*, ggml_tensor* q, ggml_tensor* k, ggml_tensor* v,
                                  ggml_tensor* mask, float scale, float max_bias, float softcap);
+void ggml_flash_attn_ext_add_sinks(ggml_tensor*, ggml_tensor* sinks);
 void ggml_flash_attn_ext_set_prec(ggml_tensor*, int precision);
 ggml_cgraph* ggml_new_graph(ggml_context*);
 void ggml_build_forward_expand(ggml_cgraph*, ggml_tensor*);
@@ -54,9 +60,10 @@ void ggml_build_forward_expand(ggml_cgraph*, ggml_tensor*);
 namespace heed::bench::peers {
 namespace {
 
-constexpr int kF32 = 0, kF16 = 1;          // ggml_type
-constexpr int kPrecisionF32 = 10;          // ggml_prec
-constexpr std::uint16_t kHidden = 0xfc00;  // −∞ in f16
+constexpr int kF32 = 0, kF16 = 1;   // ggml_type
+constexpr int kPrecisionF32 = 10;   // ggml_prec
+constexpr float kMaxAlibiBias = 8;  // ggml then has the slopes of heed::alibi_slopes
+constexpr float kHidden = -std::numeric_limits<float>::infinity();
 
 struct CloseLibrary {
   void operator()(void* library) const { dlclose(library); }
@@ -78,6 +85,7 @@ struct Ggml {
   decltype(&ggml_new_tensor_4d) new_tensor_4d = nullptr;
   decltype(&ggml_get_data) get_data = nullptr;
   decltype(&ggml_flash_attn_ext) flash_attn_ext = nullptr;
+  decltype(&ggml_flash_attn_ext_add_sinks) flash_attn_ext_add_sinks = nullptr;
   decltype(&ggml_flash_attn_ext_set_prec) flash_attn_ext_set_prec = nullptr;
   decltype(&ggml_new_graph) new_graph = nullptr;
   decltype(&ggml_build_forward_expand) build_forward_expand = nullptr;
@@ -138,6 +146,7 @@ Status Ggml::load(const std::string& folder) {
   bind("ggml_new_tensor_4d", new_tensor_4d);
   bind("ggml_get_data", get_data);
   bind("ggml_flash_attn_ext", flash_attn_ext);
+  bind("ggml_flash_attn_ext_add_sinks", flash_attn_ext_add_sinks);
   bind("ggml_flash_attn_ext_set_prec", flash_attn_ext_set_prec);
   bind("ggml_new_graph", new_graph);
   bind("ggml_build_forward_expand", build_forward_expand);
@@ -188,15 +197,27 @@ class FlashAttention {
   Status build();
   ggml_tensor* tensor(std::int64_t positions, std::int64_t heads, const InputData& data);
   ggml_tensor* mask();
-  std::size_t mask_rows() const;
-  std::size_t memory() const;
+  ggml_tensor* sinks();
+  float mask_element(const proof::Row& row, std::int64_t key) const;
+  bool needs_mask() const;
+  std::int64_t mask_rows() const { return (queries_ + 63) / 64 * 64; }  // ggml wants multiples
+  std::int64_t mask_heads() const { return of_heads_ ? workload_.query_heads : 1; }
+  std::int64_t mask_sequences() const { return of_sequences_ ? workload_.sequences() : 1; }
+  std::int64_t memory() const;
 
   const Ggml& ggml_;
   AttentionWorkload workload_;
   DType kv_type_;
   AttentionCase case_{workload_};
+  proof::Geometry geometry_ = case_.geometry();
+  /// Whether heads, and sequences, have masks of their own.
+  bool of_heads_ =
+      workload_.shown == Shown::blocks || workload_.modifiers.biases == proof::Biases::all;
+  bool of_sequences_ =
+      workload_.shown == Shown::padding || workload_.modifiers.biases == proof::Biases::all;
   std::int64_t queries_ = case_.batch().query.length, keys_ = case_.batch().key.length;
   Pool query_, keys_and_values_;
+  std::vector<float> slopes_;
   AttentionTensors tensors_;
   ggml_backend* backend_ = nullptr;
   ggml_threadpool* threads_ = nullptr;
@@ -221,6 +242,12 @@ Status FlashAttention::prepare(int threads) {
   tensors_.q = query_.inputs(case_.query_inputs()).data();
   tensors_.k = keys_and_values_.inputs(case_.kv_inputs(), kv_type_);
   tensors_.v = tensors_.k + static_cast<std::int64_t>(case_.value_offset());
+  tensors_.modifiers = case_.modifiers();
+  if (workload_.modifiers.alibi) {
+    slopes_.resize(static_cast<std::size_t>(workload_.query_heads));
+    alibi_slopes(slopes_);
+    tensors_.modifiers.alibi_slopes = slopes_.data();
+  }
   if (Status status = start_threads(threads); !status) return status;
   return build();
 }
@@ -237,26 +264,25 @@ Status FlashAttention::start_threads(int threads) {
   return {};
 }
 
-/// ggml wants the rows of a mask in multiples of 64.
-std::size_t FlashAttention::mask_rows() const {
-  return static_cast<std::size_t>(queries_ + 63) / 64 * 64;
-}
-
-/// All tensors, and enough for what describes them.
-std::size_t FlashAttention::memory() const {
-  constexpr std::size_t kDescriptions = 16 << 20;
-  const std::size_t floats = 2 * case_.query_floats() + 2 * case_.key_floats();
-  return kDescriptions + 4 * floats + 2 * mask_rows() * static_cast<std::size_t>(keys_);
+/// Bytes of all tensors, and enough for what describes them.
+std::int64_t FlashAttention::memory() const {
+  constexpr std::int64_t kDescriptions = 16 << 20;
+  const auto floats = static_cast<std::int64_t>(2 * case_.query_floats() + 2 * case_.key_floats());
+  const std::int64_t mask = mask_sequences() * mask_heads() * mask_rows() * keys_;
+  return kDescriptions + 4 * floats + 2 * mask;
 }
 
 Status FlashAttention::build() {
-  context_ = ggml_.init({memory(), nullptr, false});
+  context_ = ggml_.init({static_cast<std::size_t>(memory()), nullptr, false});
   if (context_ == nullptr) return fault("ggml has no memory for its tensors");
   ggml_tensor* const q = tensor(queries_, workload_.query_heads, tensors_.q);
   ggml_tensor* const k = tensor(keys_, workload_.kv_heads, tensors_.k);
   ggml_tensor* const v = tensor(keys_, workload_.kv_heads, tensors_.v);
   const float scale = 1 / std::sqrt(static_cast<float>(workload_.head_dim));
-  ggml_tensor* const out = ggml_.flash_attn_ext(context_, q, k, v, mask(), scale, 0, 0);
+  ggml_tensor* const out = ggml_.flash_attn_ext(context_, q, k, v, mask(), scale,
+                                                workload_.modifiers.alibi ? kMaxAlibiBias : 0,
+                                                workload_.modifiers.softcap);
+  if (workload_.modifiers.sinks) ggml_.flash_attn_ext_add_sinks(out, sinks());
   ggml_.flash_attn_ext_set_prec(out, kPrecisionF32);
   graph_ = ggml_.new_graph(context_);
   ggml_.build_forward_expand(graph_, out);
@@ -275,16 +301,48 @@ ggml_tensor* FlashAttention::tensor(std::int64_t positions, std::int64_t heads,
   return tensor;
 }
 
-/// That of all heads; none where every query sees every key.
+bool FlashAttention::needs_mask() const {
+  const bool hides =
+      (workload_.causal && queries_ > 1) || workload_.window > 0 || workload_.shown != Shown::all;
+  return hides || workload_.modifiers.alibi || workload_.modifiers.biases != proof::Biases::none;
+}
+
+/// What ggml adds to a score: a bias; or the distance from the query, which ggml multiplies by the
+/// head's slope.
+float FlashAttention::mask_element(const proof::Row& row, std::int64_t key) const {
+  if (row.token >= queries_ || !geometry_.sees(row, key)) return kHidden;
+  if (workload_.modifiers.alibi) return static_cast<float>(key - geometry_.position(row));
+  const ScoreBias& bias = tensors_.modifiers.bias;
+  if (bias.data == nullptr) return 0;
+  return bias.data.as<float>()[geometry_.bias(bias, row, key)];
+}
+
+/// None where every query sees every key and nothing is added to scores.
 ggml_tensor* FlashAttention::mask() {
-  if (!workload_.causal || queries_ == 1) return nullptr;
-  const auto rows = static_cast<std::int64_t>(mask_rows());
-  ggml_tensor* const mask = ggml_.new_tensor_4d(context_, kF16, keys_, rows, 1, 1);
-  auto* row = static_cast<std::uint16_t*>(ggml_.get_data(mask));
-  for (std::int64_t i = 0; i < rows; ++i, row += keys_) {
-    for (std::int64_t j = 0; j < keys_; ++j) row[j] = j > i + keys_ - queries_ ? kHidden : 0;
+  if (!needs_mask()) return nullptr;
+  ggml_tensor* const mask =
+      ggml_.new_tensor_4d(context_, kF16, keys_, mask_rows(), mask_heads(), mask_sequences());
+  OutputData to{ggml_.get_data(mask), DType::f16};
+  std::vector<float> elements(static_cast<std::size_t>(keys_));
+  proof::Row row;
+  for (row.sequence = 0; row.sequence < mask_sequences(); ++row.sequence) {
+    for (row.head = 0; row.head < mask_heads(); ++row.head) {
+      for (row.token = 0; row.token < mask_rows(); ++row.token, to += keys_) {
+        for (std::int64_t j = 0; j < keys_; ++j) {
+          elements[static_cast<std::size_t>(j)] = mask_element(row, j);
+        }
+        proof::narrow(elements, to);
+      }
+    }
   }
   return mask;
+}
+
+ggml_tensor* FlashAttention::sinks() {
+  ggml_tensor* const sinks = ggml_.new_tensor_4d(context_, kF32, workload_.query_heads, 1, 1, 1);
+  std::memcpy(ggml_.get_data(sinks), tensors_.modifiers.sinks,
+              static_cast<std::size_t>(workload_.query_heads) * sizeof(float));
+  return sinks;
 }
 
 Status FlashAttention::run() {

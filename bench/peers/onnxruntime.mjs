@@ -6,137 +6,84 @@
 // as that would copy it.
 import { createRequire } from 'node:module';
 import { resolve } from 'node:path';
-import { FLOAT, INT32, onnxModel } from './onnx_model.mjs';
+import { BOOL, FLOAT, Float, INT32, onnxModel } from './onnx_model.mjs';
+import { Scores } from './scores.mjs';
+import { Heads } from './tensors.mjs';
 import { peerWorkloads } from './workloads.mjs';
 
 const MICROSOFT = 'com.microsoft';
 const TOLERANCE = 1e-3;  // as in peer.cc
 const SAMPLED_ROWS = 16;
 
-/** Normal random numbers; the seed tells tensors apart. As many as 2²⁰ are made and repeated. */
-function normal(count, seed) {
-  let state = seed;
-  const uniform = () => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return (state + 0.5) / 2 ** 32;
-  };
-  const numbers = new Float32Array(count);
-  const made = Math.min(count, 2 ** 20 + 7);
-  for (let i = 0; i < made; ++i) {
-    numbers[i] = Math.sqrt(-2 * Math.log(uniform())) * Math.cos(2 * Math.PI * uniform());
-  }
-  for (let i = made; i < count; i += made) {
-    numbers.copyWithin(i, 0, Math.min(made, count - i));
-  }
-  return numbers;
-}
-
-/** A tensor [batch, heads, positions, headDim], and what operators make of it. */
-class Heads {
-  constructor(batch, heads, positions, headDim, data) {
-    Object.assign(this, { batch, heads, positions, headDim, data });
-  }
-
-  static random(batch, heads, positions, headDim, seed) {
-    return new Heads(batch, heads, positions, headDim,
-      normal(batch * heads * positions * headDim, seed));
-  }
-
-  row(sequence, head, position) {
-    const start = ((sequence * this.heads + head) * this.positions + position) * this.headDim;
-    return this.data.subarray(start, start + this.headDim);
-  }
-
-  slice(first, end = this.positions) {
-    const positions = end - first;
-    const part = new Heads(this.batch, this.heads, positions, this.headDim,
-      new Float32Array(this.batch * this.heads * positions * this.headDim));
-    part.eachRow((row, sequence, head, position) =>
-      row.set(this.row(sequence, head, first + position)));
-    return part;
-  }
-
-  eachRow(visit) {
-    for (let sequence = 0; sequence < this.batch; ++sequence) {
-      for (let head = 0; head < this.heads; ++head) {
-        for (let i = 0; i < this.positions; ++i) {
-          visit(this.row(sequence, head, i), sequence, head, i);
-        }
-      }
-    }
-  }
-
-  byHead() {
-    return { data: this.data, dims: [this.batch, this.heads, this.positions, this.headDim] };
-  }
-
-  /** As a projection writes it: [batch, positions, heads · headDim]. */
-  byToken() {
-    const width = this.heads * this.headDim;
-    const data = new Float32Array(this.data.length);
-    this.eachRow((row, sequence, head, position) =>
-      data.set(row, (sequence * this.positions + position) * width + head * this.headDim));
-    return { data, dims: [this.batch, this.positions, width] };
-  }
-}
-
-/** Which keys each query sees, as a term of the scores. */
-function causalMask({ queries, keys }) {
-  const data = new Float32Array(queries * keys);
-  for (let i = 0; i < queries; ++i) {
-    data.fill(-Infinity, i * keys + keys - queries + i + 1, (i + 1) * keys);
-  }
-  return { data, dims: [queries, keys] };
-}
+/** What GroupQueryAttention and MultiHeadAttention add to scores; null where there is nothing. */
+const addition = (scores) => (scores.changes || scores.hides ? scores.additive() : null);
 
 /**
- * The operators. Each says how it computes the workload w from q, k and v, or null where it cannot:
- * {node, inputs, outputs: {name: dims}}. Causal masks of the first two are aligned to the start.
+ * The operators. Each says how it computes the workload w from its tensors, or null where it
+ * cannot: {node, inputs: {name: tensor or null}, outputs: {name: dims}}. Causal masks of the first
+ * two are aligned to the start.
  */
 const operators = {
-  MultiHeadAttention(w, { q, k, v }) {
+  MultiHeadAttention(w, { q, k, v, scores }) {
     const causal = w.causal && w.queries > 1;
     if (w.queryHeads !== w.kvHeads || (causal && w.queries !== w.keys)) return null;
+    if (w.softcap || w.sinks) return null;
     const attributes = { num_heads: w.queryHeads, unidirectional: Number(causal) };
-    const inputs = { q: q.byToken(), k: k.byToken(), v: v.byToken() };
+    const inputs = { q: q.byToken(), k: k.byToken(), v: v.byToken(), projectionBias: null,
+      keyMask: w.visible === 'padding' ? scores.shownKeys() : null };
+    if (inputs.keyMask === null) inputs.addition = addition(scores);
     return { node: { domain: MICROSOFT, attributes }, inputs, outputs: { out: inputs.q.dims } };
   },
 
-  Attention(w, { q, k, v }) {
+  Attention(w, { q, k, v, scores }) {
+    if (w.sinks) return null;
     const causal = w.causal && w.queries > 1;
     const aligned = w.queries === w.keys;
-    const attributes = { is_causal: Number(causal && aligned) };
-    const inputs = { q: q.byHead(), k: k.byHead(), v: v.byHead() };
-    if (causal && !aligned) inputs.mask = causalMask(w);
+    const attributes = { is_causal: Number(causal && aligned), softcap: new Float(w.softcap ?? 0) };
+    const inputs = { q: q.byHead(), k: k.byHead(), v: v.byHead(), mask: null };
+    if (scores.changes) {
+      inputs.mask = scores.additive();
+    } else if (scores.hides || (causal && !aligned)) {
+      inputs.mask = scores.shown();
+    }
     return { node: { domain: '', attributes }, inputs, outputs: { out: inputs.q.dims } };
   },
 
-  GroupQueryAttention(w, { q, k, v }) {  // the queries' own keys and values are the last of a cache
+  GroupQueryAttention(w, { q, k, v, scores }) {  // the last keys are the queries' own
     if (!w.causal) return null;
     const past = w.keys - w.queries;
-    const attributes = { num_heads: w.queryHeads, kv_num_heads: w.kvHeads };
+    const attributes = { num_heads: w.queryHeads, kv_num_heads: w.kvHeads,
+      softcap: new Float(w.softcap ?? 0), local_window_size: w.window ?? -1 };
     const inputs = { q: q.byToken(), k: k.slice(past).byToken(), v: v.slice(past).byToken(),
       pastKeys: k.slice(0, past).byHead(), pastValues: v.slice(0, past).byHead(),
       lastKey: { data: new Int32Array(w.batch).fill(w.keys - 1), dims: [w.batch] },
-      keys: { data: Int32Array.of(w.keys), dims: [] } };
+      keys: { data: Int32Array.of(w.keys), dims: [] }, cosines: null, sines: null, positions: null,
+      addition: scores.changes || w.visible ? scores.additive() : null, sinks: scores.sinks() };
     return { node: { domain: MICROSOFT, attributes }, inputs,
       outputs: { out: inputs.q.dims, allKeys: k.byHead().dims, allValues: v.byHead().dims } };
   },
 };
 
+/** What ONNX, and what its runtime, call the type of a tensor. */
+function typeOf({ data }) {
+  if (data instanceof Float32Array) return { number: FLOAT, name: 'float32' };
+  if (data instanceof Uint8Array) return { number: BOOL, name: 'bool' };
+  return { number: INT32, name: 'int32' };
+}
+
 /** An operator, loaded, with its tensors. */
 async function load(ort, op, { node, inputs, outputs }, threads) {
-  const type = ({ data }) => (data instanceof Float32Array ? FLOAT : INT32);
+  const given = Object.entries(inputs).filter(([, x]) => x !== null);
   const model = onnxModel({
     node: { op, ...node },
-    inputs: Object.entries(inputs).map(([name, x]) => ({ name, type: type(x), dims: x.dims })),
+    inputs: Object.entries(inputs).map(([name, x]) =>
+      (x === null ? null : { name, type: typeOf(x).number, dims: x.dims })),
     outputs: Object.entries(outputs).map(([name, dims]) => ({ name, type: FLOAT, dims })),
   });
   const session = await ort.InferenceSession.create(model, { intraOpNumThreads: threads,
     interOpNumThreads: 1, executionMode: 'sequential', logSeverityLevel: 3 });
-  const tensor = ({ data, dims }) =>
-    new ort.Tensor(data instanceof Float32Array ? 'float32' : 'int32', data, dims);
-  const feeds = Object.fromEntries(Object.entries(inputs).map(([name, x]) => [name, tensor(x)]));
+  const tensor = (x) => new ort.Tensor(typeOf(x).name, x.data, x.dims);
+  const feeds = Object.fromEntries(given.map(([name, x]) => [name, tensor(x)]));
   const size = outputs.out.reduce((product, each) => product * each, 1);
   const out = tensor({ data: new Float32Array(size), dims: outputs.out });
   return { run: () => session.run(feeds, { out }), out, close: () => session.release() };
@@ -164,18 +111,18 @@ async function repeat(seconds, once) {
 }
 
 /** One output row in float64. */
-function referenceRow(w, { q, k, v }, sequence, head, position) {
+function referenceRow(w, { q, k, v, scores }, sequence, head, position) {
   const kvHead = Math.floor(head / (w.queryHeads / w.kvHeads));
-  const visible = w.causal ? w.keys - w.queries + position + 1 : w.keys;
   const query = q.row(sequence, head, position);
-  const weights = Array.from({ length: visible }, (_, j) => {
+  const logits = Array.from({ length: w.keys }, (_, j) => {
     const key = k.row(sequence, kvHead, j);
-    return query.reduce((sum, x, i) => sum + x * key[i], 0) / Math.sqrt(w.headDim);
+    const product = query.reduce((sum, x, i) => sum + x * key[i], 0) / Math.sqrt(w.headDim);
+    return scores.logit(product, sequence, head, position, j);
   });
-  const largest = weights.reduce((a, b) => Math.max(a, b));
-  let sum = 0;
+  const largest = logits.reduce((a, b) => Math.max(a, b), scores.sink(head));
+  let sum = Math.exp(scores.sink(head) - largest);
   const out = new Float64Array(w.headDim);
-  weights.forEach((logit, j) => {
+  logits.forEach((logit, j) => {
     const weight = Math.exp(logit - largest);
     sum += weight;
     v.row(sequence, kvHead, j).forEach((x, i) => { out[i] += weight * x; });
@@ -217,7 +164,7 @@ async function main([name, threads, seconds, folder]) {
   const w = peerWorkloads().find((each) => each.name === name);
   const tensors = { q: Heads.random(w.batch, w.queryHeads, w.queries, w.headDim, 1),
     k: Heads.random(w.batch, w.kvHeads, w.keys, w.headDim, 2),
-    v: Heads.random(w.batch, w.kvHeads, w.keys, w.headDim, 3) };
+    v: Heads.random(w.batch, w.kvHeads, w.keys, w.headDim, 3), scores: new Scores(w) };
   for (const op of Object.keys(operators)) {
     const line = { peer: 'onnxruntime' };
     try {
