@@ -8,7 +8,7 @@ namespace heed::proof {
 Bounds error_bounds(const ReferenceRow& row, std::int64_t head_dim, bool pairs) {
   if (std::isinf(row.lse)) return {};  // without weight
   const double epsilon = std::ldexp(1.0, -24), smallest = std::ldexp(1.0, pairs ? -126 : -149);
-  const double rounding = pairs ? 0x1p-9 / (1 - 0x1p-9) : 0;
+  const double rounding = pairs ? 0x1p-8 / (1 - 0x1p-8) : 0;
   const double chain = (static_cast<double>(head_dim) + 4) * epsilon;
   const double exponential = 4.4 * epsilon;
   const double mean = chain * row.mean_terms + exponential;

@@ -23,8 +23,8 @@
 // factor add 9·ε of the capped logit, and pass on the error of what they get at most as it is;
 // ALiBi and a bias add 4·ε of their terms (unit, product and sum, twice without FMA) and 2·ε of the
 // sum; a sink's logit has 3·ε of its own. All of it is in A_j, divided by (D + 4). Products of
-// bf16. Weights are rounded by 2^−9 of each at most: 2·2^−9/(1 − 2^−9)·V for outputs, 2^−9/(1 −
-// 2^−9) for the LSE. Underflow loses 2^−126.
+// bf16. Weights are rounded by 2^−8 of each at most: 2·2^−8/(1 − 2^−8)·V for outputs, 2^−8/(1 −
+// 2^−8) for the LSE. Underflow loses 2^−126.
 #pragma once
 
 #include <cstdint>
