@@ -40,6 +40,7 @@ struct Block {
   std::int32_t key_begin, key_end;    ///< of the others, visible to at least one row
   std::int32_t full_begin, full_end;  ///< visible to all rows, but for masks
   std::int32_t partition;             ///< whose state `partition_state` is being summed; −1: none
+  std::int32_t shown_keys;            ///< of the coming tile, by the mask, in whole words
   bool overwrite;                     ///< O of `partition_state` has not been written yet
   bool masked;                        ///< keys were hidden in the current partition
   bool has_total;                     ///< `total` holds a state

@@ -70,6 +70,18 @@ class PrefillKernel {
  private:
   std::int32_t vectors() const { return (item_.rows + kLanes<Arch> - 1) / kLanes<Arch>; }
 
+  /// Vectors of the next block and of those after it, of `left`, from row `first` of the item on:
+  /// as many as meet the same row of the mask, where that is of several vectors, so that each block
+  /// sees all of a tile's stretch or none.
+  std::int32_t vectors_alike(std::int32_t first, std::int32_t left) const {
+    const MaskRows& mask = item_.mask;
+    if (mask.words == nullptr || mask.heads > 1) return left;
+    const std::int64_t alike = std::int64_t{mask.query_block} * shape_.group;
+    const std::int64_t rows = alike - (item_.row_begin + first) % alike;
+    if (alike < 2 * kLanes<Arch> || rows >= std::int64_t{left} * kLanes<Arch>) return left;
+    return rows > kLanes<Arch> ? static_cast<std::int32_t>(rows / kLanes<Arch>) : 1;
+  }
+
   /// Divides the rows into blocks and places their data. Where a block of one vector would be left
   /// over, the last two blocks share their vectors.
   void lay_out(float* scratch) {
@@ -83,9 +95,10 @@ class PrefillKernel {
     blocks_ = 0;
     for (std::int32_t first = 0, left = vectors(); left > 0; ++blocks_) {
       Block& b = block_[blocks_];
-      b.vectors = left <= kWidest                      ? left
-                  : left == kWidest + 1 && kWidest > 2 ? kWidest - 1
-                                                       : kWidest;
+      const std::int32_t alike = vectors_alike(first, left);
+      b.vectors = alike <= kWidest                      ? alike
+                  : alike == kWidest + 1 && kWidest > 2 ? kWidest - 1
+                                                        : kWidest;
       left -= b.vectors;
       b.width = b.vectors * kLanes<Arch>;
       b.first_row = first;
@@ -202,48 +215,72 @@ class PrefillKernel {
     return last - begin > rest ? begin + rest : last;
   }
 
-  /// The first key from `begin` on of a tile of which rows of the item see any: those between the
-  /// first keys and the rows' windows are left out, and tiles that the mask hides from all rows.
-  std::int32_t next_visible_tile(std::int32_t begin) const {
+  /// Keys of a tile, from the first to the last that the mask shows to any row, in whole words, and
+  /// how many blocks see any of them.
+  struct ShownKeys {
+    KeyInterval keys;
+    int blocks;
+  };
+
+  /// The first from key `begin` on of which rows of the item see any: those between the first keys
+  /// and the rows' windows are left out, and tiles that the mask hides from all rows.
+  ShownKeys next_visible_tile(std::int32_t begin) {
     if (begin >= gap_.first && begin < gap_.last) begin = gap_.last;
-    while (begin < item_.key_end && hides_tile(begin, end_of_tile(begin))) {
-      begin = end_of_tile(begin);
-      if (begin == gap_.first && begin < gap_.last) begin = gap_.last;
+    while (begin < item_.key_end) {
+      const std::int32_t end = end_of_tile(begin);
+      const ShownKeys shown = shown_of({begin, end});
+      if (shown.blocks > 0) return shown;
+      begin = end == gap_.first && end < gap_.last ? gap_.last : end;
     }
-    if (begin < item_.key_end) return begin;
-    return shape_.pairs ? item_.key_end + item_.key_end % 2 : item_.key_end;
+    const std::int32_t none = shape_.pairs ? item_.key_end + item_.key_end % 2 : item_.key_end;
+    return {{none, none}, 0};
   }
 
-  /// Whether the mask hides these keys of a partition from all rows.
-  bool hides_tile(std::int32_t begin, std::int32_t end) const {
-    if (item_.mask.words == nullptr || begin < item_.mask.first_key) return false;
-    const std::uint32_t* previous = nullptr;
+  /// What the mask shows of these keys of a partition, to all blocks and to each.
+  ShownKeys shown_of(KeyInterval keys) {
+    const MaskRows& mask = item_.mask;
+    if (mask.words == nullptr || keys.first < mask.first_key) {
+      for (int b = 0; b < blocks_; ++b) block_[b].shown_keys = keys.last - keys.first;
+      return {keys, blocks_};
+    }
+    const std::int32_t lowest = keys.first - keys.first % kWordKeys;
+    ShownKeys shown{{keys.last, keys.first}, 0};
     for (int b = 0; b < blocks_; ++b) {
+      std::uint32_t shown_words = 0;
+      const std::uint32_t* previous = nullptr;
       for (std::int32_t i = 0; i < block_[b].rows; ++i) {
         const std::uint32_t* const words = block_[b].keys.words[i];
         if (words == previous) continue;
         previous = words;
-        for (std::int32_t word = begin - begin % kWordKeys; word < end; word += kWordKeys) {
-          const std::uint32_t own = words[(word - item_.mask.first_key) / kWordKeys];
-          if ((own & bits_of(word, begin, end)) != 0) return false;
+        for (std::int32_t word = lowest; word < keys.last; word += kWordKeys) {
+          const std::uint32_t own = words[(word - mask.first_key) / kWordKeys];
+          if ((own & bits_of(word, keys.first, keys.last)) == 0) continue;
+          shown_words |= 1U << (word % kPartitionKeys / kWordKeys);
+          if (word < shown.keys.first) shown.keys.first = word;
+          if (word + kWordKeys > shown.keys.last) shown.keys.last = word + kWordKeys;
         }
       }
+      block_[b].shown_keys = __builtin_popcount(shown_words) * kWordKeys;
+      shown.blocks += shown_words != 0 ? 1 : 0;
     }
-    return true;
+    if (shown.keys.first < keys.first) shown.keys.first = keys.first;
+    if (shown.keys.last > keys.last) shown.keys.last = keys.last;
+    return shown;
   }
 
   /// Starts loading the first visible tile from key `begin` on, its keys in k_slices steps and its
   /// values in v_slices.
   void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
-    begin = next_visible_tile(begin);
-    if (shape_.pairs) return start_pairs(begin, k_slices, v_slices);
+    const ShownKeys shown = next_visible_tile(begin);
+    begin = shown.keys.first;
+    if (shape_.pairs) return start_pairs(shown.keys, k_slices, v_slices);
     next_begin_ = begin;
-    next_end_ = end_of_tile(begin);
+    next_end_ = shown.keys.last;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     const std::int32_t count = next_end_ - begin;
     const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
       return Loader(from, begin, count, slices,
-                    wants_copy(from, begin, count, blocks_) ? copy : nullptr);
+                    wants_copy(from, begin, count, shown.blocks) ? copy : nullptr);
     };
     next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
     if (item_.logits != nullptr) return;
@@ -252,10 +289,9 @@ class PrefillKernel {
   }
 
   /// The same for pairs: tiles begin and end with whole ones.
-  void start_pairs(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
-    const std::int32_t lead = begin % 2;
+  void start_pairs(KeyInterval keys, std::int32_t k_slices, std::int32_t v_slices) {
+    const std::int32_t begin = keys.first, end = keys.last, lead = begin % 2;
     next_begin_ = begin - lead;
-    const std::int32_t end = end_of_tile(begin);
     next_end_ = end + end % 2;
     copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
     constexpr TileForm k_form = kPacked ? TileForm::packed : TileForm::swapped_all;
@@ -267,7 +303,7 @@ class PrefillKernel {
   }
 
   /// The tile that was being loaded. The next one is started: all blocks that see this one will
-  /// prefetch it, a step with each register tile.
+  /// prefetch it, a step with each register tile that they compute.
   TileView finish_tile() {
     const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_,
                         kPacked ? 2 : 1};
@@ -276,9 +312,12 @@ class PrefillKernel {
       if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) {
         if (block_[b].head_end <= tile.begin) continue;
       }
+      const std::int32_t size = tile.end - tile.begin;
+      const std::int32_t keys = block_[b].shown_keys < size ? block_[b].shown_keys : size;
+      if (keys == 0) continue;
       const std::int32_t rows = T::rows(block_[b].vectors);
       const std::int32_t slices = slices_per_tile(block_[b].vectors);
-      k_slices += slices * ((tile.end - tile.begin + rows - 1) / rows);
+      k_slices += slices * ((keys + rows - 1) / rows);
       v_slices += slices * ((shape_.value_head_dim + rows - 1) / rows);
     }
     start_tile(tile.end, k_slices, v_slices);
@@ -327,14 +366,28 @@ class PrefillKernel {
     return own == Sight::all || shown == Sight::none ? shown : own;
   }
 
+  /// Whether a word of the mask begins with a key, of which each vector's rows see all or nothing.
+  bool is_word_of_all(const Block& b, std::int32_t key) const {
+    if (item_.mask.words == nullptr || key < item_.mask.first_key || key % kWordKeys != 0) {
+      return false;
+    }
+    if (key < b.full_begin || key + kWordKeys > b.full_end) return false;
+    for (std::int32_t v = 0; v < b.vectors; ++v) {
+      if (mask_.of(v, key, key + kWordKeys) == Sight::some) return false;
+    }
+    return true;
+  }
+
   /// Attends to keys that are hidden from some of the rows: each stretch of keys is computed for
   /// just the vectors of rows that see any of it, and masked only where it is hidden from a row.
   template <bool SkipHidden>
   void attend_edge(Block& b, const TileView& keys) {
-    // Stretches end where a register tile does.
+    // Stretches end where a register tile does; of a word that each vector sees whole or not at
+    // all, where the word does.
     const std::int32_t rows = shape_.pairs ? T::kRows + T::kRows % 2 : T::kRows;
     const auto step = [&](std::int32_t key) {
-      return keys.end - key > rows ? key + rows : keys.end;
+      const std::int32_t count = is_word_of_all(b, key) ? kWordKeys : rows;
+      return keys.end - key > count ? key + count : keys.end;
     };
     for (std::int32_t begin = keys.begin; begin < keys.end;) {
       std::int32_t end = step(begin);
