@@ -5,6 +5,7 @@
 #include "bench/attention_case.h"
 #include "bench/bench.h"
 #include "heed/attention.h"
+#include "heed/attention_weights.h"
 
 namespace heed::bench {
 namespace {
@@ -12,14 +13,15 @@ namespace {
 class AttentionBench : public Bench {
  public:
   AttentionBench(const AttentionWorkload& workload, const Setting& setting, Pool& pool)
-      : setting_(setting), case_(workload), pool_(pool) {}
+      : setting_(setting), explained_(workload.explained), case_(workload), pool_(pool) {}
 
   Status measure(int threads, Result& result) override;
 
  private:
   Status prepare(int threads);
   AttentionTensors tensors(std::int64_t run);
-  Status attend(std::int64_t run) { return heed::run(plan_, tensors(run), workspace_, &executor_); }
+  Status attend(std::int64_t run);
+  Status time_planning(Result& result);
   Status measure_limits_once(Result& result) const {
     return raise_limits(setting_, limit_memory_,
                         setting_.warm ? Residence::cache : Residence::memory, result);
@@ -27,6 +29,7 @@ class AttentionBench : public Bench {
   Status check(Result& result);
 
   const Setting& setting_;
+  const bool explained_;
   const AttentionCase case_;
   Pool& pool_;
   Plan plan_;
@@ -37,7 +40,34 @@ class AttentionBench : public Bench {
   std::span<const float> limit_memory_;
   std::size_t copies_ = 1;
   std::vector<float> scales_;  ///< of keys, then of values, for each copy
+  std::vector<float> entropy_, largest_, mass_;
+  std::vector<std::int32_t> largest_keys_;
 };
+
+Status AttentionBench::attend(std::int64_t run) {
+  const AttentionTensors own = tensors(run);
+  if (Status status = heed::run(plan_, own, workspace_, &executor_); !status || !explained_) {
+    return status;
+  }
+  return attention_weights(plan_, own,
+                           {.entropy = entropy_.data(),
+                            .top_weights = largest_.data(),
+                            .top_keys = largest_keys_.data(),
+                            .mass = mass_.data()},
+                           &executor_);
+}
+
+Status AttentionBench::time_planning(Result& result) {
+  Timing timing;
+  const PlanOptions options{.isa = setting_.isa, .workers = result.threads};
+  const auto once = [&](std::int64_t) {
+    return plan_attention(case_.config(), case_.batch(), options, plan_);
+  };
+  if (Status status = repeat(setting_.seconds / 16, once, timing); !status) return status;
+  result.plan_ms = timing.min_ms;
+  result.visible_scores = plan_.visible_scores();
+  return {};
+}
 
 Status AttentionBench::prepare(int threads) {
   if (Status status = Executor::create(threads, executor_); !status) return status;
@@ -57,6 +87,11 @@ Status AttentionBench::prepare(int threads) {
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
   scales_.assign(2 * case_.scale_floats() * copies_, kv_scale(case_.config().k_type));
   limit_memory_ = pool_.memory().first(setting_.warm ? copy : setting_.stream_floats);
+  if (!explained_) return {};
+  const std::size_t rows = case_.query_floats() / static_cast<std::size_t>(case_.config().head_dim);
+  entropy_.resize(rows), largest_.resize(rows), largest_keys_.resize(rows);
+  mass_.resize(static_cast<std::size_t>(case_.batch().sequences * case_.config().query_heads *
+                                        case_.batch().key.length));
   return {};
 }
 
@@ -89,6 +124,7 @@ Status AttentionBench::measure(int threads, Result& result) {
   result.q_type = case_.config().q_type;
   result.kv_type = case_.config().k_type;
   if (Status status = prepare(threads); !status) return status;
+  if (Status status = time_planning(result); !status) return status;
   if (Status status = measure_limits_once(result); !status) return status;
   const auto once = [this](std::int64_t run) { return attend(run); };
   if (Status status = repeat(setting_.seconds, once, result.timing); !status) return status;

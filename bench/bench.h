@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -30,10 +31,13 @@ struct Setting {
 
 struct Result {
   std::string name, kind, layout;
+  std::string beside;                               ///< as Workload has it
   DType q_type = DType::f32, kv_type = DType::f32;  ///< of attention
   int threads = 0;
   Timing timing;
-  std::optional<double> gflops;  ///< of attention
+  std::optional<double> plan_ms;               ///< to plan it, the best of all; of attention
+  std::optional<std::int64_t> visible_scores;  ///< of attention
+  std::optional<double> gflops;                ///< of attention
   double peak_gflops = 0;
   double gbps = 0;
   double read_gbps = 0;

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "bench/console.h"
@@ -23,7 +24,10 @@ std::string optional_number(std::optional<double> number) {
   return number ? fmt::format("{:.1f}", *number) : "-";
 }
 
-Json optional_json(std::optional<double> number) { return number ? Json(*number) : Json(nullptr); }
+template <class Number>
+Json optional_json(const std::optional<Number>& number) {
+  return number ? Json(*number) : Json(nullptr);
+}
 
 Json host_json(const Setting& setting, const StreamSize& stream) {
   const CpuInfo& cpu = cpu_info();
@@ -46,6 +50,8 @@ Json result_json(const Result& result, const Setting& setting) {
                {"threads", result.threads},
                {"min_ms", result.timing.min_ms},
                {"median_ms", result.timing.median_ms},
+               {"plan_ms", optional_json(result.plan_ms)},
+               {"visible_scores", optional_json(result.visible_scores)},
                {"gflops", optional_json(result.gflops)},
                {"peak_gflops", result.peak_gflops},
                {"percent_of_peak", optional_json(result.percent_of_peak())},
@@ -55,6 +61,12 @@ Json result_json(const Result& result, const Setting& setting) {
                {"max_error", result.accuracy.max_error}};
   if (result.copy_gbps) json["copy_gbps"] = *result.copy_gbps;
   return json;
+}
+
+/// Milliseconds for each visible score of attention.
+double cost(const Result& result, bool with_planning) {
+  const double planning = with_planning ? *result.plan_ms : 0;
+  return (result.timing.min_ms + planning) / static_cast<double>(*result.visible_scores);
 }
 
 }  // namespace
@@ -90,6 +102,26 @@ Status Table::row(const Result& result) const {
              optional_number(result.gflops), result.gbps, percentage(result),
              result.accuracy.max_error);
   return flush_output();
+}
+
+Status Table::costs(std::span<const Result> results) const {
+  bool any = false;
+  for (const Result& result : results) {
+    const auto same = [&](const Result& other) {
+      return other.name == result.beside && other.threads == result.threads;
+    };
+    const auto beside = std::ranges::find_if(results, same);
+    if (beside == results.end()) continue;
+    if (!any) {
+      fmt::print("\n{:<{}}  threads  time of a visible score  with planning  beside\n", "workload",
+                 name_width_);
+    }
+    any = true;
+    fmt::print("{:<{}}  {:>7}  {:>23.2f}  {:>13.2f}  {}\n", result.name, name_width_,
+               result.threads, cost(result, false) / cost(*beside, false),
+               cost(result, true) / cost(*beside, true), beside->name);
+  }
+  return any ? flush_output() : Status();
 }
 
 std::string to_json(const Setting& setting, const StreamSize& stream,

@@ -22,6 +22,9 @@ class Table {
               std::string_view note) const;
   void progress(std::size_t step, std::size_t steps, std::string_view name, int threads) const;
   Status row(const Result& result) const;
+  /// A second table: of workloads beside others that have been measured, too, the time of a visible
+  /// score by that of the other's. Nothing where there are none.
+  Status costs(std::span<const Result> results) const;
 
  private:
   std::size_t name_width_;

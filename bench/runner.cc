@@ -85,6 +85,7 @@ Status measure_all(const std::vector<Workload>& workloads, const std::vector<int
       table.progress(results.size() + 1, steps, workload.name, count);
       Result result;
       result.name = workload.name;
+      result.beside = workload.beside;
       result.kind = workload.kind();
       if (Status status = bench->measure(count, result); !status) return status;
       if (Status status = table.row(result); !status) return status;
@@ -134,6 +135,7 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
     return status;
   }
+  if (Status status = table.costs(results); !status) return status;
   if (Status status = judge(results); !status) return status;
   if (json != nullptr) *json = to_json(setting, stream, results);
   return {};

@@ -139,6 +139,9 @@ class Line {
     return Shown::all;
   }
 
+  /// Takes the next word where it is beside=name; nothing where it is another.
+  std::string beside() { return next_.starts_with("beside=") ? take().substr(7) : std::string(); }
+
   /// Words that are left were none of `options`, which may stand at the end.
   void end(std::string_view options) {
     if (!next_.empty()) fail("'{}' does not belong here; options are {}", next_, options);
@@ -176,7 +179,7 @@ SoftmaxWorkload parse_softmax(Line& line) {
   return softmax;
 }
 
-AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
+AttentionWorkload parse_attention(Line& line, std::size_t sequences, std::string& beside) {
   AttentionWorkload attention;
   attention.query_heads = line.number("query_heads");
   attention.kv_heads = line.number("kv_heads");
@@ -206,9 +209,12 @@ AttentionWorkload parse_attention(Line& line, std::size_t sequences) {
            lengths.end();
   };
   attention.shown = line.shown(uniform(attention.query_lengths) && uniform(attention.kv_lengths));
+  attention.explained = line.flag("explained");
+  beside = line.beside();
   line.end(
       "[normal|sharp] [bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE] [window=N] [softcap=N] "
-      "[alibi] [sinks] [bias=all|key|pair|row] [visible=padding|tree|blocks], in this order");
+      "[alibi] [sinks] [bias=all|key|pair|row] [visible=padding|tree|blocks] [explained] "
+      "[beside=NAME], in this order");
   return attention;
 }
 
@@ -219,7 +225,8 @@ Workload parse_workload(Line& line) {
   if (batch == "softmax") {
     workload.what = parse_softmax(line);
   } else {
-    workload.what = parse_attention(line, static_cast<std::size_t>(line.number("batch", batch)));
+    const auto sequences = static_cast<std::size_t>(line.number("batch", batch));
+    workload.what = parse_attention(line, sequences, workload.beside);
   }
   return workload;
 }

@@ -37,6 +37,8 @@ struct AttentionWorkload {
   std::int32_t window = 0;
   proof::ModifierSpec modifiers;
   Shown shown = Shown::all;
+  /// Each run is followed by what its weights tell: entropies, largest weights and masses.
+  bool explained = false;
 
   std::int64_t sequences() const { return static_cast<std::int64_t>(query_lengths.size()); }
   /// Keys and values come from a cache that is longer than the queries.
@@ -51,6 +53,7 @@ struct SoftmaxWorkload {
 
 struct Workload {
   std::string name;
+  std::string beside;  ///< the workload that says what its scores cost; or empty
   std::variant<AttentionWorkload, SoftmaxWorkload> what;
 
   /// "prefill", "decode" (one query per sequence) or "softmax".

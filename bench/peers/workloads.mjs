@@ -9,7 +9,7 @@ const SCORES = { window: Number, softcap: Number, alibi: () => true, sinks: () =
 /** {window, softcap, …} of the options, or null where one is none for peers. */
 function scoresOf(options) {
   const scores = {};
-  for (const option of options.filter((each) => each !== 'normal')) {
+  for (const option of options.filter((each) => each !== 'normal' && !each.startsWith('beside='))) {
     const [name, value] = option.split('=');
     if (SCORES[name] === undefined) return null;
     scores[name] = SCORES[name](value);

@@ -153,7 +153,8 @@ TEST(BenchWorkloads, Faults) {
       {"name 1 2 2 8 8 64 none blunt",
        "'blunt' does not belong here; options are [normal|sharp] "
        "[bshd|bhsd] [pages=N] [shared=N] [q=TYPE] [kv=TYPE] [window=N] [softcap=N] [alibi] [sinks] "
-       "[bias=all|key|pair|row] [visible=padding|tree|blocks], in this order"},
+       "[bias=all|key|pair|row] [visible=padding|tree|blocks] [explained] [beside=NAME], in this "
+       "order"},
       {"name 1 2 2 8 8 64 none sharp bhds", "'bhds' does not belong here; options are [normal|"},
       {"name 1 2 2 8 8 64 none bshd sharp", "'sharp' does not belong here"},
       {"name 1 2 2 8 8 64 none bshd bhsd", "'bhsd' does not belong here"},

@@ -176,6 +176,13 @@ std::vector<std::string> supported_command_isas() {
   return names;
 }
 
+std::string chosen_command_isa() {
+  for (const IsaInfo& isa : isas()) {
+    if (isa.chosen) return std::string(isa.name);
+  }
+  return {};
+}
+
 Folder::Folder() {
   std::string name = testing::TempDir() + "/heed-XXXXXX";
   const char* const made = mkdtemp(name.data());

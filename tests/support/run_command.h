@@ -57,8 +57,11 @@ void expect_fine(const CommandResult& result);
 /// Expects exit 2, nothing on standard output, and one line on standard error that contains `part`.
 void expect_fault(const CommandResult& result, const std::string& part);
 
-/// The ISAs of the command that this machine can run, best first.
+/// The ISAs of the command that this machine can run, in the order of the list of all.
 std::vector<std::string> supported_command_isas();
+
+/// The one that it chooses by itself, which on some processors is not the first.
+std::string chosen_command_isa();
 
 /// A folder that lives as long as this does.
 class Folder {

@@ -61,11 +61,23 @@ struct Expected {
 };
 
 Names result_keys(const Expected& expected) {
-  Names names = {"name",     "kind",        "isa",
-                 "dtype",    "kv",          "layout",
-                 "threads",  "min_ms",      "median_ms",
-                 "gflops",   "peak_gflops", "percent_of_peak",
-                 "gbps",     "read_gbps",   "percent_of_bandwidth",
+  Names names = {"name",
+                 "kind",
+                 "isa",
+                 "dtype",
+                 "kv",
+                 "layout",
+                 "threads",
+                 "min_ms",
+                 "median_ms",
+                 "plan_ms",
+                 "visible_scores",
+                 "gflops",
+                 "peak_gflops",
+                 "percent_of_peak",
+                 "gbps",
+                 "read_gbps",
+                 "percent_of_bandwidth",
                  "max_error"};
   if (expected.limit == "copy") names.insert("copy_gbps");
   return names;
@@ -158,7 +170,7 @@ const Expected kSoftmax = {"softmax-1024x64", "softmax", "rows", "copy", 0, 2.0 
 TEST(BenchCommand, TableAndJson) {
   const Report report =
       run_bench("^(vit-base-b4-s197|llama3-8b-decode-b1-kv4k|.*b8-kv2k-paged16|softmax-1024x64)$");
-  expect_report(report, {kPrefill, kDecode, kPaged, kSoftmax}, supported_command_isas().front());
+  expect_report(report, {kPrefill, kDecode, kPaged, kSoftmax}, chosen_command_isa());
   expect_host(report.json["host"], false);
   EXPECT_NE(report.table.find("rotate among copies"), std::string::npos) << report.table;
 }
@@ -188,6 +200,32 @@ TEST(BenchCommand, ReportsTheThreadsThatItHad) {
   EXPECT_EQ(Json::parse(read_bytes(json))["results"][0]["threads"], cpu_info().logical_cpus);
 }
 
+// What a visible score costs beside the workload that a line names, with and without planning: as
+// the figures of both say. Without the other workload there is no second table.
+TEST(BenchCommand, SecondTableOfCosts) {
+  const Report report = run_bench("^(plain|padded)-b8-s512-d64$", {"--warm"});
+  const Json& results = report.json["results"];
+  ASSERT_EQ(results.size(), 4U);
+  const std::size_t second = report.table.find("time of a visible score");
+  ASSERT_NE(second, std::string::npos) << report.table;
+  const auto rows = rows_of(report.table.substr(second), "padded-b8-s512-d64");
+  ASSERT_EQ(rows.size(), 2U) << report.table;
+  for (std::size_t i = 0; i < 2; ++i) {
+    ASSERT_EQ(rows[i].size(), 5U) << report.table;
+    const Json &plain = results[i], &padded = results[2 + i];
+    const auto cost = [](const Json& result, bool with_planning) {
+      const double planning = with_planning ? result["plan_ms"].get<double>() : 0;
+      return (result["min_ms"].get<double>() + planning) / result["visible_scores"].get<double>();
+    };
+    EXPECT_EQ(rows[i][1], std::to_string(i + 1));
+    EXPECT_NEAR(std::stod(rows[i][2]), cost(padded, false) / cost(plain, false), 0.0051);
+    EXPECT_NEAR(std::stod(rows[i][3]), cost(padded, true) / cost(plain, true), 0.0051);
+    EXPECT_EQ(rows[i][4], "plain-b8-s512-d64");
+  }
+  const Report alone = run_bench("^padded-b8-s512-d64$", {"--warm"});
+  EXPECT_EQ(alone.table.find("time of a visible score"), std::string::npos) << alone.table;
+}
+
 // A cache as a projection writes it, and one in pages, of which sequences share the first ones:
 // their bytes count once, the work on them for each.
 TEST(BenchCommand, JsonTellsTheOtherLayouts) {
@@ -199,7 +237,7 @@ TEST(BenchCommand, JsonTellsTheOtherLayouts) {
                  {"llama3-8b-decode-b16-kv2k-shared1792", "decode",
                   "q bshd, kv bhsd in pages of 128, the first 1792 keys shared", "read",
                   16.0 * 32 * 2048 * 4 * 128, (1792 + 16.0 * 256) * 8 * 2 * 128 * 4}},
-                supported_command_isas().front());
+                chosen_command_isa());
 }
 
 }  // namespace
