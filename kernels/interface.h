@@ -206,9 +206,10 @@ struct MergeRows {
 
 /// A row of logits to base 2, what its weights are asked for, and where the answers go.
 struct WeightRow {
-  /// [keys]; −∞ where a key is hidden, and up to a multiple of 16 keys. They become the weights.
+  /// [keys]; −∞ where a key is hidden. Only those of keys first … last − 1 are there, both rounded
+  /// to multiples of 16 keys; other keys are hidden. They become the weights.
   float* logits = nullptr;
-  std::int32_t keys = 0;
+  std::int32_t keys = 0, first = 0, last = 0;
   WeightRule rule = WeightRule::exponential;
   const float* sink = nullptr;   ///< a natural logit; null: none
   float unit = 0;                ///< as AttentionShape has it

@@ -5,7 +5,8 @@
 //
 // A sink is one more choice: it takes weight and adds to the entropy. Sums have sixteen columns,
 // whatever the ISA, each of which starts afresh at every partition, so that no term meets more than
-// 16 + n / 256 + 16 additions. Memory: a row is read three times and written twice, in L1 and L2.
+// 16 + n / 256 + 16 additions. Weights are products with 1 / l, which a division would take ten
+// times as long for. Memory: a row is read three times and written once or twice, in L1 and L2.
 #pragma once
 
 #include "kernels/attention/rows.inl.h"
@@ -81,24 +82,20 @@ class RowWeights {
   static constexpr int kWidth = kLanes<Arch>;
 
   explicit RowWeights(const WeightRow& row)
-      : row_(row), columns_(static_cast<std::int32_t>(padded(row.keys, kSumColumns))) {}
+      : row_(row),
+        begin_(row.first - row.first % kSumColumns),
+        end_(static_cast<std::int32_t>(padded(row.last, kSumColumns))) {}
 
   void compute() {
     find_maximum();
-    sum_weights();
-    if (row_.entropy != nullptr) *row_.entropy = entropy();
-    normalise();
-    if (row_.top > 0) find_largest();
-    if (row_.mass != nullptr) add_mass();
-    if (row_.weights == nullptr) return;
-    if (row_.type == DType::f32) {
-      auto* const to = reinterpret_cast<float*>(row_.weights);
-      for_each_vector<Arch, 1>(row_.keys, [&](auto access, int, std::int64_t j) {
-        access.store(to + j, access.load(row_.logits + j, 0.0F));
-      });
+    if (row_.entropy != nullptr) {
+      sum_weights<true>();
+      *row_.entropy = entropy();
     } else {
-      narrow_row<Arch>(row_.type, row_.logits, row_.keys, row_.weights);
+      sum_weights<false>();
     }
+    tell();
+    if (row_.weights != nullptr) write_weights();
   }
 
  private:
@@ -106,7 +103,7 @@ class RowWeights {
 
   void find_maximum() {
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
-    for (std::int32_t j = 0; j < columns_; j += kWidth) {
+    for (std::int32_t j = begin_; j < end_; j += kWidth) {
       top = Ops<Arch>::max(load<Arch>(row_.logits + j), top);
     }
     const float highest = Ops<Arch>::reduce(top, Maximum());
@@ -118,15 +115,17 @@ class RowWeights {
     m_ = first_lane<Arch>(m);
   }
 
+  template <bool Entropy>
   void sum_weights() {
     KeySum<Arch> l, e;
     const Vec<Arch> m = splat<Arch>(m_), zero = splat<Arch>(0.0F);
-    for (std::int32_t j = 0; j < columns_; j += kSumColumns) {
+    for (std::int32_t j = begin_; j < end_; j += kSumColumns) {
       for (int v = 0; v < KeySum<Arch>::kVectors; ++v) {
         float* const at = row_.logits + j + v * kWidth;
         const Vec<Arch> t = load<Arch>(at), p = W::weight(t, m);
         store<Arch>(at, p);
         l.column(v) = l.column(v) + p;
+        if constexpr (!Entropy) continue;
         e.column(v) = e.column(v) + Ops<Arch>::select(p > zero, p * (t - m), zero);
       }
       if ((j + kSumColumns) % kPartitionKeys == 0) l.close_partition(), e.close_partition();
@@ -153,32 +152,46 @@ class RowWeights {
     return h > 0.0 ? static_cast<float>(h) : 0.0F;
   }
 
-  void normalise() {
-    const Vec<Arch> l = splat<Arch>(l_);
-    for (std::int32_t j = 0; j < columns_; j += kWidth) {
-      store<Arch>(row_.logits + j, normalised<Arch>(load<Arch>(row_.logits + j), l));
-    }
-  }
-
-  void find_largest() const {
+  /// Makes p the weights, adds these to masses and finds the largest, in one pass.
+  void tell() const {
     const LargestWeights largest(row_);
-    for (std::int32_t j = 0; j < columns_; j += kWidth) {
-      if (!Ops<Arch>::any(load<Arch>(row_.logits + j) > splat<Arch>(largest.least()))) continue;
-      for (std::int32_t i = j; i < j + kWidth; ++i) {
-        if (row_.logits[i] > largest.least()) largest.insert(row_.logits[i], i);
+    const Vec<Arch> scale = splat<Arch>(l_ == 0.0F ? 0.0F : 1.0F / l_);
+    const std::int32_t last = end_ < row_.keys ? end_ : row_.keys;
+    for_each_vector<Arch, 1>(last - begin_, [&](auto access, int, std::int64_t i) {
+      const std::int64_t j = begin_ + i;
+      const Vec<Arch> w = load<Arch>(row_.logits + j) * scale;
+      store<Arch>(row_.logits + j, w);
+      if (row_.mass != nullptr) {
+        access.store(row_.mass + j, access.load(row_.mass + j, 0.0F) + w);
       }
+      if (row_.top > 0 && Ops<Arch>::any(w > splat<Arch>(largest.least()))) {
+        insert_vector(largest, static_cast<std::int32_t>(j));
+      }
+    });
+  }
+
+  __attribute__((noinline)) void insert_vector(const LargestWeights& largest,
+                                               std::int32_t first) const {
+    for (std::int32_t j = first; j < first + kWidth; ++j) {
+      if (row_.logits[j] > largest.least()) largest.insert(row_.logits[j], j);
     }
   }
 
-  void add_mass() const {
+  /// Writes the weights of all keys, those of hidden ones as zeros.
+  void write_weights() const {
+    for (std::int32_t j = 0; j < begin_; ++j) row_.logits[j] = 0.0F;
+    for (std::int32_t j = end_; j < row_.keys; ++j) row_.logits[j] = 0.0F;
+    if (row_.type != DType::f32) {
+      return narrow_row<Arch>(row_.type, row_.logits, row_.keys, row_.weights);
+    }
+    auto* const to = reinterpret_cast<float*>(row_.weights);
     for_each_vector<Arch, 1>(row_.keys, [&](auto access, int, std::int64_t j) {
-      access.store(row_.mass + j,
-                   access.load(row_.mass + j, 0.0F) + access.load(row_.logits + j, 0.0F));
+      access.store(to + j, access.load(row_.logits + j, 0.0F));
     });
   }
 
   const WeightRow& row_;
-  std::int32_t columns_;  ///< keys, rounded up to whole groups
+  std::int32_t begin_, end_;  ///< keys that may be seen, rounded to whole groups
   SinkState<Arch, Rule> sink_{splat<Arch>(-__builtin_inff()), splat<Arch>(1.0F)};
   float m_ = 0, l_ = 0, e_ = 0;  ///< e is Σ p·(t − m)
 };

@@ -30,6 +30,11 @@ namespace {
 /// Logits of a row begin at a line.
 constexpr std::int64_t kLineFloats = kernels::kAlignment / sizeof(float);
 
+/// Floats, rounded up to whole lines.
+std::int64_t whole_lines(std::int64_t floats) {
+  return (floats + kLineFloats - 1) / kLineFloats * kLineFloats;
+}
+
 struct FreeAligned {
   void operator()(float* memory) const {
     ::operator delete[](memory, std::align_val_t(kernels::kAlignment));
@@ -162,8 +167,13 @@ class HeadRows {
   }
 
   bool compute_logits(const PlannedItem& planned) const {
-    std::fill_n(logits_, planned.rows * row_floats_, -std::numeric_limits<float>::infinity());
     if (planned.key_begin >= planned.key_end) return true;
+    const std::int64_t first = planned.key_begin / kLineFloats * kLineFloats;
+    const std::int64_t last = whole_lines(planned.key_end);
+    for (std::int64_t i = 0; i < planned.rows; ++i) {
+      float* const row = logits_ + i * row_floats_;
+      std::fill(row + first, row + last, -std::numeric_limits<float>::infinity());
+    }
     kernels::AttentionItem item = bind_inputs(plan_, tensors_, planned);
     item.sinks = nullptr;
     item.logits = logits_;
@@ -184,6 +194,7 @@ class HeadRows {
     kernels::WeightRow own;
     own.logits = logits_ + index * row_floats_;
     own.keys = static_cast<std::int32_t>(keys);
+    if (item.key_begin < item.key_end) own.first = item.key_begin, own.last = item.key_end;
     own.rule = shape_.rule;
     own.unit = shape_.unit;
     const RowTemperatures& temperatures = tensors_.modifiers.temperatures;
@@ -269,8 +280,7 @@ Status explain(const PlanData* plan, const AttentionTensors& tensors, const Atte
   const std::size_t scratch =
       kernels::prefill_scratch(plan->shape, block, table.lanes, table.block_vectors).floats;
   // Pairs of keys may end one key further on.
-  const std::int64_t row =
-      (plan->counts.most_keys + 1 + kLineFloats - 1) / kLineFloats * kLineFloats;
+  const std::int64_t row = whole_lines(plan->counts.most_keys + 1);
   const std::size_t worker =
       scratch + static_cast<std::size_t>(row) * static_cast<std::size_t>(block);
   const std::int64_t units = plan->config.kv_heads * std::ssize(plan->masks);
