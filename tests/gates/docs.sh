@@ -63,7 +63,7 @@ check_link() {
 # check_code FILE CODE
 check_code() {
   local file=$1 code=$2
-  if [[ $code =~ ^(include|kernels|runtime|tests|bench|tools|docs|cmake)/[A-Za-z0-9_./\<\>*-]*$ ]]; then
+  if [[ $code =~ ^(include|kernels|runtime|bindings|tests|bench|tools|docs|cmake)/[A-Za-z0-9_./\<\>*-]*$ ]]; then
     compgen -G "${code//<*([!>])>/*}" >/dev/null || fault "$file: $code does not exist"
   elif [[ $code =~ ^[a-z_0-9]+_test$ ]]; then
     is_in "$programs" "$code" || fault "$file: there is no test $code"

@@ -5,7 +5,7 @@ gates=$(cd "$(dirname "$0")" && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cd "$1"
-cp -r ./*.md LICENSE bench cmake docs include kernels runtime tests tools "$copy"
+cp -r ./*.md LICENSE bench cmake docs include kernels runtime bindings tests tools "$copy"
 "$gates/docs.sh" "$copy"
 
 # planted TEXT FILE LINE: with this line at the end of the file docs.sh says TEXT.

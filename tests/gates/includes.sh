@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # includes.sh ROOT [FILE...]: who may include whom, in all sources or in these.
 #
-#   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS
+#   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS; heed_c.h only C's
 #   kernels/            itself, heed/dtype.h, of its rooms those that rooms() lists; headers of the standard library
 #                       without code; only vector xsimd, only isa intrinsics
 #   runtime/            include/, kernels/{interface,temperature}.h, and of its rooms those that rooms() lists; only
 #                       threads oneTBB, only layer OpenBLAS
+#   bindings/           include/ and itself
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
 #                       kernels/interface.h and what selects a table; one micro-benchmark and one peer
 #                       OpenBLAS; one peer what loads libraries
@@ -47,6 +48,7 @@ rooms() {
 
 allowed() {
   case $1 in
+    include/heed/heed_c.h) echo '<std(def|int)\.h>' ;;
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
     kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|isa/avx512_bf16)\.inl\.h"' ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
@@ -69,6 +71,7 @@ allowed() {
     runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
       echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/(interface|temperature)\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
+    bindings/*) echo "$standard|\"(heed|bindings/c)/[a-z_0-9]+\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
     tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
@@ -103,7 +106,7 @@ allowed() {
 }
 
 if (($# == 0)); then
-  mapfile -t files < <(find include kernels runtime tests bench tools -name '*.h' -o -name '*.cc' -o -name '*.inc' |
+  mapfile -t files < <(find include kernels runtime bindings tests bench tools -name '*.h' -o -name '*.cc' -o -name '*.inc' |
     sort)
   set -- "${files[@]}"
 fi

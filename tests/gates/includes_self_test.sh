@@ -5,7 +5,7 @@ gates=$(cd "$(dirname "$0")" && pwd)
 copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 cd "$1"
-find include kernels runtime tests bench tools \( -name '*.h' -o -name '*.cc' \) -print0 |
+find include kernels runtime bindings tests bench tools \( -name '*.h' -o -name '*.cc' \) -print0 |
   xargs -0 cp --parents -t "$copy"
 "$gates/includes.sh" "$copy"
 
@@ -18,6 +18,8 @@ done <<'PLANTED'
 include/heed/status.h "kernels/interface.h"
 include/heed/cpu.h <oneapi/tbb/info.h>
 include/heed/heed.h <immintrin.h>
+include/heed/heed_c.h <vector>
+include/heed/heed_c.h "heed/status.h"
 kernels/vector/simd.inl.h "runtime/cpu/dispatch.h"
 kernels/vector/simd.inl.h <algorithm>
 kernels/vector/simd.inl.h "kernels/isa/generic.inl.h"
@@ -53,6 +55,9 @@ runtime/softmax/softmax.cc "runtime/plan/plan_data.h"
 runtime/sampling/sampling.cc "runtime/softmax/softmax_validate.h"
 runtime/layer/step.cc <cblas.h>
 runtime/layer/step.cc "runtime/cpu/dispatch.h"
+bindings/c/run.cc "runtime/base/message.h"
+bindings/c/run.cc <oneapi/tbb/info.h>
+bindings/c/arguments.h "kernels/interface.h"
 tools/llama/model.cc <cblas.h>
 tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/vector/simd.inl.h"

@@ -53,6 +53,12 @@ if [[ $kind:$layer == shared:*.so.* ]]; then
   fi
 fi
 
+c=$(find "$prefix" -name 'libheed_c.so.1')
+if [[ -n $c ]] && readelf -d "$c" | grep -F '(NEEDED)' | grep -F '[libheed'; then
+  echo "the library for C should contain heed"
+  exit 1
+fi
+
 cmake -S "$consumer" -B "$work/cmake" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_PREFIX_PATH="$prefix" \
   -DCOMPONENTS="${layer:+layer}" >/dev/null
 cmake --build "$work/cmake"
@@ -69,6 +75,15 @@ flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 # shellcheck disable=SC2086
 "$cxx" -std=c++20 "$consumer/consumer.cc" -o "$work/consumer" $flags
 LD_LIBRARY_PATH=$libraries "$work/consumer"
+if [[ -n $c ]]; then
+  cmake -S "$consumer/c" -B "$work/c" -G Ninja -DCMAKE_PREFIX_PATH="$prefix" >/dev/null
+  cmake --build "$work/c"
+  "$work/c/c_consumer"
+  flags=$(PKG_CONFIG_LIBDIR=$pkgconfig pkg-config --cflags --libs heed_c)
+  # shellcheck disable=SC2086
+  cc -std=c99 "$consumer/c/c_consumer.c" -o "$work/c_consumer" $flags
+  LD_LIBRARY_PATH=$libraries "$work/c_consumer"
+fi
 if [[ -n $layer ]]; then
   flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer)
   # shellcheck disable=SC2086

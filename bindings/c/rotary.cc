@@ -1,0 +1,62 @@
+// Rotary position embedding.
+#include "bindings/c/convert.h"
+#include "bindings/c/handles.h"
+
+namespace heed::c {
+
+RotaryConfig to_cpp(const Path& path, const heed_rotary_config* given) {
+  const heed_rotary_config c = read(path, given);
+  return {.rotary_dim = c.rotary_dim,
+          .pairs = static_cast<RotaryPairs>(c.pairs),
+          .base = c.base,
+          .position_scale = c.position_scale,
+          .positions = c.positions};
+}
+
+RotaryTensors to_cpp(const Path& path, const heed_rotary_tensors* given) {
+  const heed_rotary_tensors c = read(path, given);
+  return {.x = to_cpp(c.x),
+          .y = to_cpp(c.y),
+          .heads = c.heads,
+          .head_dim = c.head_dim,
+          .x_layout = optional(path, c.x_layout),
+          .y_layout = optional(path, c.y_layout),
+          .positions = elements(path.member("positions"), c.positions, c.positions_count)};
+}
+
+}  // namespace heed::c
+
+using heed::c::call;
+using heed::c::needed;
+using heed::c::to_cpp;
+
+heed_status heed_rotary_create(const heed_rotary_config* config, heed_rotary** rotary) {
+  return call([&] {
+    return heed::c::create("rotary", rotary, [&](heed_rotary& made) {
+      return heed::Rotary::create(to_cpp("config", config), made.value);
+    });
+  });
+}
+
+void heed_rotary_destroy(heed_rotary* rotary) { delete rotary; }
+
+heed_status heed_get_rotary_config(const heed_rotary* rotary, heed_rotary_config* config) {
+  return call([&] {
+    const heed::RotaryConfig& known = needed("rotary", rotary).value.config();
+    auto c = heed::c::defaults<heed_rotary_config>();
+    c.rotary_dim = known.rotary_dim;
+    c.pairs = static_cast<heed_rotary_pairs>(known.pairs);
+    c.base = known.base;
+    c.position_scale = known.position_scale;
+    c.positions = known.positions;
+    heed::c::write("config", c, config);
+  });
+}
+
+heed_status heed_rotate(const heed_rotary* rotary, const heed_rotary_tensors* tensors,
+                        const heed_run_options* options) {
+  return call([&] {
+    return heed::rotate(needed("rotary", rotary).value, to_cpp("tensors", tensors),
+                        heed::c::or_defaults("options", options));
+  });
+}
