@@ -22,13 +22,16 @@ echo "nothing to compile" >"$root/docs/manual.md"
 planted "docs/manual.md:1: no example" README.md docs/manual.md
 echo "$good" >"$root/docs/manual.md"
 planted "there is another example good" README.md docs/manual.md
-planted "docs/manual.md: C++ that is not compiled" README.md
+planted "docs/manual.md: C++ or C that is not compiled" README.md
 echo $'<!-- example: other -->\n```cpp\n```' >"$root/docs/manual.md"
 planted "no example" README.md docs/manual.md
 echo "${good/good/other}"$'\n```cpp\nint x;\n```' >"$root/docs/manual.md"
 planted "C++ without a line" README.md docs/manual.md
 echo $'<!-- example: lost -->\nSome text.\n'"${good/good/other}" >"$root/docs/manual.md"
-planted "example lost is not C++" README.md docs/manual.md
+planted "example lost is not C++ or C" README.md docs/manual.md
+echo "${good/good/other}" >"$root/docs/manual.md"
+echo "${good/good/other}"$'\n```c\nint x;\n```' >"$root/docs/manual.md"
+planted "C without a line" README.md docs/manual.md
 echo "${good/good/other}" >"$root/docs/manual.md"
 echo "${good/good/third}" >"$root/docs/more.md"
-planted "docs/more.md: C++ that is not compiled" README.md docs/manual.md
+planted "docs/more.md: C++ or C that is not compiled" README.md docs/manual.md
