@@ -190,9 +190,9 @@ class RowWeights {
     });
   }
 
-  const WeightRow& row_;
-  std::int32_t begin_, end_;  ///< keys that may be seen, rounded to whole groups
   SinkState<Arch, Rule> sink_{splat<Arch>(-__builtin_inff()), splat<Arch>(1.0F)};
+  const WeightRow& row_;
+  std::int32_t begin_, end_;     ///< keys that may be seen, rounded to whole groups
   float m_ = 0, l_ = 0, e_ = 0;  ///< e is Σ p·(t − m)
 };
 

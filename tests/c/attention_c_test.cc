@@ -168,6 +168,7 @@ TEST(AttentionInC, SharesAndExecutors) {
 
   std::array<heed_status, 2> done = {HEED_INTERNAL, HEED_INTERNAL};
   std::vector<std::thread> pool;
+  pool.reserve(done.size());
   for (int i = 0; i < 2; ++i) {
     pool.emplace_back([&, i] {
       const CTensors tensors(shares.with(c.inputs()));

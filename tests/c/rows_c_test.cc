@@ -190,6 +190,7 @@ TEST_F(SamplingInC, DrawsTheTokensOfCpp) {
   expect_same({rule}, {to_c(rule)});
   const std::vector<SamplingRule> rules = {rule, {.temperature = 0}, {}, {.top_k = 2}, {}};
   std::vector<heed_sampling_rule> c_rules;
+  c_rules.reserve(rules.size());
   for (const SamplingRule& each : rules) c_rules.push_back(to_c(each));
   expect_same(rules, c_rules);
 }

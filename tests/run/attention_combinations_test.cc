@@ -138,11 +138,8 @@ std::array<std::size_t, 5> counts() {
 /// One choice of each kind, by number.
 using Choice = std::array<std::size_t, 5>;
 
-/// Two choices of different kinds.
-struct Pair {
-  std::size_t kind, value, other_kind, other_value;
-  friend auto operator<=>(const Pair&, const Pair&) = default;
-};
+/// Two choices of different kinds: a kind and its choice, then those of the other.
+using Pair = std::array<std::size_t, 4>;
 
 /// Calls visit for each two choices of a case.
 template <class Visit>
@@ -180,7 +177,7 @@ std::vector<Choice> all_choices() {
         choice[kind] =
             static_cast<std::size_t>(random.below(static_cast<std::int64_t>(counts()[kind])));
       }
-      choice[first.kind] = first.value, choice[first.other_kind] = first.other_value;
+      choice[first[0]] = first[1], choice[first[2]] = first[3];
       int fresh = 0;
       for_each_pair(choice, [&](const Pair& pair) { fresh += missing.contains(pair) ? 1 : 0; });
       best = std::max(best, {fresh, choice});
