@@ -246,7 +246,7 @@ class PrefillKernel {
     const std::int32_t lowest = keys.first - keys.first % kWordKeys;
     ShownKeys shown{{keys.last, keys.first}, 0};
     for (int b = 0; b < blocks_; ++b) {
-      std::uint32_t shown_words = 0;
+      bool shows[kPartitionWords] = {};
       const std::uint32_t* previous = nullptr;
       for (std::int32_t i = 0; i < block_[b].rows; ++i) {
         const std::uint32_t* const words = block_[b].keys.words[i];
@@ -255,13 +255,15 @@ class PrefillKernel {
         for (std::int32_t word = lowest; word < keys.last; word += kWordKeys) {
           const std::uint32_t own = words[(word - mask.first_key) / kWordKeys];
           if ((own & bits_of(word, keys.first, keys.last)) == 0) continue;
-          shown_words |= 1U << (word % kPartitionKeys / kWordKeys);
+          shows[word % kPartitionKeys / kWordKeys] = true;
           if (word < shown.keys.first) shown.keys.first = word;
           if (word + kWordKeys > shown.keys.last) shown.keys.last = word + kWordKeys;
         }
       }
-      block_[b].shown_keys = __builtin_popcount(shown_words) * kWordKeys;
-      shown.blocks += shown_words != 0 ? 1 : 0;
+      std::int32_t words = 0;
+      for (const bool shows_word : shows) words += shows_word ? 1 : 0;
+      block_[b].shown_keys = words * kWordKeys;
+      shown.blocks += words > 0 ? 1 : 0;
     }
     if (shown.keys.first < keys.first) shown.keys.first = keys.first;
     if (shown.keys.last > keys.last) shown.keys.last = keys.last;

@@ -3,7 +3,8 @@ import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { FLOAT, onnxModel } from '../../bench/peers/onnx_model.mjs';
+import { FLOAT, Float, onnxModel } from '../../bench/peers/onnx_model.mjs';
+import { Scores } from '../../bench/peers/scores.mjs';
 import { Table, failures, summarise } from '../../bench/peers/table.mjs';
 import { peerWorkloads } from '../../bench/peers/workloads.mjs';
 
@@ -86,7 +87,39 @@ test('workloads are dense ones on normal inputs in the usual layout and no pages
   assert.ok(!names.some((name) => /sharp|ragged|mixed|softmax|-b[hs][hs]|paged|shared/.test(name)), names);
   assert.deepEqual(workloads.find(({ name }) => name === 'llama3-8b-spec8-kv4k'),
     { name: 'llama3-8b-spec8-kv4k', batch: 1, queryHeads: 32, kvHeads: 8, queries: 8, keys: 4096,
-      headDim: 128, causal: true });
+      headDim: 128, causal: true, plain: true });
+});
+
+test('workloads say what happens to scores', () => {
+  const find = (wanted) => peerWorkloads().find(({ name }) => name === wanted);
+  const shape = { batch: 1, queryHeads: 8, kvHeads: 8, queries: 1024, keys: 1024, headDim: 64,
+    causal: true, plain: false };
+  assert.deepEqual(find('all-but-bias-s1024-d64'),
+    { name: 'all-but-bias-s1024-d64', ...shape, softcap: 50, alibi: true, sinks: true });
+  assert.deepEqual(find('bias-s1024-d64'), { name: 'bias-s1024-d64', ...shape, bias: 'pair' });
+  assert.equal(find('gpt-oss-20b-s2048').window, 128);
+  assert.equal(find('padded-b8-s512-d64').visible, 'padding');
+});
+
+test('scores are changed and hidden as the workload says', () => {
+  const w = { batch: 2, queryHeads: 2, kvHeads: 1, queries: 3, keys: 5, headDim: 4, causal: true };
+  const alibi = new Scores({ ...w, alibi: true, window: 2, softcap: 2, sinks: true });
+  assert.equal(alibi.logit(1, 0, 1, 0, 1), 2 * Math.tanh(0.5) - 2 ** -8);
+  assert.equal(alibi.logit(1, 0, 1, 0, 0), -Infinity);  // before the window
+  assert.equal(alibi.logit(1, 0, 1, 0, 3), -Infinity);  // after its position
+  assert.deepEqual(alibi.additive().dims, [1, 2, 3, 5]);
+  assert.deepEqual(alibi.sinks().data, Float32Array.of(-3, -2));
+  const tree = new Scores({ ...w, visible: 'tree' }).shown();
+  assert.deepEqual([...tree.data], [1, 1, 1, 0, 0, 1, 1, 1, 1, 0, 1, 1, 1, 0, 1]);
+  const padding = new Scores({ ...w, causal: false, visible: 'padding' });
+  assert.deepEqual([...padding.shownKeys().data], [1, 1, 1, 1, 1, 1, 1, 1, 0, 0]);
+});
+
+test('inputs may be left out, and attributes be floats', () => {
+  const bytes = onnxModel({ node: { op: 'Some', domain: '', attributes: { a: new Float(1) } },
+    inputs: [{ name: 'x', type: FLOAT, dims: [1] }, null], outputs: [] }).toString('latin1');
+  assert.ok(bytes.includes('\x0a\x01x\x0a\x00'), 'an empty name');
+  assert.ok(bytes.includes('\x0a\x01a\x15\x00\x00\x80\x3f'), '1 as a float');
 });
 
 test('mistakes on the command line are told in a sentence, with status 2', () => {
