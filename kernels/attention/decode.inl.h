@@ -133,7 +133,8 @@ class DecodeKernel {
       if (pieces.count == 0) return;
     }
     for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].open_partition();
-    intervals ? attend_intervals(keys) : attend_pieces(pieces, keys.first);
+    // Pieces are hidden from rows in whole words, of which the first one may begin before the keys.
+    intervals ? attend_intervals(keys) : attend_pieces(pieces, keys.first - keys.first % kWordKeys);
     const std::int32_t partition = keys.first / kPartitionKeys;
     for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].close_partition(partition);
   }

@@ -4,15 +4,18 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
-  // Failures of assertions in code shared with the tests end the program as well.
+  // Failures of assertions in code shared with the tests end the program as well, by a signal of
+  // which libFuzzer knows nothing: it would not keep the input.
   char name[] = "fuzz", on_failure[] = "--gtest_break_on_failure";
   char* arguments[] = {name, on_failure, nullptr};
   int count = 2;
   testing::InitGoogleTest(&count, arguments);
+  std::signal(SIGTRAP, [](int) { std::abort(); });
   static_cast<void>(argc);
   static_cast<void>(argv);
   return 0;

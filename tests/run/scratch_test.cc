@@ -73,6 +73,8 @@ struct Problem {
   std::int32_t head_dim = 1, value_head_dim = 1;
   std::int32_t tile_keys = 16, page_tokens = 0;
   std::int32_t window_left = 1 << 30;
+  std::int32_t key_begin = 0;  ///< of the item
+  bool masked = false;         ///< by chance, each token otherwise
   bool argmax = false;
   bool temperatures = false;  ///< of each head
   DType type = DType::f32;    ///< of all tensors, whose strides are those of floats
@@ -83,7 +85,8 @@ std::string to_string(const Problem& p) {
          std::to_string(p.heads) + " heads, " + std::to_string(p.keys) + " keys, dims " +
          std::to_string(p.head_dim) + " and " + std::to_string(p.value_head_dim) + ", tiles of " +
          std::to_string(p.tile_keys) + ", pages of " + std::to_string(p.page_tokens) + ", window " +
-         std::to_string(p.window_left) + ", " + std::string(dtype_info(p.type).name);
+         std::to_string(p.window_left) + ", from key " + std::to_string(p.key_begin) +
+         (p.masked ? ", masked, " : ", ") + std::string(dtype_info(p.type).name);
 }
 
 AttentionShape shape_of(const Problem& p) {
@@ -155,7 +158,15 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   if (p.temperatures) item.temperatures = temperatures.data();
   item.temperature_stride = {0, 1};
   item.head_step.temperature = p.group;
+  item.key_begin = p.key_begin;
   item.key_end = item.keys = p.keys;
+  const std::int32_t words = (p.keys + 31) / 32;
+  std::vector<std::uint32_t> mask;
+  proof::Random random(4);
+  for (std::int32_t i = 0; p.masked && i < words * p.rows; ++i) {
+    mask.push_back(static_cast<std::uint32_t>(random.below(std::int64_t{1} << 32)));
+  }
+  if (p.masked) item.mask = {.words = mask.data(), .row_words = words};
   item.query_position = p.keys - (p.rows + p.group - 1) / p.group;
   const GuardedScratch scratch(layout);
   table.attend(shape, item, scratch.get());
@@ -174,6 +185,8 @@ Problem random_problem(proof::Random& random, std::int32_t most_rows) {
   p.tile_keys = 16 << random.below(5);
   if (random.below(2) == 0) p.page_tokens = static_cast<std::int32_t>(1 + random.below(40));
   if (random.below(3) == 0) p.window_left = static_cast<std::int32_t>(random.below(300));
+  if (random.below(3) == 0) p.key_begin = static_cast<std::int32_t>(random.below(p.keys));
+  p.masked = random.below(3) == 0;
   p.argmax = random.below(5) == 0;
   if (random.below(2) == 0) p.type = random.below(2) == 0 ? DType::f16 : DType::bf16;
   p.temperatures = random.below(3) == 0;
