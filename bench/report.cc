@@ -108,7 +108,8 @@ Status Table::costs(std::span<const Result> results) const {
   bool any = false;
   for (const Result& result : results) {
     const auto same = [&](const Result& other) {
-      return other.name == result.beside && other.threads == result.threads;
+      return other.name == result.beside && other.threads == result.threads &&
+             other.visible_scores && result.visible_scores;
     };
     const auto beside = std::ranges::find_if(results, same);
     if (beside == results.end()) continue;
