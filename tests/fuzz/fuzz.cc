@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+// NOLINTNEXTLINE(readability-identifier-naming): libFuzzer's name
 extern "C" int LLVMFuzzerInitialize(int* argc, char*** argv) {
   // Failures of assertions in code shared with the tests end the program as well, by a signal of
   // which libFuzzer knows nothing: it would not keep the input.
@@ -25,8 +26,9 @@ namespace heed::tests {
 
 std::int64_t Choices::below(std::int64_t n) {
   std::uint64_t number = 0;
-  for (std::int64_t range = 1; range < n && !ended(); range <<= 8)
+  for (std::int64_t range = 1; range < n && !ended(); range <<= 8) {
     number = number << 8 | bytes_[at_++];
+  }
   return static_cast<std::int64_t>(number % static_cast<std::uint64_t>(n));
 }
 

@@ -127,6 +127,7 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   const std::vector<float> v = random_floats(heads * slots * p.value_head_dim, 3);
   std::vector<float> out(static_cast<std::size_t>(heads * p.rows * p.value_head_dim));
   std::vector<std::int32_t> table_of_pages;
+  table_of_pages.reserve(static_cast<std::size_t>(pages));
   for (std::int32_t i = 0; i < pages; ++i) table_of_pages.push_back(pages - 1 - i);
   AttentionItem item;
   constexpr std::ptrdiff_t size = sizeof(float);
@@ -152,6 +153,7 @@ void run(const Problem& p, const KernelTable& table, bool decode) {
   item.rows = p.rows;
   item.decode = decode;
   std::vector<float> temperatures;
+  temperatures.reserve(static_cast<std::size_t>(heads) * static_cast<std::size_t>(p.group));
   for (std::int32_t h = 0; h < heads * p.group; ++h) {
     temperatures.push_back(static_cast<float>(h % 3));
   }
