@@ -21,6 +21,7 @@ class AttentionBench : public Bench {
   Status prepare(int threads);
   AttentionTensors tensors(std::int64_t run);
   Status attend(std::int64_t run);
+  AttentionWeights asked();
   Status time_planning(Result& result);
   Status measure_limits_once(Result& result) const {
     return raise_limits(setting_, limit_memory_,
@@ -46,15 +47,15 @@ class AttentionBench : public Bench {
 
 Status AttentionBench::attend(std::int64_t run) {
   const AttentionTensors own = tensors(run);
-  if (Status status = heed::run(plan_, own, workspace_, &executor_); !status || !explained_) {
-    return status;
-  }
-  return attention_weights(plan_, own,
-                           {.entropy = entropy_.data(),
-                            .top_weights = largest_.data(),
-                            .top_keys = largest_keys_.data(),
-                            .mass = mass_.data()},
-                           &executor_);
+  if (!explained_) return heed::run(plan_, own, workspace_, &executor_);
+  return attention_weights(plan_, own, asked(), workspace_, &executor_);
+}
+
+AttentionWeights AttentionBench::asked() {
+  return {.entropy = entropy_.data(),
+          .top_weights = largest_.data(),
+          .top_keys = largest_keys_.data(),
+          .mass = mass_.data()};
 }
 
 Status AttentionBench::time_planning(Result& result) {
@@ -92,7 +93,7 @@ Status AttentionBench::prepare(int threads) {
   entropy_.resize(rows), largest_.resize(rows), largest_keys_.resize(rows);
   mass_.resize(static_cast<std::size_t>(case_.batch().sequences * case_.config().query_heads *
                                         case_.batch().key.length));
-  return {};
+  return workspace_.reserve(plan_, asked());
 }
 
 AttentionTensors AttentionBench::tensors(std::int64_t run) {

@@ -127,6 +127,23 @@ struct TokenPlace {
   std::int64_t position = 0;             ///< the key position that it stands at
 };
 
+/// What is asked of the weights of an item's rows, and where the answers go; what is null is not
+/// asked for. Rows that see no key have weights of 0.
+struct Explanation {
+  float* memory = nullptr;           ///< explanation_floats() (kernels/scratch.h), and a guard
+  std::size_t memory_floats = 0;     ///< before the guard
+  std::byte* weights = nullptr;      ///< at (token 0, first query head of the group, key 0)
+  Strides weight_stride;             ///< in bytes
+  DType type = DType::f32;           ///< of `weights`
+  float* entropy = nullptr;          ///< at (token 0, first query head of the group)
+  float* top_weights = nullptr;      ///< likewise, `top` for each row
+  std::int32_t* top_keys = nullptr;  ///< likewise
+  std::int32_t top = 0;              ///< the largest weights that are asked for
+  Strides row_stride;                ///< of the numbers of rows, in rows
+  float* mass = nullptr;             ///< [head of the group, key], to which weights are added
+  std::ptrdiff_t mass_stride = 0;    ///< in floats, from head to head
+};
+
 /// One work item: rows [row_begin, row_begin + rows) of the flattened query rows (row = token ·
 /// group + head of the group) of a KV head, or of each of several, against keys [key_begin,
 /// key_end).
@@ -168,11 +185,9 @@ struct AttentionItem {
   const float* temperatures = nullptr;
   Strides temperature_stride;               ///< in floats
   std::ptrdiff_t temperature_sequence = 0;  ///< in floats, between the sequences of `places`
-  /// Not null: of each row the logits are written, from key 0 on and `logits_stride` floats apart,
-  /// and nothing else. Whole tiles of keys that the row does not see are left as they are; of
-  /// others they become −∞. By the prefill kernel; there is room for an even number of keys.
-  float* logits = nullptr;
-  std::ptrdiff_t logits_stride = 0;
+  /// Not null only where the prefill kernel computes the item, which has no states then. `out` may
+  /// be null, and so may v be where shape.value_head_dim is 0.
+  const Explanation* explanation = nullptr;
   /// Null: the item sees all keys of its rows and writes out and lse. Else: of each of these
   /// partitions, the first of which begins at key first_partition · kPartitionKeys, it writes the
   /// states of its rows. They begin at that of its first row, and are `state_stride` rows apart.
@@ -202,24 +217,6 @@ struct MergeRows {
   /// At (token 0, first query head of the group), in the place of rule and unit; null: none.
   const float* temperatures = nullptr;
   Strides temperature_stride;  ///< in floats
-};
-
-/// A row of logits to base 2, what its weights are asked for, and where the answers go.
-struct WeightRow {
-  /// [keys]; −∞ where a key is hidden. Only those of keys first … last − 1 are there, both rounded
-  /// to multiples of 16 keys; other keys are hidden. They become the weights.
-  float* logits = nullptr;
-  std::int32_t keys = 0, first = 0, last = 0;
-  WeightRule rule = WeightRule::exponential;
-  const float* sink = nullptr;   ///< a natural logit; null: none
-  float unit = 0;                ///< as AttentionShape has it
-  std::byte* weights = nullptr;  ///< [keys]; null: not asked for
-  DType type = DType::f32;       ///< of `weights`
-  float* entropy = nullptr;      ///< null: not asked for
-  float* top_weights = nullptr;  ///< [top]
-  std::int32_t* top_keys = nullptr;
-  std::int32_t top = 0;   ///< the largest weights that are asked for
-  float* mass = nullptr;  ///< [keys], to which weights are added; null: not asked for
 };
 
 /// Rows whose states are to be added to their sums, which are states of one partition.
@@ -376,8 +373,6 @@ struct KernelTable {
   void (*merge)(const MergeRows& rows);
   /// Adds the states of each row, the earliest first, to its sum.
   void (*merge_into)(const MergeIntoRows& rows);
-  /// Makes a row of logits weights, and answers what is asked of them.
-  void (*weigh_row)(const WeightRow& row);
 
   void (*softmax)(const SoftmaxRows& rows);
   void (*log_softmax)(const SoftmaxRows& rows);

@@ -94,6 +94,29 @@ struct ScratchLayout {
   return layout;
 }
 
+/// Floats in front of what an explained item keeps of its weights for some keys: a line.
+inline constexpr std::size_t kPieceFloats = kAlignment / sizeof(float);
+
+/// Floats of what is known of a row beside its weights: m, l and a sum of logits.
+inline constexpr std::size_t kToldFloats = 3;
+
+/// Floats that an explained item of `rows` rows and of keys of a sequence of `keys` keeps at most
+/// (kernels/attention/explain.inl.h): a weight of each row for each key, and one piece in front of
+/// those of each vector of rows for each register tile of keys that some see. Of a tile of keys the
+/// rows may see an interval and first keys, each of which may end within a register tile; a tile
+/// may have a key more than the item, where keys go in pairs.
+[[maybe_unused]] static constexpr std::size_t explanation_floats(std::int32_t keys,
+                                                                 std::int32_t rows,
+                                                                 std::int32_t tile_keys,
+                                                                 const KernelTable& table) {
+  const auto vectors = padded(rows, table.lanes) / static_cast<std::size_t>(table.lanes);
+  const auto lanes = static_cast<std::size_t>(table.lanes);
+  const std::int32_t intervals = 2 * (keys / tile_keys + 3);
+  const auto tiles = static_cast<std::size_t>(keys / table.tile_rows + intervals);
+  const auto weights = static_cast<std::size_t>(keys + 2 * intervals) * lanes;
+  return vectors * (weights + tiles * (kPieceFloats + kToldFloats * lanes));
+}
+
 /// The layout of an item of `rows` rows, at most max_decode_rows(lanes), of each of `heads` KV
 /// heads, for the decode kernel.
 [[maybe_unused]] static constexpr ScratchLayout decode_scratch(const AttentionShape& shape,

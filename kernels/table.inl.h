@@ -3,7 +3,6 @@
 #pragma once
 
 #include "kernels/attention/decode.inl.h"
-#include "kernels/attention/explain.inl.h"
 #include "kernels/attention/merge.inl.h"
 #include "kernels/attention/prefill.inl.h"
 #include "kernels/exp_array.inl.h"
@@ -42,7 +41,6 @@ constexpr KernelTable make_table(const char* name) {
       .attend = attend_item<T>,
       .merge = merge_rows<Arch>,
       .merge_into = merge_into_rows<Arch>,
-      .weigh_row = weigh_row<Arch>,
       .softmax = softmax_rows<Arch>,
       .log_softmax = log_softmax_rows<Arch>,
       .log_sum_exp = log_sum_exp_rows<Arch>,

@@ -478,11 +478,12 @@ Status attend(const AttendOptions& o) {
   Executor own;
   Executor* executor = nullptr;
   HEED_RETURN_IF_ERROR(make_executor(request.threads, own, executor));
-  HEED_RETURN_IF_ERROR(run_plan(plan, tensors, executor));
   if (o.diagnosis.any()) {
     std::vector<float> counts;
     HEED_RETURN_IF_ERROR(count_keys(t, request, config, o, tensors, executor, counts));
     HEED_RETURN_IF_ERROR(diagnosis.compute(plan, tensors, counts, executor));
+  } else {
+    HEED_RETURN_IF_ERROR(run_plan(plan, tensors, executor));
   }
 
   std::vector<OutputFile> files = {{o.out, npy_prologue(shape, config.out_type), out}};

@@ -76,7 +76,9 @@ Status Diagnosis::compute(const Plan& plan, const AttentionTensors& tensors,
     asked.top_keys = keys_.data();
     asked.mass = mass_.data();
   }
-  HEED_RETURN_IF_ERROR(attention_weights(plan, tensors, asked, executor));
+  Workspace workspace;
+  HEED_RETURN_IF_ERROR(workspace.reserve(plan, asked));
+  HEED_RETURN_IF_ERROR(attention_weights(plan, tensors, asked, workspace, executor));
   for (std::int64_t h = 0; options_.diagnose && h < extents_.heads; ++h) {
     heads_.push_back(figures_of(h, visible));
   }

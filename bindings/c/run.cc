@@ -73,6 +73,14 @@ heed_status heed_workspace_reserve(heed_workspace* workspace, const heed_plan* p
       [&] { return needed("workspace", workspace).value.reserve(needed("plan", plan).value); });
 }
 
+heed_status heed_workspace_reserve_weights(heed_workspace* workspace, const heed_plan* plan,
+                                           const heed_attention_weights* weights) {
+  return call([&] {
+    return needed("workspace", workspace)
+        .value.reserve(needed("plan", plan).value, to_cpp("weights", weights));
+  });
+}
+
 heed_status heed_workspace_bytes(const heed_workspace* workspace, size_t* bytes) {
   return call([&] { needed("bytes", bytes) = needed("workspace", workspace).value.bytes(); });
 }
@@ -99,10 +107,11 @@ heed_status heed_run_share(const heed_plan* plan, const heed_attention_tensors* 
 
 heed_status heed_get_attention_weights(const heed_plan* plan, const heed_attention_tensors* tensors,
                                        const heed_attention_weights* weights,
-                                       heed_executor* executor) {
+                                       heed_workspace* workspace, heed_executor* executor) {
   return call([&] {
     return heed::attention_weights(needed("plan", plan).value, to_cpp("tensors", tensors),
-                                   to_cpp("weights", weights), value_of(executor));
+                                   to_cpp("weights", weights), needed("workspace", workspace).value,
+                                   value_of(executor));
   });
 }
 

@@ -270,6 +270,8 @@ class HEED_API Plan {
 HEED_API Status plan_attention(const AttentionConfig& config, const Batch& batch,
                                const PlanOptions& options, Plan& plan) noexcept;
 
+struct AttentionWeights;  // heed/attention_weights.h
+
 /// The memory that a run works in, one per concurrent run: a run that finds another one at work in
 /// its workspace is refused. Grows on request and never shrinks.
 class HEED_API Workspace {
@@ -282,10 +284,14 @@ class HEED_API Workspace {
   /// Makes room for `plan`; allocates only where there is too little. Forgets a run whose host has
   /// not called all of its shares; refuses while one is being executed.
   Status reserve(const Plan& plan) noexcept;
+  /// The same for attention_weights of a plan, asked for these answers.
+  Status reserve(const Plan& plan, const AttentionWeights& weights) noexcept;
   std::size_t bytes() const noexcept { return bytes_; }
   void* data() noexcept { return data_; }
 
  private:
+  Status reserve(std::size_t bytes) noexcept;
+
   void* data_ = nullptr;
   std::size_t bytes_ = 0;
 };

@@ -51,14 +51,21 @@ struct AttentionWeights {
   std::optional<MassLayout> mass_layout = {};
 };
 
-/// Computes what is asked for, of the queries and keys of a plan's tensors; values, outputs and the
-/// log-sum-exp are not looked at and may be null. All masks, modifiers, element types and pages
-/// count as in a run; with shards the weights are those among the shard's keys. It takes about as
-/// long as a run, on the plan's workers, and memory of a block of rows (at most 48 or
-/// as many as the register tile has) of logits for each worker, which it allocates. Weights have
-/// the accuracy of outputs; results do not depend on the number of workers.
+/// Computes what is asked for in one pass over a plan's tensors, which computes the outputs of a
+/// run (and the log-sum-exp where lse is not null), with the same bits, where `tensors.out` is not
+/// null; else values, outputs and lse are not looked at. All masks, modifiers, element types and
+/// pages count as in a run; with shards the weights are those among the shard's keys. Weights are
+/// those that outputs are sums with: where products are of bf16, rounded to bf16.
+///
+/// With entropy, largest weights and mass a prefill takes about a tenth longer than a run. Rows of
+/// a few queries, which runs compute by other kernels and with split keys, take up to several times
+/// as long; a unit of work is 384 rows of a KV head. `workspace` keeps the weights of some rows for
+/// each worker, 8 MiB or 2 blocks (32 to 96 rows) if these are larger: call
+/// Workspace::reserve(plan, weights) first. Allocates nothing. Weights have the accuracy of
+/// outputs; results do not depend on the number of workers. Masses are rounded to multiples of
+/// 2^-51 of the number of queries.
 HEED_API Status attention_weights(const Plan& plan, const AttentionTensors& tensors,
-                                  const AttentionWeights& weights,
+                                  const AttentionWeights& weights, Workspace& workspace,
                                   Executor* executor = nullptr) noexcept;
 
 }  // namespace heed

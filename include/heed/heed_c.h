@@ -498,10 +498,17 @@ typedef struct heed_attention_weights {
 
 HEED_C_INIT(heed_attention_weights);
 
-/// Computes what is asked for, as heed::attention_weights.
+/// Makes room for heed_get_attention_weights.
+HEED_C_API heed_status heed_workspace_reserve_weights(heed_workspace* workspace,
+                                                      const heed_plan* plan,
+                                                      const heed_attention_weights* weights);
+
+/// Computes what is asked for, and outputs where tensors->out is not null, as
+/// heed::attention_weights.
 HEED_C_API heed_status heed_get_attention_weights(const heed_plan* plan,
                                                   const heed_attention_tensors* tensors,
                                                   const heed_attention_weights* weights,
+                                                  heed_workspace* workspace,
                                                   heed_executor* executor);
 
 // --- Partial states

@@ -80,10 +80,12 @@ class BlockEnd {
   }
 
   /// Writes outputs and log-sum-exps of a block's rows; where outputs are not of floats, by way of
-  /// `buffer`, which has room for a tile.
+  /// `buffer`, which has room for a tile. The state of all keys becomes `total`.
   void finish(Block& b, float* buffer) const {
-    const State state = final_state(b);
+    finish_total(b);
+    const State& state = b.total;
     if (item_.sinks != nullptr) add_sinks(b, state);
+    if (item_.out == nullptr) return;
     for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v, buffer);
     if (item_.lse != nullptr) {
       write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
@@ -115,12 +117,14 @@ class BlockEnd {
     clear_output(state, width);
   }
 
-  /// The state of all keys that a block's rows see.
-  State final_state(Block& b) const {
+  /// Makes `total` the state of all keys that a block's rows see.
+  void finish_total(Block& b) const {
     if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
-    if (!b.has_sections) return b.total;
+    if (!b.has_sections) return;
     merge_states<Arch, Rule>(b.sections, b.total, b.width, shape_.value_head_dim);
-    return b.sections;
+    const State last = b.total;
+    b.total = b.sections;
+    b.sections = last;
   }
 
   void add_sinks(const Block& b, const State& state) const {

@@ -13,11 +13,13 @@
 
 #include "kernels/attention/block.inl.h"
 #include "kernels/attention/block_end.inl.h"
+#include "kernels/attention/explain.inl.h"
 #include "kernels/attention/register_tile.inl.h"
 #include "kernels/attention/rows.inl.h"
 #include "kernels/attention/scores.inl.h"
 #include "kernels/attention/states.inl.h"
 #include "kernels/attention/tile.inl.h"
+#include "kernels/attention/tile_walk.inl.h"
 #include "kernels/attention/visible.inl.h"
 #include "kernels/attention/weights.inl.h"
 #include "kernels/interface.h"
@@ -47,14 +49,14 @@ class PrefillKernel {
   static constexpr int kWidest = T::kVectors;
   /// Pairs are multiplied as they are; else as floats, in their order.
   static constexpr bool kPacked = Products::kPairs;
-  using Loader = TileLoader<Arch, kPacked>;
 
   PrefillKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)
       : shape_(shape),
         item_(item),
         end_(shape, item),
+        explainer_(shape, item),
         modified_(modifies(shape, item)),
-        gap_(gap_of(shape, item)) {
+        walk_(shape, item) {
     lay_out(scratch);
     for (float& m : first_guess_) m = kFirstGuess;
   }
@@ -90,8 +92,8 @@ class PrefillKernel {
     const auto at = [&](const ScratchRegion& region) { return scratch + region.begin; };
     const std::int32_t width = vectors() * kLanes<Arch>;
     weights_ = at(layout.weights);
-    copy_[0] = at(layout.copies[0]);
-    copy_[1] = at(layout.copies[1]);
+    buffer_ = at(layout.copies[0]);
+    walk_.set_copies(at(layout.copies[0]), at(layout.copies[1]));
     blocks_ = 0;
     for (std::int32_t first = 0, left = vectors(); left > 0; ++blocks_) {
       Block& b = block_[blocks_];
@@ -155,7 +157,7 @@ class PrefillKernel {
         if constexpr (kPacked) {
           row[lane] = reinterpret_cast<const float*>(q);
         } else {
-          float* const buffer = copy_[0] + lane * stride;
+          float* const buffer = buffer_ + lane * stride;
           row[lane] = as_floats<Arch>(shape_.q_type, q, shape_.head_dim, buffer);
           if (shape_.pairs) swap_neighbours(buffer, shape_.head_dim);
           if (scales) row[lane] = scaled(row[lane], b.terms.query[first + lane], buffer);
@@ -182,148 +184,33 @@ class PrefillKernel {
   template <bool SkipHidden>
   bool stream() {
     finite_ = true;
+    explainer_.clear();
     for (int b = 0; b < blocks_; ++b) {
       block_[b].partition = -1;
       block_[b].next_state = item_.first_partition;
       block_[b].has_total = block_[b].has_sections = false;
       block_[b].right_guesses = kRightGuessesNeeded;
     }
-    start_tile(item_.key_begin, 0, 0);
-    while (next_begin_ < item_.key_end) {
-      const TileView tile = finish_tile();
+    walk_.start(block_, blocks_);
+    while (walk_.has_tile()) {
+      const TileView tile = walk_.next();
       for (int b = 0; b < blocks_; ++b) attend_tile<SkipHidden>(block_[b], tile);
     }
     for (int b = 0; b < blocks_; ++b) {
-      if (item_.logits != nullptr) continue;
       close_partition(block_[b]);
       if (item_.states.m == nullptr) {
-        end_.finish(block_[b], copy_[0]);
+        end_.finish(block_[b], buffer_);
       } else if (item_.merge_partitions) {
         end_.write_states(block_[b], block_[b].total, item_.first_partition);
       } else {
         end_.write_unseen_states(block_[b], item_.first_partition + item_.states.partitions);
       }
     }
-    return SkipHidden || finite_;
-  }
-
-  /// The end of the tile that begins at key `begin`.
-  std::int32_t end_of_tile(std::int32_t begin) const {
-    const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;
-    const std::int32_t last =
-        begin < gap_.first && gap_.first < gap_.last ? gap_.first : item_.key_end;
-    return last - begin > rest ? begin + rest : last;
-  }
-
-  /// Keys of a tile, from the first to the last that the mask shows to any row, in whole words, and
-  /// how many blocks see any of them.
-  struct ShownKeys {
-    KeyInterval keys;
-    int blocks;
-  };
-
-  /// The first from key `begin` on of which rows of the item see any: those between the first keys
-  /// and the rows' windows are left out, and tiles that the mask hides from all rows.
-  ShownKeys next_visible_tile(std::int32_t begin) {
-    if (begin >= gap_.first && begin < gap_.last) begin = gap_.last;
-    while (begin < item_.key_end) {
-      const std::int32_t end = end_of_tile(begin);
-      const ShownKeys shown = shown_of({begin, end});
-      if (shown.blocks > 0) return shown;
-      begin = end == gap_.first && end < gap_.last ? gap_.last : end;
+    const bool done = SkipHidden || finite_;
+    for (int b = 0; done && item_.explanation != nullptr && b < blocks_; ++b) {
+      explainer_.tell(block_[b], block_[b].total);
     }
-    const std::int32_t none = shape_.pairs ? item_.key_end + item_.key_end % 2 : item_.key_end;
-    return {{none, none}, 0};
-  }
-
-  /// What the mask shows of these keys of a partition, to all blocks and to each.
-  ShownKeys shown_of(KeyInterval keys) {
-    const MaskRows& mask = item_.mask;
-    if (mask.words == nullptr || keys.first < mask.first_key) {
-      for (int b = 0; b < blocks_; ++b) block_[b].shown_keys = keys.last - keys.first;
-      return {keys, blocks_};
-    }
-    const std::int32_t lowest = keys.first - keys.first % kWordKeys;
-    ShownKeys shown{{keys.last, keys.first}, 0};
-    for (int b = 0; b < blocks_; ++b) {
-      bool shows[kPartitionWords] = {};
-      const std::uint32_t* previous = nullptr;
-      for (std::int32_t i = 0; i < block_[b].rows; ++i) {
-        const std::uint32_t* const words = block_[b].keys.words[i];
-        if (words == previous) continue;
-        previous = words;
-        for (std::int32_t word = lowest; word < keys.last; word += kWordKeys) {
-          const std::uint32_t own = words[(word - mask.first_key) / kWordKeys];
-          if ((own & bits_of(word, keys.first, keys.last)) == 0) continue;
-          shows[word % kPartitionKeys / kWordKeys] = true;
-          if (word < shown.keys.first) shown.keys.first = word;
-          if (word + kWordKeys > shown.keys.last) shown.keys.last = word + kWordKeys;
-        }
-      }
-      std::int32_t words = 0;
-      for (const bool shows_word : shows) words += shows_word ? 1 : 0;
-      block_[b].shown_keys = words * kWordKeys;
-      shown.blocks += words > 0 ? 1 : 0;
-    }
-    if (shown.keys.first < keys.first) shown.keys.first = keys.first;
-    if (shown.keys.last > keys.last) shown.keys.last = keys.last;
-    return shown;
-  }
-
-  /// Starts loading the first visible tile from key `begin` on, its keys in k_slices steps and its
-  /// values in v_slices.
-  void start_tile(std::int32_t begin, std::int32_t k_slices, std::int32_t v_slices) {
-    const ShownKeys shown = next_visible_tile(begin);
-    begin = shown.keys.first;
-    if (shape_.pairs) return start_pairs(shown.keys, k_slices, v_slices);
-    next_begin_ = begin;
-    next_end_ = shown.keys.last;
-    copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
-    const std::int32_t count = next_end_ - begin;
-    const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
-      return Loader(from, begin, count, slices,
-                    wants_copy(from, begin, count, shown.blocks) ? copy : nullptr);
-    };
-    next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
-    if (item_.logits != nullptr) return;
-    next_v_ = loader(values_of(shape_, item_), v_slices,
-                     copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim));
-  }
-
-  /// The same for pairs: tiles begin and end with whole ones.
-  void start_pairs(KeyInterval keys, std::int32_t k_slices, std::int32_t v_slices) {
-    const std::int32_t begin = keys.first, end = keys.last, lead = begin % 2;
-    next_begin_ = begin - lead;
-    next_end_ = end + end % 2;
-    copies_ = copies_ == copy_[0] ? copy_[1] : copy_[0];
-    constexpr TileForm k_form = kPacked ? TileForm::packed : TileForm::swapped_all;
-    constexpr TileForm v_form = kPacked ? TileForm::interleaved : TileForm::swapped;
-    next_k_ = Loader(keys_of(shape_, item_), begin, end - begin, k_slices, copies_, k_form, lead);
-    if (item_.logits != nullptr) return;
-    next_v_ = Loader(values_of(shape_, item_), begin, end - begin, v_slices,
-                     copies_ + shape_.tile_keys * tile_copy_stride(shape_.head_dim), v_form, lead);
-  }
-
-  /// The tile that was being loaded. The next one is started: all blocks that see this one will
-  /// prefetch it, a step with each register tile that they compute.
-  TileView finish_tile() {
-    const TileView tile{next_k_.finish(), next_v_.finish(), next_begin_, next_end_,
-                        kPacked ? 2 : 1};
-    std::int32_t k_slices = 0, v_slices = 0;
-    for (int b = 0; b < blocks_; ++b) {
-      if (block_[b].key_begin >= tile.end || block_[b].key_end <= tile.begin) {
-        if (block_[b].head_end <= tile.begin) continue;
-      }
-      const std::int32_t size = tile.end - tile.begin;
-      const std::int32_t keys = block_[b].shown_keys < size ? block_[b].shown_keys : size;
-      if (keys == 0) continue;
-      const std::int32_t rows = T::rows(block_[b].vectors);
-      const std::int32_t slices = slices_per_tile(block_[b].vectors);
-      k_slices += slices * ((keys + rows - 1) / rows);
-      v_slices += slices * ((shape_.value_head_dim + rows - 1) / rows);
-    }
-    start_tile(tile.end, k_slices, v_slices);
-    return tile;
+    return done;
   }
 
   template <bool SkipHidden>
@@ -341,7 +228,7 @@ class PrefillKernel {
     if (shape_.pairs) begin -= begin % 2, end += end % 2;
     const Sight masked = look_at_mask(b, begin, end);
     if (masked == Sight::none) return;
-    if (item_.logits == nullptr) open_partition(b, begin / kPartitionKeys);
+    open_partition(b, begin / kPartitionKeys);
     if (masked == Sight::all && begin >= b.full_begin && end <= b.full_end) {
       return attend_keys<SkipHidden, kWidest>(b, {0, b.vectors, true}, tile.slice(begin, end));
     }
@@ -428,13 +315,14 @@ class PrefillKernel {
     if constexpr (Count > 1) {
       if (vectors.count < Count) return attend_keys<SkipHidden, Count - 1>(b, vectors, keys);
     }
-    if (item_.logits != nullptr) return write_logits<Count>(b, vectors, keys);
     if (b.overwrite && Count < b.vectors) {  // the other vectors see later keys, or none
       end_.clear_output(b.partition_state, b.width);
       b.overwrite = false;
     }
-    const ActiveRows rows = rows_of(b, vectors);
-    if (!vectors.all) {
+    ActiveRows rows = rows_of(b, vectors);
+    if (item_.explanation != nullptr) {
+      weigh_piece<Count>(b, vectors.first, rows, keys, !vectors.all);
+    } else if (!vectors.all) {
       weigh<Count>(rows, keys, true);
     } else if (!may_guess(b) || !weigh_by_guess<Count>(b, rows, keys)) {
       b.right_guesses = weigh<Count>(rows, keys, false) ? b.right_guesses + 1 : 0;
@@ -448,36 +336,16 @@ class PrefillKernel {
     b.masked |= !vectors.all;
   }
 
-  /// Writes logits to their rows instead of making them weights.
+  /// Computes weights that stay where they are made.
   template <int Count>
-  __attribute__((noinline)) void write_logits(Block& b, Vectors vectors, const TileView& keys) {
-    const ActiveRows active = rows_of(b, vectors);
-    multiply_rows<Products, Arch, Broadcast::along_steps, T::rows(Count), Count>(
-        scores<Count>(active, keys), next_k_);
-    const std::int32_t count = keys.end - keys.begin, width = Count * kLanes<Arch>;
-    float factor = shape_.pairs ? shape_.query_factor : 1.0F;
-    if (modified_) {
-      modify(active, {keys.begin, keys.end}, Count, weights_, std::exchange(factor, 1.0F));
-    }
-    if (factor != 1.0F) scale_logits<Arch>(weights_, count * width, factor);
-    if (!vectors.all) mask<Count>(active, keys.begin, count, 1.0F);
-    for (std::int32_t j = 0; key_of_row(0) == 1 && j < count; j += 2) {
-      for (std::int32_t i = j * width; i < (j + 1) * width; i += kLanes<Arch>) {
-        const Vec<Arch> second = load<Arch>(weights_ + i);
-        store<Arch>(weights_ + i, load<Arch>(weights_ + i + width));
-        store<Arch>(weights_ + i + width, second);
-      }
-    }
-    for (int v = 0; v < Count; ++v) {
-      const std::int32_t first = b.first_row + (vectors.first + v) * kLanes<Arch>;
-      const std::int32_t left = b.first_row + b.rows - first;
-      float* row[kLanes<Arch>];
-      for (int i = 0; i < kLanes<Arch>; ++i) {
-        row[i] = item_.logits + (first + i) * item_.logits_stride + keys.begin;
-      }
-      write_rows<Arch>(weights_ + v * kLanes<Arch>, width, count, row,
-                       left < kLanes<Arch> ? left : kLanes<Arch>, [](Vec<Arch> t) { return t; });
-    }
+  void weigh_piece(const Block& b, std::int32_t vector, ActiveRows& rows, const TileView& keys,
+                   bool masked) {
+    Piece& piece = explainer_.begin(b.first_row + vector * kLanes<Arch>, Count * kLanes<Arch>,
+                                    keys.begin, keys.end - keys.begin);
+    rows.state.told = piece.told();
+    weights_ = piece.weights();
+    weigh<Count>(rows, keys, masked);
+    explainer_.keep(piece);
   }
 
   /// Whether a guess of m will probably be right: for a block's first keys where it was for those
@@ -514,7 +382,8 @@ class PrefillKernel {
     GuessedWeights<Products, Arch, Count> weights(rows.state,
                                                   modified_ ? 1.0F : shape_.query_factor);
     score_and_weigh<Products, Arch, T::rows(Count), Count>(
-        scores<Count>(rows, keys), next_k_, weights, [&](std::ptrdiff_t key, std::ptrdiff_t more) {
+        scores<Count>(rows, keys), walk_.keys(), weights,
+        [&](std::ptrdiff_t key, std::ptrdiff_t more) {
           if (!modified_) return;
           const std::int32_t own = keys.begin + static_cast<std::int32_t>(key);
           modify(rows, {own, own + static_cast<std::int32_t>(more)}, Count,
@@ -532,7 +401,7 @@ class PrefillKernel {
   template <int Count>
   __attribute__((noinline)) bool weigh(const ActiveRows& rows, const TileView& keys, bool masked) {
     multiply_rows<Products, Arch, Broadcast::along_steps, T::rows(Count), Count>(
-        scores<Count>(rows, keys), next_k_);
+        scores<Count>(rows, keys), walk_.keys());
     const std::int32_t count = keys.end - keys.begin;
     float factor = shape_.pairs ? shape_.query_factor : 1.0F;
     if (modified_) {
@@ -585,7 +454,7 @@ class PrefillKernel {
     multiply_rows<Products, Arch, Broadcast::along_rows, T::rows(Count), Count>(
         {keys.v.data, keys.v.stride, weights_, Count * kLanes<Arch>, kPacked ? count / 2 : count,
          rows.state.state.o, rows.state.stride, shape_.value_head_dim, rows.state.overwrite},
-        next_v_);
+        walk_.values());
   }
 
   /// Applies the masks: hides from each row the keys outside its interval of visible keys by a
@@ -675,19 +544,17 @@ class PrefillKernel {
   const AttentionShape& shape_;
   const AttentionItem& item_;
   const BlockEnd<Arch, Rule, kWidest> end_;
-  const bool modified_;    ///< logits change before they become weights
-  const KeyInterval gap_;  ///< between the first keys and the rows' windows; or empty
+  Explainer<Arch, Rule, Products, kWidest> explainer_;
+  const bool modified_;  ///< logits change before they become weights
   MaskSummary<Arch, kWidest> mask_;
   Block block_[kMaxItemRows / kLanes<Arch>];
   int blocks_ = 0;
-  std::int32_t next_begin_ = 0, next_end_ = 0;  ///< the keys of the tile that is being loaded
-  Loader next_k_, next_v_;
+  TileWalk<T> walk_;
   float first_guess_[kWidest * kLanes<Arch>];
   bool finite_ = true;
   bool first_guess_held_ = true;  ///< the guess for first keys was right in all blocks so far
   float* weights_ = nullptr;      ///< the tile of logits, then weights: tile_keys × width
-  float* copy_[2] = {};           ///< copies of two tiles: one is read while the other is written
-  float* copies_ = nullptr;       ///< the copy of the tile that is being loaded
+  float* buffer_ = nullptr;  ///< floats of a tile, free before the first and after the last one
 };
 
 }  // namespace

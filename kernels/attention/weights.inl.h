@@ -122,6 +122,9 @@ struct RunningState {
   std::ptrdiff_t dims;    ///< O's rows
   bool overwrite;         ///< no key yet: O has not been written, m and l are those of no key
   const float* guess;     ///< what m may be: that of the keys before, in this partition or the last
+  /// Null, or where m and, of these keys alone, Σ p and Σ p·(t − m) go: a row of whole vectors
+  /// each.
+  float* told = nullptr;
 };
 
 /// Whether m may be `m`, an m of keys before, where `top` is the largest logit. It may lie any way
@@ -223,30 +226,44 @@ enum class WeightRows {
   packed,   ///< the same, a row for both keys of a pair, from rows in order
 };
 
-/// The weights of a tile of logits, key by key: they take their places, and are added to l.
-template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P>
+/// e += p · (t − m), where p is not 0.
+template <class Arch>
+HEED_INLINE void add_logit(Vec<Arch> p, Vec<Arch> t, Vec<Arch> m, Vec<Arch>& e) {
+  e = Ops<Arch>::select(p > splat<Arch>(0.0F), Ops<Arch>::fma(p, t - m, e), e);
+}
+
+/// The weights of a tile of logits, key by key: they take their places, and are added to l, and
+/// where Told says so their logits to e.
+template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P, bool Told>
 HEED_INLINE void write_weights(float* tile, std::ptrdiff_t keys, float factor,
-                               const Vec<Arch> (&m)[Count], Vec<Arch> (&l)[Count]) {
+                               const Vec<Arch> (&m)[Count], Vec<Arch> (&l)[Count],
+                               Vec<Arch> (&e)[Count]) {
   constexpr int lanes = kLanes<Arch>;
   constexpr int width = Count * lanes;
   constexpr std::ptrdiff_t step = Form == WeightRows::floats ? 1 : 2;
   constexpr std::ptrdiff_t first = Form == WeightRows::swapped ? 1 : 0;
-  const auto weight = [&](const float* t, int v) {
-    Vec<Arch> logit = load<Arch>(t);
-    if constexpr (Form != WeightRows::floats) logit = logit * splat<Arch>(factor);
-    return Weights<Arch, Rule>::weight(logit, m[v]);
+  const auto logit = [&](const float* t) {
+    if constexpr (Form == WeightRows::floats) return load<Arch>(t);
+    return load<Arch>(t) * splat<Arch>(factor);
   };
   for (std::ptrdiff_t j = 0; j < keys; j += step) {
 #pragma GCC unroll 8
     for (int v = 0; v < Count; ++v) {
       float* const t = tile + (j + first) * width + v * lanes;
-      Vec<Arch> p = weight(t, v);
+      const Vec<Arch> t_first = logit(t);
+      Vec<Arch> p = Weights<Arch, Rule>::weight(t_first, m[v]);
       if constexpr (Form == WeightRows::floats) {
         store<Arch>(t, p);
         l[v] = l[v] + p;
+        if constexpr (Told) add_logit<Arch>(p, t_first, m[v], e[v]);
       } else {
         float* const second = tile + (j + 1 - first) * width + v * lanes;
-        Vec<Arch> other = weight(second, v);
+        const Vec<Arch> t_second = logit(second);
+        Vec<Arch> other = Weights<Arch, Rule>::weight(t_second, m[v]);
+        if constexpr (Told) {
+          add_logit<Arch>(nearest_bf16<Arch>(p), t_first, m[v], e[v]);
+          add_logit<Arch>(nearest_bf16<Arch>(other), t_second, m[v], e[v]);
+        }
         if constexpr (Form == WeightRows::packed) {
           write_pair<P, Arch>(p, other, tile + j / 2 * width + v * lanes, l[v]);
         } else {
@@ -259,6 +276,28 @@ HEED_INLINE void write_weights(float* tile, std::ptrdiff_t keys, float factor,
         }
       }
     }
+  }
+}
+
+/// The same, and what they tell (RunningState::told).
+template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P>
+HEED_INLINE void tell_weights(float* tile, std::ptrdiff_t keys, float factor,
+                              const Vec<Arch> (&m)[Count], Vec<Arch> (&l)[Count], float* told) {
+  constexpr int lanes = kLanes<Arch>;
+  constexpr int width = Count * lanes;
+  Vec<Arch> e[Count];
+#pragma GCC unroll 8
+  for (int v = 0; v < Count; ++v) {
+    store<Arch>(told + v * lanes, m[v]);
+    store<Arch>(told + width + v * lanes, l[v]);
+    e[v] = splat<Arch>(0.0F);
+  }
+  write_weights<Arch, Rule, Count, Form, P, true>(tile, keys, factor, m, l, e);
+#pragma GCC unroll 8
+  for (int v = 0; v < Count; ++v) {
+    float* const sum = told + width + v * lanes;
+    store<Arch>(sum, l[v] - load<Arch>(sum));
+    store<Arch>(told + 2 * width + v * lanes, e[v]);
   }
 }
 
@@ -306,7 +345,11 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
       store<Arch>(state.m + v * lanes, m[v]);
     }
   }
-  write_weights<Arch, Rule, Count, Form, P>(tile, keys, after, m, l);
+  if (running.told == nullptr) {
+    write_weights<Arch, Rule, Count, Form, P, false>(tile, keys, after, m, l, m);
+  } else {
+    tell_weights<Arch, Rule, Count, Form, P>(tile, keys, after, m, l, running.told);
+  }
 #pragma GCC unroll 8
   for (int v = 0; v < Count; ++v) store<Arch>(state.l + v * lanes, l[v]);
   return right;

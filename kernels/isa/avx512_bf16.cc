@@ -35,7 +35,6 @@ constinit const KernelTable table_avx512_bf16 = {
     .attend = attend_item,
     .merge = of_avx512<&KernelTable::merge, const MergeRows&>,
     .merge_into = of_avx512<&KernelTable::merge_into, const MergeIntoRows&>,
-    .weigh_row = of_avx512<&KernelTable::weigh_row, const WeightRow&>,
     .softmax = of_avx512<&KernelTable::softmax, const SoftmaxRows&>,
     .log_softmax = of_avx512<&KernelTable::log_softmax, const SoftmaxRows&>,
     .log_sum_exp = of_avx512<&KernelTable::log_sum_exp, const SoftmaxRows&>,

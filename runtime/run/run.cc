@@ -8,7 +8,6 @@
 
 #include "heed/attention.h"
 #include "heed/partial_states.h"
-#include "kernels/temperature.h"
 #include "runtime/base/check_executor.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
@@ -17,10 +16,10 @@
 #include "runtime/base/scale_layout.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/run/inputs.h"
+#include "runtime/run/outputs.h"
 #include "runtime/run/page_tables.h"
 #include "runtime/run/run_control.h"
 #include "runtime/run/score_modifiers.h"
-#include "runtime/run/scratch_check.h"
 #include "runtime/run/states.h"
 #include "runtime/threads/executor.h"
 
@@ -105,22 +104,15 @@ class Run {
 
   /// Computes an item. Returns whether the kernel kept to its scratch.
   bool work(const PlannedItem& planned, float* scratch) const noexcept {
-    const kernels::AttentionItem item = bind(planned);
-    const ScratchCheck check(plan_, item, scratch);
     kernels::AttentionShape shape = shape_;
     if (planned.sequences > 1) {  // whose rows see all of the keys
       shape.window_left = shape.window_right = std::numeric_limits<std::int32_t>::max();
     }
-    for (const kernels::WeightRule rule :
-         {kernels::WeightRule::exponential, kernels::WeightRule::argmax}) {
-      if (!has_rule(shape_, item, rule)) continue;
-      shape.rule = rule;
-      plan_.kernels->attend(shape, item, scratch);
-    }
+    const bool intact = compute(plan_, shape, bind(planned), scratch);
     if (states_ == nullptr) {
       planned.for_each_split([&](std::int32_t split) { finish_split_item(split); });
     }
-    return check.intact();
+    return intact;
   }
 
   /// Merges a split where this was its last item.
@@ -153,7 +145,7 @@ class Run {
                     source.row);
       states[i] = {s.m, s.l, s.o, s.rows, s.partitions, s.merged};
     }
-    const Outputs outputs = outputs_of(split.sequence, split.kv_head);
+    const Outputs outputs = outputs_of(plan_, tensors_, split.sequence, split.kv_head);
     kernels::MergeRows rows;
     rows.states = states;
     rows.count = split.sources;
@@ -177,20 +169,6 @@ class Run {
     plan_.kernels->merge(rows);
   }
 
-  struct Outputs {
-    std::byte* out;
-    float* lse;
-  };
-
-  /// Those of the first query head of a KV head's group.
-  Outputs outputs_of(std::int32_t sequence, std::int32_t kv_head) const noexcept {
-    const PlannedSequence& s = plan_.sequences[static_cast<std::size_t>(sequence)];
-    const std::ptrdiff_t head = std::ptrdiff_t{kv_head} * plan_.shape.group;
-    return {
-        static_cast<std::byte*>(tensors_.out.data()) + s.out + head * plan_.out.head_stride,
-        tensors_.lse == nullptr ? nullptr : tensors_.lse + s.lse + head * plan_.lse.head_stride};
-  }
-
   /// The planned item with the run's addresses.
   kernels::AttentionItem bind(const PlannedItem& p) const noexcept {
     kernels::AttentionItem item = bind_inputs(plan_, tensors_, p);
@@ -198,7 +176,8 @@ class Run {
     if (states_ != nullptr) {
       bind_states(p, item);
     } else {
-      bind_outputs(p, item);
+      bind_outputs(plan_, tensors_, p, item);
+      if (p.states >= 0) bind_planned_states(p, item);
     }
     return item;
   }
@@ -217,14 +196,8 @@ class Run {
     }
   }
 
-  /// Binds outputs, or the item's states.
-  void bind_outputs(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
-    const Outputs outputs = outputs_of(p.sequence, p.kv_head);
-    item.out = outputs.out;
-    item.lse = outputs.lse;
-    item.out_stride = {plan_.out.token_stride, plan_.out.head_stride};
-    item.lse_stride = {plan_.lse.token_stride, plan_.lse.head_stride};
-    if (p.states < 0) return;
+  /// Binds the item's states.
+  void bind_planned_states(const PlannedItem& p, kernels::AttentionItem& item) const noexcept {
     const PlannedStates& states = plan_.schedule.states[static_cast<std::size_t>(p.states)];
     const Range partitions = partitions_of(p);
     const Range part{partitions.first - states.first_partition,
@@ -267,12 +240,9 @@ class Run {
 
 /// Whether tensors are aligned, and outputs overlap neither inputs nor each other.
 Status check_places(const PlanData& plan, const AttentionTensors& t, const PartialStates* states) {
-  const AttentionConfig& c = plan.config;
   const std::array inputs = input_regions(plan, t);
   if (states != nullptr) return check_regions(regions_of({"states"}, *states, plan), inputs);
-  const Region outputs[] = {{{"out"}, t.out.data(), plan.shapes.out, c.out_type},
-                            {{"lse"}, t.lse, plan.shapes.lse}};
-  return check_regions(outputs, inputs);
+  return check_regions(output_regions(plan, t), inputs);
 }
 
 /// Without rows, or states of no partition.

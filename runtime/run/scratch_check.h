@@ -6,7 +6,6 @@
 #include <cstdint>
 
 #include "kernels/scratch.h"
-#include "runtime/plan/plan_data.h"
 
 namespace heed::detail {
 
@@ -14,7 +13,8 @@ namespace heed::detail {
 
 class ScratchCheck {
  public:
-  ScratchCheck(const PlanData&, const kernels::AttentionItem&, float*) {}
+  ScratchCheck(const kernels::AttentionShape&, const kernels::KernelTable&,
+               const kernels::AttentionItem&, float*) {}
   bool intact() const { return true; }
 };
 
@@ -23,12 +23,13 @@ class ScratchCheck {
 /// Paints the guards between the regions of an item's scratch, and finds them painted afterwards.
 class ScratchCheck {
  public:
-  ScratchCheck(const PlanData& plan, const kernels::AttentionItem& item, float* scratch)
-      : layout_(item.decode ? kernels::decode_scratch(plan.shape, item.rows, item.heads,
-                                                      plan.kernels->lanes)
-                            : kernels::prefill_scratch(plan.shape, item.rows, plan.kernels->lanes,
-                                                       plan.kernels->block_vectors)),
-        scratch_(scratch) {
+  ScratchCheck(const kernels::AttentionShape& shape, const kernels::KernelTable& table,
+               const kernels::AttentionItem& item, float* scratch)
+      : layout_(item.decode
+                    ? kernels::decode_scratch(shape, item.rows, item.heads, table.lanes)
+                    : kernels::prefill_scratch(shape, item.rows, table.lanes, table.block_vectors)),
+        scratch_(scratch),
+        explanation_(item.explanation) {
     for_each_guard([](float& guard) {
       guard = std::bit_cast<float>(kPaint);
       return true;
@@ -50,11 +51,15 @@ class ScratchCheck {
       float* const guard = scratch_ + layout_.guard(i);
       for (std::size_t x = 0; x < kernels::kScratchGuard; ++x) all &= visit(guard[x]);
     }
+    if (explanation_ == nullptr) return all;
+    float* const guard = explanation_->memory + explanation_->memory_floats;
+    for (std::size_t x = 0; x < kernels::kScratchGuard; ++x) all &= visit(guard[x]);
     return all;
   }
 
   kernels::ScratchLayout layout_;
   float* scratch_;
+  const kernels::Explanation* explanation_;
 };
 
 #endif

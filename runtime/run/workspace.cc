@@ -20,9 +20,10 @@ Workspace& Workspace::operator=(Workspace&& other) noexcept {
   return *this;
 }
 
-Status Workspace::reserve(const Plan& plan) noexcept {
+Status Workspace::reserve(const Plan& plan) noexcept { return reserve(plan.workspace_bytes()); }
+
+Status Workspace::reserve(std::size_t bytes) noexcept {
   return detail::guarded([&]() -> Status {
-    const std::size_t bytes = plan.workspace_bytes();
     if (data_ != nullptr) {
       HEED_RETURN_IF_ERROR(static_cast<detail::RunControl*>(data_)->forget());
     }

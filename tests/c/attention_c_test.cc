@@ -340,15 +340,17 @@ TEST(AttentionInC, WhatTheWeightsTell) {
   Plan plan;
   ASSERT_TRUE(plan_attention(c.config(), c.batch(), {}, plan).ok());
   const WeightLayout layout = {rows * keys, keys, heads * keys};
-  const Status status = attention_weights(plan, c.inputs(),
-                                          {.weights = expected.weights.data(),
-                                           .layout = layout,
-                                           .entropy = expected.entropy.data(),
-                                           .top_weights = expected.top_weights.data(),
-                                           .top_keys = expected.top_keys.data(),
-                                           .top = top,
-                                           .mass = expected.mass.data(),
-                                           .mass_layout = MassLayout{heads * keys, keys}});
+  const AttentionWeights own = {.weights = expected.weights.data(),
+                                .layout = layout,
+                                .entropy = expected.entropy.data(),
+                                .top_weights = expected.top_weights.data(),
+                                .top_keys = expected.top_keys.data(),
+                                .top = top,
+                                .mass = expected.mass.data(),
+                                .mass_layout = MassLayout{heads * keys, keys}};
+  Workspace workspace;
+  ASSERT_TRUE(workspace.reserve(plan, own).ok());
+  const Status status = attention_weights(plan, c.inputs(), own, workspace);
   ASSERT_TRUE(status.ok()) << status.message();
 
   const CPlan planned(c.config(), c.batch(), 2);
@@ -363,8 +365,9 @@ TEST(AttentionInC, WhatTheWeightsTell) {
   request.top = top;
   request.mass = asked.mass.data();
   request.mass_layout = &mass_layout;
-  ASSERT_DONE(
-      heed_get_attention_weights(planned.plan, CTensors(c.inputs()).pointer(), &request, nullptr));
+  ASSERT_DONE(heed_workspace_reserve_weights(planned.workspace, planned.plan, &request));
+  ASSERT_DONE(heed_get_attention_weights(planned.plan, CTensors(c.inputs()).pointer(), &request,
+                                         planned.workspace, nullptr));
   EXPECT_TRUE(asked == expected);
 }
 

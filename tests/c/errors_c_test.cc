@@ -110,9 +110,25 @@ TEST(NullPointersInC, OfPlansAndRuns) {
       {"tensors", [&] { return heed_run_share(e.plan, nullptr, e.workspace, 0, 1); }},
       {"workspace", [&] { return heed_run_share(e.plan, &e.tensors, nullptr, 0, 1); }},
       {"slopes", [&] { return heed_alibi_slopes(nullptr, 2); }},
-      {"plan", [&] { return heed_get_attention_weights(nullptr, &e.tensors, &e.weights, {}); }},
-      {"tensors", [&] { return heed_get_attention_weights(e.plan, nullptr, &e.weights, {}); }},
-      {"weights", [&] { return heed_get_attention_weights(e.plan, &e.tensors, nullptr, {}); }},
+      {"workspace", [&] { return heed_workspace_reserve_weights(nullptr, e.plan, &e.weights); }},
+      {"plan", [&] { return heed_workspace_reserve_weights(e.workspace, nullptr, &e.weights); }},
+      {"weights", [&] { return heed_workspace_reserve_weights(e.workspace, e.plan, nullptr); }},
+      {"plan",
+       [&] {
+         return heed_get_attention_weights(nullptr, &e.tensors, &e.weights, e.workspace, nullptr);
+       }},
+      {"tensors",
+       [&] {
+         return heed_get_attention_weights(e.plan, nullptr, &e.weights, e.workspace, nullptr);
+       }},
+      {"weights",
+       [&] {
+         return heed_get_attention_weights(e.plan, &e.tensors, nullptr, e.workspace, nullptr);
+       }},
+      {"workspace",
+       [&] {
+         return heed_get_attention_weights(e.plan, &e.tensors, &e.weights, nullptr, nullptr);
+       }},
       {"plan", [&] { return heed_get_state_shape(nullptr, &e.shape); }},
       {"shape", [&] { return heed_get_state_shape(e.plan, nullptr); }},
       {"shape", [&] { return heed_state_shape_floats(nullptr, &size); }},

@@ -2,7 +2,9 @@
 // a unit matrix, and what they tell against the probabilities, in float64.
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <numeric>
 #include <string>
@@ -98,6 +100,13 @@ struct Answers {
   }
 };
 
+/// attention_weights in a workspace of its own.
+Status explain(const Plan& plan, const AttentionTensors& tensors, const AttentionWeights& asked) {
+  Workspace workspace;
+  const Status status = workspace.reserve(plan, asked);
+  return status.ok() ? attention_weights(plan, tensors, asked, workspace) : status;
+}
+
 /// The weight of a row's sink: what is left of 1.
 double sink_weight(const Case& c, const Outputs& outputs, const Row& row) {
   const float* const sinks = c.inputs().modifiers.sinks;
@@ -146,8 +155,10 @@ void expect_mass(const Case& c, const Answers& answers) {
         double sum = 0;
         const std::int64_t queries = c.geometry().queries().length(b);
         for (std::int64_t i = 0; i < queries; ++i) sum += answers.weights_of({b, i, h})[j];
+        // What a unit of rows adds is rounded to multiples of 2^-52 of the number of queries.
+        const double rounding = 0x1p-50 * static_cast<double>(c.geometry().rows().size());
         ASSERT_NEAR(answers.mass_of({b, 0, h})[j], sum,
-                    static_cast<double>(queries) * kEpsilon * sum + 0x1p-100)
+                    static_cast<double>(queries) * kEpsilon * sum + rounding)
             << b << " " << h << " " << j;
       }
     }
@@ -165,7 +176,7 @@ void check(const CaseSpec& spec) {
     Answers answers(c);
     AttentionTensors tensors = c.inputs();
     tensors.v = nullptr;
-    const Status status = attention_weights(plan, tensors, answers.asked());
+    const Status status = explain(plan, tensors, answers.asked());
     ASSERT_TRUE(status.ok()) << status.message();
     for (const Row& row : c.geometry().rows()) {
       expect_row(c, outputs, answers, row);
@@ -239,7 +250,7 @@ std::vector<float> all_answers(const Case& c, const Plan& plan, const AttentionT
   for (GuardedBuffer* buffer : {&answers.weights, &answers.mass}) {
     std::ranges::fill(buffer->span(), 0.0F);
   }
-  const Status status = attention_weights(plan, tensors, answers.asked());
+  const Status status = explain(plan, tensors, answers.asked());
   EXPECT_TRUE(status.ok()) << status.message();
   std::vector<float> all;
   for (const GuardedBuffer* buffer :
@@ -249,19 +260,128 @@ std::vector<float> all_answers(const Case& c, const Plan& plan, const AttentionT
   return all;
 }
 
-// The workers leave no trace, and neither do tiles; products of bf16 are those of the run.
+/// The bits of floats, of NaN those of one.
+std::vector<std::uint32_t> bits_of(const std::vector<float>& floats) {
+  std::vector<std::uint32_t> bits;
+  for (const float x : floats) {
+    bits.push_back(std::isnan(x) ? 0x7FC00000U : std::bit_cast<std::uint32_t>(x));
+  }
+  return bits;
+}
+
+// The workers leave no trace, also where several of them add to the same masses.
 TEST(AttentionWeights, AreTheSameForAllWorkers) {
   for (const DType type : {DType::f32, DType::bf16}) {
-    CaseSpec spec = with_types(unit_spec({40, 3}, {500, 500}), {type, type, type, DType::f32});
+    CaseSpec spec = with_types(unit_spec({340, 3}, {500, 500}), {type, type, type, DType::f32});
     spec.form = Form::padded;
     const Case c(spec);
     for (const std::string_view isa : supported_isas()) {
-      const std::vector<float> one = all_answers(c, plan_case(c, on(isa, 1, 128)), c.inputs());
-      const std::vector<float> four = all_answers(c, plan_case(c, on(isa, 4, 16)), c.inputs());
-      for (std::size_t i = 0; i < one.size(); ++i) {
-        ASSERT_TRUE(same_bits(one[i], four[i])) << isa << " " << i;
+      const auto one = bits_of(all_answers(c, plan_case(c, on(isa, 1)), c.inputs()));
+      EXPECT_EQ(one, bits_of(all_answers(c, plan_case(c, on(isa, 4)), c.inputs()))) << isa;
+      EXPECT_EQ(one, bits_of(all_answers(c, plan_case(c, on(isa, 3)), c.inputs()))) << isa;
+    }
+  }
+}
+
+// The sizes of tiles leave a trace in entropies alone, whose sums begin afresh with each tile.
+TEST(AttentionWeights, AreTheSameForAllTiles) {
+  const Case c(unit_spec({40, 3}, {500, 500}));
+  for (const std::string_view isa : supported_isas()) {
+    Answers large(c), small(c);
+    for (GuardedBuffer* buffer : {&large.weights, &small.weights}) {
+      std::ranges::fill(buffer->span(), 0.0F);
+    }
+    ASSERT_TRUE(explain(plan_case(c, on(isa, 1, 128)), c.inputs(), large.asked()).ok());
+    ASSERT_TRUE(explain(plan_case(c, on(isa, 1, 16)), c.inputs(), small.asked()).ok());
+    EXPECT_TRUE(std::ranges::equal(large.weights.span(), small.weights.span())) << isa;
+    EXPECT_TRUE(std::ranges::equal(large.top_weights.span(), small.top_weights.span())) << isa;
+    EXPECT_TRUE(std::ranges::equal(large.mass.span(), small.mass.span())) << isa;
+  }
+}
+
+/// Expects the outputs of a case from the pass that answers to have the bits of a run's.
+void expect_outputs_of_run(const CaseSpec& spec) {
+  SCOPED_TRACE(to_string(spec));
+  const Case c(spec);
+  for (const std::string_view isa : supported_isas()) {
+    const Plan plan = plan_case(c, on(isa, 3));
+    const Outputs run = run_plan(c, plan);
+    Outputs own = fresh_outputs(c);
+    Answers answers(c);
+    const Status status = explain(plan, own.with(c.inputs()), answers.asked());
+    ASSERT_TRUE(status.ok()) << status.message();
+    expect_exactly_rows_written(c.geometry(), own);
+    for (const Row& row : c.geometry().rows()) {
+      const auto at = static_cast<std::size_t>(c.geometry().lse(row));
+      ASSERT_TRUE(same_bits(run.lse.data()[at], own.lse.data()[at])) << isa << to_string(row);
+      for (std::int64_t x = 0; x < c.geometry().value_head_dim(); ++x) {
+        const std::int64_t place = c.geometry().out(row) + x;
+        ASSERT_TRUE(same_bits(run.out.data()[place], own.out.data()[place]))
+            << isa << to_string(row) << x;
       }
     }
+  }
+}
+
+TEST(AttentionWeights, AndOutputsOfOnePassAreThoseOfRuns) {
+  CaseSpec spec = spec_of({1, 2, 60, 0, 450}, {300, 17, 560, 5, 700});
+  spec.form = Form::padded;
+  spec.config.causal = true;
+  expect_outputs_of_run(spec);
+  spec.config.window_left = 100;
+  spec.config.keep_first = 5;
+  for (const Pattern pattern : {Pattern::random, Pattern::blocks, Pattern::lists}) {
+    spec.mask = {.pattern = pattern, .per_head = true};
+    expect_outputs_of_run(spec);
+  }
+  spec.mask = {};
+  spec.modifiers = {.softcap = 4, .alibi = true, .sinks = true, .biases = proof::Biases::all};
+  expect_outputs_of_run(spec);
+  spec.modifiers = {.sinks = true, .temperatures = proof::Temperatures::by_row};
+  expect_outputs_of_run(spec);
+  expect_outputs_of_run(with_types(spec, {DType::bf16, DType::bf16, DType::bf16, DType::f32}));
+  spec.config.temperature = 0;
+  spec.modifiers = {};
+  expect_outputs_of_run(spec);
+}
+
+// Rows of many partitions, which are summed in sections.
+TEST(AttentionWeights, AndOutputsOfLongRows) { expect_outputs_of_run(spec_of({70}, {20000})); }
+
+// One largest weight is looked for on another way than several, and masses of groups that divide a
+// vector are summed on another than those of others.
+TEST(AttentionWeights, OfGroupsAndOneLargest) {
+  for (const std::int32_t group : {1, 3, 4, 20}) {
+    CaseSpec spec = unit_spec({70, 33}, {150, 150});
+    spec.config.query_heads = 2 * group;
+    spec.config.causal = true;
+    check(spec);
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      const Plan plan = plan_case(c, on(isa));
+      Answers several(c), one(c);
+      AttentionWeights asked = one.asked();
+      asked.weights = nullptr;
+      asked.top = 1;
+      ASSERT_TRUE(explain(plan, c.inputs(), several.asked()).ok());
+      ASSERT_TRUE(explain(plan, c.inputs(), asked).ok());
+      for (const Row& row : c.geometry().rows()) {
+        const std::int64_t number = c.geometry().lse(row);
+        ASSERT_EQ(asked.top_weights[number], several.top_weights.data()[number * kTop]);
+        ASSERT_EQ(asked.top_keys[number], several.asked().top_keys[number * kTop]);
+      }
+      EXPECT_TRUE(std::ranges::equal(one.mass.span(), several.mass.span()));
+      EXPECT_TRUE(std::ranges::equal(one.entropy.span(), several.entropy.span()));
+    }
+  }
+}
+
+// However far logits lie apart, and from 0, entropies are those of the weights.
+TEST(AttentionWeights, OfTheSmallestTemperatures) {
+  for (const float temperature : {1e-6F, 1e-20F, 1e-34F}) {
+    CaseSpec spec = unit_spec({50}, {300});
+    spec.config.temperature = temperature;
+    check(spec);
   }
 }
 
@@ -272,7 +392,7 @@ TEST(AttentionWeights, OfPairsAddUpToOne) {
   const Case c(spec);
   for (const std::string_view isa : supported_isas()) {
     Answers answers(c);
-    ASSERT_TRUE(attention_weights(plan_case(c, on(isa)), c.inputs(), answers.asked()).ok());
+    ASSERT_TRUE(explain(plan_case(c, on(isa)), c.inputs(), answers.asked()).ok());
     for (const Row& row : c.geometry().rows()) {
       double sum = 0;
       for (std::int64_t j = 0; j < 333; ++j) {
@@ -302,12 +422,12 @@ TEST(AttentionWeights, NarrowTypesAndStrides) {
   const Case c(unit_spec({7}, {33}));
   const Plan plan = plan_case(c, on({}));
   Answers answers(c);
-  ASSERT_TRUE(attention_weights(plan, c.inputs(), answers.asked()).ok());
+  ASSERT_TRUE(explain(plan, c.inputs(), answers.asked()).ok());
   std::vector<Float16> halves(4 * 7 * 40);
   AttentionWeights asked;
   asked.weights = halves.data();
   asked.layout = WeightLayout{0, 40, 4 * 40};  // [query, head, key], with gaps
-  ASSERT_TRUE(attention_weights(plan, c.inputs(), asked).ok());
+  ASSERT_TRUE(explain(plan, c.inputs(), asked).ok());
   for (const Row& row : c.geometry().rows()) {
     for (std::int64_t j = 0; j < 33; ++j) {
       float own = 0;
@@ -325,7 +445,7 @@ TEST(AttentionWeights, NanTouchesItsRowsOnly) {
   c.k()[c.geometry().k({0, 0, 0}, 10)] = std::numeric_limits<float>::quiet_NaN();
   const Plan plan = plan_case(c, on({}));
   Answers answers(c);
-  ASSERT_TRUE(attention_weights(plan, c.inputs(), answers.asked()).ok());
+  ASSERT_TRUE(explain(plan, c.inputs(), answers.asked()).ok());
   for (const Row& row : c.geometry().rows()) {
     const bool touched = c.geometry().group() > row.head && row.token >= 10;
     EXPECT_EQ(std::isnan(answers.entropy.data()[c.geometry().lse(row)]), touched) << to_string(row);
@@ -340,7 +460,7 @@ TEST(AttentionWeights, FaultsAreSentences) {
     AttentionWeights asked = answers.asked();
     AttentionTensors tensors = c.inputs();
     change(asked, tensors);
-    const Status status = attention_weights(plan, tensors, asked);
+    const Status status = explain(plan, tensors, asked);
     EXPECT_EQ(status.code(), StatusCode::invalid_argument);
     EXPECT_NE(status.message().find(part), std::string::npos) << status.message();
   };
@@ -356,7 +476,17 @@ TEST(AttentionWeights, FaultsAreSentences) {
   refused("weights", [](auto& asked, auto&) { asked.layout = WeightLayout{0, 0, 33}; });
   refused("mass", [](auto& asked, auto&) { asked.mass_layout = MassLayout{0, 1}; });
   refused("entropy", [](auto& asked, auto&) { asked.entropy = asked.mass; });
-  EXPECT_FALSE(attention_weights(Plan(), c.inputs(), answers.asked()).ok());
+  EXPECT_FALSE(explain(Plan(), c.inputs(), answers.asked()).ok());
+  refused("out", [&](auto&, auto& tensors) { tensors.out = answers.mass.data(); });
+  refused("v is null", [&](auto&, auto& tensors) {
+    tensors.out = answers.mass.data();
+    tensors.v = nullptr;
+  });
+  Workspace small;
+  ASSERT_TRUE(small.reserve(plan).ok());
+  const Status status = attention_weights(plan, c.inputs(), answers.asked(), small);
+  EXPECT_EQ(status.code(), StatusCode::invalid_argument);
+  EXPECT_NE(status.message().find("Workspace::reserve(plan, weights)"), std::string::npos);
 }
 
 TEST(AttentionWeights, WithoutQueriesKeysHaveNoMass) {
@@ -365,7 +495,7 @@ TEST(AttentionWeights, WithoutQueriesKeysHaveNoMass) {
   std::vector<float> mass(4 * 9, 7.0F);
   AttentionWeights asked;
   asked.mass = mass.data();
-  ASSERT_TRUE(attention_weights(plan_case(c, on({})), {}, asked).ok());
+  ASSERT_TRUE(explain(plan_case(c, on({})), {}, asked).ok());
   EXPECT_EQ(mass, std::vector<float>(4 * 9, 0.0F));
 }
 
