@@ -183,10 +183,16 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
   alignas(kAlignment) float widened[lanes * kWidenedBiases];
   const Vec<Arch> unit = load<Arch>(rows.unit);
   const float* row[lanes];
+  const bool widens = shape.bias_type != DType::f32;
+  // The next tile's biases of the rows are prefetched: too many rows for prefetchers to follow.
+  const std::ptrdiff_t ahead = widens ? 0 : shape.tile_keys;
   const auto add = [&](auto access, std::int32_t key, std::int32_t j, std::int32_t count) {
     Vec<Arch> bias[lanes];
 #pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) bias[i] = access.load(row[i] + j, 0.0F);
+    for (int i = 0; i < lanes; ++i) {
+      bias[i] = access.load(row[i] + j, 0.0F);
+      __builtin_prefetch(row[i] + j + ahead, 0, 2);
+    }
     Ops<Arch>::transpose(bias);
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
@@ -201,7 +207,7 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
     for (int i = 0; i < lanes; ++i) {
       row[i] = as_floats<Arch>(shape.bias_type, bias_of(shape, rows.bias[i], begin), count,
                                widened + i * kWidenedBiases);
-      // The row's biases of the next tile: too many rows for prefetchers to follow.
+      if (!widens) continue;
       const std::byte* const next =
           bias_of(shape, rows.bias[i], std::ptrdiff_t{begin} + shape.tile_keys);
       const std::byte* const end = bias_of(shape, next, kWidenedBiases);

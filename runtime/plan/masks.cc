@@ -1,101 +1,14 @@
 #include "runtime/plan/masks.h"
 
 #include <algorithm>
-#include <array>
-#include <bit>
-#include <cstring>
 
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
+#include "runtime/plan/mask_words.h"
 #include "runtime/plan/validate.h"
 
 namespace heed::detail {
 namespace {
-
-constexpr std::int64_t kWordKeys = 32;
-constexpr std::int64_t kPartitionWords = kPartitionKeys / kWordKeys;
-
-/// Floats of a mask by their bits.
-struct MaskFloats {
-  std::uint32_t sign, hidden;  ///< of −0, and of −∞
-};
-
-/// One bit for each of eight bytes that are not 0.
-std::uint32_t nonzero(const std::uint8_t* bytes) {
-  std::uint64_t x = 0;
-  std::memcpy(&x, bytes, sizeof x);
-  constexpr std::uint64_t low = 0x7F7F7F7F7F7F7F7F;
-  const std::uint64_t tops = ((((x & low) + low) | x) & ~low) >> 7;  // 1 in each such byte
-  // The product gathers them in its highest byte, the first byte's lowest.
-  return static_cast<std::uint32_t>((tops * 0x0102040810204080) >> 56);
-}
-
-/// One bit for each of 32 bytes that are not 0.
-std::uint32_t word_of(const std::uint8_t* bytes) {
-  return nonzero(bytes) | nonzero(bytes + 8) << 8 | nonzero(bytes + 16) << 16 |
-         nonzero(bytes + 24) << 24;
-}
-
-/// What 32 elements are: the visible ones, and those that are 0 or −∞. Each becomes a byte first,
-/// which compilers do for several at a time.
-struct MaskWord {
-  std::uint32_t visible, known;
-};
-
-template <class Element>
-MaskWord mask_word(const Element* elements, Element magnitudes, Element hidden) {
-  std::array<std::uint8_t, kWordKeys> visible, known;
-  for (std::size_t i = 0; i < kWordKeys; ++i) {
-    const Element bits = elements[i];
-    const bool zero = (bits & magnitudes) == 0, infinite = bits == hidden;
-    visible[i] = static_cast<std::uint8_t>(zero);
-    known[i] = static_cast<std::uint8_t>(static_cast<int>(zero) | static_cast<int>(infinite));
-  }
-  return {word_of(visible.data()), word_of(known.data())};
-}
-
-/// The words of `count` elements. Returns the first one that is neither 0 nor −∞, or `count`.
-template <class Element>
-std::int64_t pack_floats(const Element* elements, std::int64_t count, const MaskFloats& of,
-                         std::uint32_t* words) {
-  const auto magnitudes = static_cast<Element>(~of.sign);
-  const auto hidden = static_cast<Element>(of.hidden);
-  std::int64_t begin = 0;
-  for (; begin + kWordKeys <= count; begin += kWordKeys, ++words) {
-    const MaskWord own = mask_word(elements + begin, magnitudes, hidden);
-    if (own.known != ~0U) return begin + std::countr_one(own.known);
-    *words = own.visible;
-  }
-  if (begin == count) return count;
-  std::array<Element, kWordKeys> rest;
-  rest.fill(hidden);
-  std::copy(elements + begin, elements + count, rest.begin());
-  const MaskWord own = mask_word(rest.data(), magnitudes, hidden);
-  if (own.known != ~0U) return begin + std::countr_one(own.known);
-  *words = own.visible;
-  return count;
-}
-
-void pack_bytes(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
-  std::int64_t begin = 0;
-  for (; begin + kWordKeys <= count; begin += kWordKeys, bytes += kWordKeys) {
-    *words++ = word_of(bytes);
-  }
-  if (begin == count) return;
-  *words = 0;
-  for (std::int64_t i = 0; begin + i < count; ++i) *words |= std::uint32_t{bytes[i] != 0} << i;
-}
-
-void pack_bits(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
-  for (std::int64_t begin = 0; begin < count; begin += kWordKeys, ++words) {
-    const std::int64_t own = std::min(kWordKeys, count - begin);
-    *words = 0;
-    for (std::int64_t i = 0; i < own; i += 8) {
-      *words |= std::uint32_t{bytes[(begin + i) / 8]} << i;
-    }
-    *words &= ~0U >> (kWordKeys - own);
-  }
-}
 
 /// Sets the bits of keys [begin, end) of a row.
 void show(std::uint32_t* words, std::int64_t begin, std::int64_t end) {
@@ -125,30 +38,6 @@ std::int64_t masked_keys(const KeyMask& mask, std::int64_t keys) {
 }
 
 std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
-
-/// The elements of a mask from one on, as words. Returns the first float that is neither 0 nor −∞.
-std::int64_t pack(const KeyMask& mask, std::int64_t first, std::int64_t count,
-                  std::uint32_t* words) {
-  const auto* const bytes = static_cast<const std::uint8_t*>(mask.data);
-  switch (mask.type) {
-    case MaskType::bits:
-      pack_bits(bytes + first / 8, count, words);
-      break;
-    case MaskType::bytes:
-      pack_bytes(bytes + first, count, words);
-      break;
-    case MaskType::f32:
-      return pack_floats(static_cast<const std::uint32_t*>(mask.data) + first, count,
-                         {0x80000000, 0xFF800000}, words);
-    case MaskType::f16:
-      return pack_floats(static_cast<const std::uint16_t*>(mask.data) + first, count,
-                         {0x8000, 0xFC00}, words);
-    case MaskType::bf16:
-      return pack_floats(static_cast<const std::uint16_t*>(mask.data) + first, count,
-                         {0x8000, 0xFF80}, words);
-  }
-  return count;
-}
 
 }  // namespace
 
@@ -203,9 +92,9 @@ void PlannedMasks::count_rows(const Plane& plane) {
   for (std::int64_t row = 0; row < plane.rows; ++row) {
     std::int32_t count = 0;
     *total++ = 0;
-    for (std::int64_t w = 0; w < plane.row_words; ++w) {
-      count += static_cast<std::int32_t>(ones(*word++));
-      if ((w + 1) % kPartitionWords == 0) *total++ = count;
+    for (std::int64_t w = 0; w < plane.row_words; w += kPartitionWords, word += kPartitionWords) {
+      count += ones_of_partition(word);
+      *total++ = count;
     }
   }
 }
@@ -252,7 +141,7 @@ Status PlannedMasks::fill_row(const Description& d, std::int64_t element, std::i
   const bool in_place = lead == 0 && mask.key_block == 1;
   if (!in_place) packed_.assign(static_cast<std::size_t>(ceil_div(count, kWordKeys)), 0);
   std::uint32_t* const packed = in_place ? words : packed_.data();
-  const std::int64_t good = pack(mask, element, count, packed);
+  const std::int64_t good = pack_mask(mask, element, count, packed);
   if (good < count) {
     return invalid("mask: element ", element + good, ", of key ", before + good * mask.key_block,
                    " of sequence ", sequence,
