@@ -56,12 +56,23 @@ std::size_t tokens_of_share(const std::vector<std::uint64_t>& weights,
   return order.size();
 }
 
+/// The first of the largest logits.
+Drawn greedy(std::span<const float> logits) {
+  if (!std::isfinite(largest_of(logits))) return {};
+  return {static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin()), 1};
+}
+
 }  // namespace
 
-std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const SamplingCase& c) {
+Drawn drawn(std::span<const float> logits, const SamplingRule& rule, const Draw& draw) {
+  if (rule.temperature == 0) return greedy(logits);
+  return drawn_of(kept_weights(logits, rule), random_number(draw.seed, draw.counter));
+}
+
+std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const SamplingRule& rule) {
   const float largest = largest_of(logits);
   if (!std::isfinite(largest)) return {};
-  const float factor = std::min(2.88539008F / c.temperature, std::numeric_limits<float>::max());
+  const float factor = std::min(2.88539008F / rule.temperature, std::numeric_limits<float>::max());
   std::vector<std::uint64_t> weights, kept(logits.size());
   std::vector<float> floats(logits.size());
   for (std::size_t i = 0; i < logits.size(); ++i) {
@@ -71,28 +82,25 @@ std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const Sam
   std::iota(order.begin(), order.end(), std::size_t{0});
   std::ranges::stable_sort(order, std::greater(), [&](std::size_t token) { return logits[token]; });
   const auto most = static_cast<std::int64_t>(order.size());
-  if (c.top_k > 0) order.resize(static_cast<std::size_t>(std::min(most, c.top_k)));
-  if (c.top_p < 1) order.resize(tokens_of_share(weights, order, c.top_p));
+  if (rule.top_k > 0) order.resize(static_cast<std::size_t>(std::min(most, rule.top_k)));
+  if (rule.top_p < 1) order.resize(tokens_of_share(weights, order, rule.top_p));
   for (const std::size_t token : order) {
-    if (floats[token] >= c.min_p) kept[token] = weights[token];
+    if (floats[token] >= rule.min_p) kept[token] = weights[token];
   }
   return kept;
 }
 
-std::int32_t greedy_token(std::span<const float> logits) {
-  if (!std::isfinite(largest_of(logits))) return -1;
-  return static_cast<std::int32_t>(std::ranges::max_element(logits) - logits.begin());
-}
-
-std::int32_t drawn_token(std::span<const std::uint64_t> weights, std::uint64_t random) {
+Drawn drawn_of(std::span<const std::uint64_t> weights, std::uint64_t random) {
   std::uint64_t total = 0, sum = 0;
   for (const std::uint64_t weight : weights) total += weight;
   const auto place = static_cast<std::uint64_t>((Wide{random} * total) >> 64);
   for (std::size_t i = 0; i < weights.size(); ++i) {
     sum += weights[i];
-    if (sum > place) return static_cast<std::int32_t>(i);
+    if (sum <= place) continue;
+    const double share = static_cast<double>(weights[i]) / static_cast<double>(total);
+    return {static_cast<std::int32_t>(i), static_cast<float>(share)};
   }
-  return -1;
+  return {};
 }
 
 std::uint64_t random_number(std::uint64_t seed, std::uint64_t counter) {

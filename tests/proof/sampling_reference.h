@@ -6,23 +6,26 @@
 #include <span>
 #include <vector>
 
+#include "heed/sampling.h"
+
 namespace heed::proof {
 
-struct SamplingCase {
-  float temperature = 1;
-  std::int64_t top_k = 0;
-  float top_p = 1, min_p = 0;
+/// What a row gives: the token and its probability.
+struct Drawn {
+  std::int32_t token = kNoToken;
+  float probability = 0;
+  bool operator==(const Drawn&) const = default;
 };
+
+/// What a row must give.
+Drawn drawn(std::span<const float> logits, const SamplingRule& rule, const Draw& draw);
 
 /// What a row's tokens weigh after all filters, in units of 2⁻⁴⁰; empty where no token can be
 /// drawn. T is above 0.
-std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const SamplingCase& c);
+std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const SamplingRule& rule);
 
-/// The first of the largest logits, or −1.
-std::int32_t greedy_token(std::span<const float> logits);
-
-/// The token that a random number draws; −1 of no weights.
-std::int32_t drawn_token(std::span<const std::uint64_t> weights, std::uint64_t random);
+/// What a row whose tokens weigh so much gives for a random number.
+Drawn drawn_of(std::span<const std::uint64_t> weights, std::uint64_t random);
 
 /// The random number of a seed and a counter.
 std::uint64_t random_number(std::uint64_t seed, std::uint64_t counter);

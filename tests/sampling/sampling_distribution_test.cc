@@ -37,8 +37,7 @@ void expect_distribution(const std::vector<float>& row, const SamplingRule& rule
   ASSERT_TRUE(
       sample({row.data(), std::ssize(draws), length, 0}, {&rule, 1}, draws, {tokens.data()}).ok());
   // Which tokens are kept is proved elsewhere; what they weigh is computed in float64.
-  const auto kept =
-      proof::kept_weights(row, {rule.temperature, rule.top_k, rule.top_p, rule.min_p});
+  const std::vector<std::uint64_t> kept = proof::kept_weights(row, rule);
   std::vector<double> weights = proof::exact_weights(row, rule.temperature);
   double total = 0;
   for (std::size_t i = 0; i < row.size(); ++i) total += weights[i] *= kept[i] > 0 ? 1 : 0;

@@ -20,6 +20,8 @@
 namespace heed::tests {
 namespace {
 
+using proof::drawn;
+using proof::Drawn;
 using proof::GuardedBuffer;
 using proof::Random;
 using Row = std::vector<float>;
@@ -28,40 +30,17 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kLargest = std::numeric_limits<float>::max();
 
-/// What a row gives: the token and its probability.
-struct Result {
-  std::int32_t token = -7;
-  float probability = -7;
-  bool operator==(const Result&) const = default;
-};
-
 /// One row alone, at the end of readable memory.
-Result draw_one(const Row& logits, const SamplingRule& rule, const Draw& draw,
-                const RunOptions& options, SamplingWorkspace* workspace = nullptr) {
+Drawn draw_one(const Row& logits, const SamplingRule& rule, const Draw& draw,
+               const RunOptions& options, SamplingWorkspace* workspace = nullptr) {
   GuardedBuffer z(logits.size());
   std::ranges::copy(logits, z.data());
-  Result result;
+  Drawn result{-7, -7};
   const auto length = std::ssize(logits);
   const Status status = sample({z.data(), 1, length, length}, {&rule, 1}, {&draw, 1},
                                {&result.token, &result.probability}, options, workspace);
   EXPECT_TRUE(status.ok()) << status.message();
   return result;
-}
-
-Result expected_of(const Row& logits, const SamplingRule& rule, const Draw& draw) {
-  if (rule.temperature == 0) {
-    const std::int32_t token = proof::greedy_token(logits);
-    return {token, token < 0 ? 0.0F : 1.0F};
-  }
-  const auto kept =
-      proof::kept_weights(logits, {rule.temperature, rule.top_k, rule.top_p, rule.min_p});
-  const std::int32_t token =
-      proof::drawn_token(kept, proof::random_number(draw.seed, draw.counter));
-  if (token < 0) return {-1, 0};
-  double total = 0;
-  for (const std::uint64_t weight : kept) total += static_cast<double>(weight);
-  return {token,
-          static_cast<float>(static_cast<double>(kept[static_cast<std::size_t>(token)]) / total)};
 }
 
 std::string words_of(const SamplingRule& rule) {
@@ -73,9 +52,9 @@ std::string words_of(const SamplingRule& rule) {
 void expect_reference(const Row& logits, const SamplingRule& rule, int draws) {
   for (int i = 0; i < draws; ++i) {
     const Draw draw{static_cast<std::uint64_t>(logits.size()), static_cast<std::uint64_t>(i)};
-    const Result expected = expected_of(logits, rule, draw);
+    const Drawn expected = drawn(logits, rule, draw);
     for (const std::string_view isa : f32_isas()) {
-      const Result result = draw_one(logits, rule, draw, {.isa = isa, .workers = 1});
+      const Drawn result = draw_one(logits, rule, draw, {.isa = isa, .workers = 1});
       ASSERT_EQ(result.token, expected.token)
           << isa << ", draw " << i << ", length " << logits.size() << ", rule " << words_of(rule);
       ASSERT_EQ(result.probability, expected.probability) << isa << ", rule " << words_of(rule);
@@ -224,7 +203,7 @@ TEST_F(Sampling, RowsWithoutATokenDisturbNoOther) {
         EXPECT_EQ(shares[1], 0.0F);
         for (const std::size_t r : {0, 2}) {
           const auto begin = z.begin() + static_cast<std::int64_t>(r) * n;
-          EXPECT_EQ(tokens[r], expected_of(Row(begin, begin + n), rule, {}).token);
+          EXPECT_EQ(tokens[r], drawn(Row(begin, begin + n), rule, {}).token);
         }
       }
     }
@@ -268,11 +247,11 @@ TEST_F(Sampling, ElementTypes) {
                {SamplingRule{}, SamplingRule{.temperature = 0},
                 SamplingRule{.top_k = 20, .top_p = 0.9F}, SamplingRule{.top_p = 0.6F}}) {
             const Draw draw{3, static_cast<std::uint64_t>(n)};
-            Result result;
+            Drawn result{-7, -7};
             ASSERT_TRUE(sample({data, 1, n, n}, {&rule, 1}, {&draw, 1},
                                {&result.token, &result.probability}, {.isa = isa, .workers = 1})
                             .ok());
-            ASSERT_EQ(result, expected_of(wide, rule, draw)) << isa << " " << n;
+            ASSERT_EQ(result, drawn(wide, rule, draw)) << isa << " " << n;
           }
         }
       }
@@ -323,7 +302,7 @@ TEST_F(Sampling, ManyDrawsOfOneRow) {
   std::vector<std::int32_t> tokens(100);
   ASSERT_TRUE(sample({z.data(), 100, 3, 0}, {&rule, 1}, draws, {tokens.data()}).ok());
   for (std::size_t i = 0; i < 100; ++i) {
-    ASSERT_EQ(tokens[i], expected_of(z, rule, draws[i]).token);
+    ASSERT_EQ(tokens[i], drawn(z, rule, draws[i]).token);
   }
 }
 
@@ -340,7 +319,7 @@ TEST_F(Sampling, ProbabilitiesAreThoseOfSoftmax) {
       };
       for (const double w : weights) total += w, total_error += error_of(w);
       for (std::uint64_t i = 0; i < 200; ++i) {
-        const Result result = draw_one(row, {.temperature = temperature}, {5, i}, {});
+        const Drawn result = draw_one(row, {.temperature = temperature}, {5, i}, {});
         const double w = weights[static_cast<std::size_t>(result.token)], share = w / total;
         EXPECT_NEAR(result.probability, share,
                     1.01 * (error_of(w) / total + share * total_error / total + share * 0x1p-24));
