@@ -67,9 +67,9 @@ Status print_row(const Check& check, const std::vector<std::string_view>& isas,
 
 void print_verdict(std::size_t failed, std::size_t total, double seconds) {
   fmt::print(
-      "\nok: attention has the bits of the scalar oracle, and all results lie within derived "
-      "bounds "
-      "of\nfloat64; the largest error of a check is shown as a share of its bound.\n");
+      "\nok: attention has the bits of the scalar oracle, drawn tokens are those of a reference "
+      "that\nsorts, and all results lie within derived bounds of float64; the largest error of a "
+      "check is\nshown as a share of its bound.\n");
   if (failed == 0) {
     fmt::print("\n{} {} passed in {:.1f} s.\n", total, total == 1 ? "check" : "checks", seconds);
   } else {
@@ -82,6 +82,7 @@ void print_verdict(std::size_t failed, std::size_t total, double seconds) {
 Status choose_checks(const std::string& part, std::vector<Check>& checks) {
   checks = attention_checks();
   std::ranges::move(softmax_checks(), std::back_inserter(checks));
+  std::ranges::move(sampling_checks(), std::back_inserter(checks));
   std::string names;
   for (const Check& check : checks) names += (names.empty() ? "" : "; ") + check.name;
   std::erase_if(checks,

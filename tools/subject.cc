@@ -28,6 +28,7 @@ Subject heed_operators() {
   subject.log_softmax_gradient = [](const auto&... arguments) {
     return log_softmax_gradient(arguments...);
   };
+  subject.sample = [](const auto&... arguments) { return sample(arguments...); };
   return subject;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <span>
 
 #include "heed/heed.h"
 
@@ -19,6 +20,10 @@ struct Subject {
   Map softmax, log_softmax;
   std::function<Status(const ConstRows&, float*, const SoftmaxOptions&)> log_sum_exp;
   Gradient softmax_gradient, log_softmax_gradient;
+  /// With a workspace of its own.
+  std::function<Status(const Logits&, std::span<const SamplingRule>, std::span<const Draw>,
+                       const Samples&, const RunOptions&)>
+      sample;
 };
 
 /// heed's own operators.

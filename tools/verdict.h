@@ -56,4 +56,7 @@ std::vector<Check> attention_checks();
 /// Softmax, its relatives and their exponential: within derived bounds of float64.
 std::vector<Check> softmax_checks();
 
+/// Drawing tokens: those of a reference that sorts, and probabilities within bounds of float64.
+std::vector<Check> sampling_checks();
+
 }  // namespace heed::tools

@@ -21,6 +21,9 @@ using tools::Check;
 using tools::Subject;
 using tools::Verdict;
 
+/// Of checks.
+using Numbers = std::vector<std::size_t>;
+
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -103,6 +106,7 @@ void expect_all_pass(const std::vector<Check>& checks, const Subject& subject) {
 TEST(Checks, PassForHeed) {
   expect_all_pass(tools::attention_checks(), tools::heed_operators());
   expect_all_pass(tools::softmax_checks(), tools::heed_operators());
+  expect_all_pass(tools::sampling_checks(), tools::heed_operators());
 }
 
 TEST(Checks, OneUlpOfTheLseIsTheKernelsOwn) {
@@ -164,6 +168,12 @@ TEST(Checks, FindARefusal) {
     return options.isa == "generic" ? refusal : gradient(y, dy, dx, dt, options);
   };
   expect_only_generic_fails(tools::softmax_checks(), subject);
+  subject.sample = [&, sample = subject.sample](const auto& logits, const auto& rules,
+                                                const auto& draws, const auto& samples,
+                                                const RunOptions& options) {
+    return options.isa == "generic" ? refusal : sample(logits, rules, draws, samples, options);
+  };
+  expect_only_generic_fails(tools::sampling_checks(), subject);
 }
 
 /// Puts every number of a matrix of floats a little off: by a thousandth where the bounds allow for
@@ -195,9 +205,8 @@ Subject::Gradient spoiled(const Subject::Gradient& gradient) {
 }
 
 /// The checks, by number, that fail on the generic ISA; none may fail on the other.
-std::vector<std::size_t> failing_softmax_checks(const Subject& subject) {
-  std::vector<std::size_t> failing;
-  const std::vector<Check> checks = tools::softmax_checks();
+Numbers failing(const std::vector<Check>& checks, const Subject& subject) {
+  Numbers failing;
   for (std::size_t i = 0; i < checks.size(); ++i) {
     const std::vector<Verdict> verdicts = run_check(checks[i], subject);
     EXPECT_TRUE(verdicts[0].passed()) << checks[i].name << ": " << verdicts[0].fault();
@@ -206,8 +215,11 @@ std::vector<std::size_t> failing_softmax_checks(const Subject& subject) {
   return failing;
 }
 
+Numbers failing_softmax_checks(const Subject& subject) {
+  return failing(tools::softmax_checks(), subject);
+}
+
 TEST(Checks, FindSmallErrorsOfEverySoftmaxOperator) {
-  using Numbers = std::vector<std::size_t>;
   const Subject heed = tools::heed_operators();
   Subject subject = heed;
   subject.softmax = spoiled(heed.softmax);
@@ -243,7 +255,7 @@ TEST(Checks, FindSmallErrorsOfTheGradientOfT) {
   for (const auto which : {&Subject::softmax_gradient, &Subject::log_softmax_gradient}) {
     Subject subject = heed;
     subject.*which = spoiled_dt(heed.*which);
-    EXPECT_EQ(failing_softmax_checks(subject), (std::vector<std::size_t>{3}));
+    EXPECT_EQ(failing_softmax_checks(subject), (Numbers{3}));
   }
 }
 
@@ -260,7 +272,6 @@ Subject forgetting(const std::function<void(SoftmaxOptions&)>& forget) {
 }
 
 TEST(Checks, FindTemperaturesMasksAndTypesThatAreForgotten) {
-  using Numbers = std::vector<std::size_t>;
   const auto no_mask = forgetting([](SoftmaxOptions& options) { options.mask = {}; });
   const auto no_temperatures =
       forgetting([](SoftmaxOptions& options) { options.temperatures = {}; });
@@ -292,6 +303,68 @@ TEST(Checks, FindOneExponentialThatIsThreeUlpOff) {
   const std::vector<Verdict> verdicts = run_check(tools::softmax_checks().back(), subject);
   EXPECT_TRUE(verdicts[0].passed()) << verdicts[0].fault();
   EXPECT_FALSE(verdicts[1].passed());
+}
+
+/// The checks of sampling, by number, that fail for a heed which draws from other logits, by
+/// another rule or draw, or writes something else, on the generic ISA.
+struct Sampled {
+  Logits logits;
+  std::vector<SamplingRule> rules;
+  std::vector<Draw> draws;
+  Samples samples;
+};
+Numbers failing_sampling_checks(const std::function<void(Sampled&)>& before,
+                                const std::function<void(Sampled&)>& after) {
+  Subject subject = tools::heed_operators();
+  subject.sample = [sample = subject.sample, before, after](
+                       const Logits& logits, std::span<const SamplingRule> rules,
+                       std::span<const Draw> draws, const Samples& samples,
+                       const RunOptions& options) {
+    Sampled sampled{logits, {rules.begin(), rules.end()}, {draws.begin(), draws.end()}, samples};
+    if (options.isa == "generic") before(sampled);
+    Status status = sample(sampled.logits, sampled.rules, sampled.draws, samples, options);
+    if (options.isa == "generic") after(sampled);
+    return status;
+  };
+  return failing(tools::sampling_checks(), subject);
+}
+
+void same(Sampled&) {}
+
+TEST(Checks, FindRulesAndDrawsThatAreForgotten) {
+  const auto forgetting = [](const std::function<void(SamplingRule&)>& forget) {
+    return failing_sampling_checks(
+        [&](Sampled& sampled) { std::ranges::for_each(sampled.rules, forget); }, same);
+  };
+  EXPECT_EQ(forgetting([](SamplingRule& rule) { rule.temperature = 1; }), (Numbers{0, 1, 2, 3, 4}));
+  EXPECT_EQ(forgetting([](SamplingRule& rule) { rule.top_k = 0; }), (Numbers{0, 1, 2, 3, 4}));
+  EXPECT_EQ(forgetting([](SamplingRule& rule) { rule.top_p = 1; }), (Numbers{0, 1, 2, 3, 4}));
+  EXPECT_EQ(forgetting([](SamplingRule& rule) { rule.min_p = 0; }), (Numbers{0, 1, 2, 3, 4}));
+  const auto one_draw = [](Sampled& sampled) {
+    std::ranges::fill(sampled.draws, sampled.draws.front());
+  };
+  EXPECT_EQ(failing_sampling_checks(one_draw, same), (Numbers{0, 1, 2, 3}));
+  const auto other_type = [](Sampled& sampled) {
+    if (sampled.logits.data.type() != DType::f16) return;
+    sampled.logits.data = {sampled.logits.data.data(), DType::bf16};
+  };
+  EXPECT_EQ(failing_sampling_checks(other_type, same), (Numbers{2}));
+  const auto other_rows = [](Sampled& sampled) { sampled.logits.stride -= 1; };
+  EXPECT_EQ(failing_sampling_checks(other_rows, same), (Numbers{0, 1, 2, 3, 4}));
+}
+
+TEST(Checks, FindWrongTokensAndProbabilities) {
+  const auto last = [](Sampled& sampled) {
+    return sampled.samples.tokens + sampled.logits.rows - 1;
+  };
+  const auto next = [&](Sampled& sampled) { ++*last(sampled); };
+  const auto not_written = [&](Sampled& sampled) { *last(sampled) = -7; };
+  EXPECT_EQ(failing_sampling_checks(same, next), (Numbers{0, 1, 2, 3, 4}));
+  EXPECT_EQ(failing_sampling_checks(same, not_written), (Numbers{0, 1, 2, 3, 4}));
+  const auto one_ulp = [](Sampled& sampled) { nudge(sampled.samples.probabilities); };
+  EXPECT_EQ(failing_sampling_checks(same, one_ulp), (Numbers{0, 1, 2, 3}));
+  const auto a_little = [](Sampled& sampled) { *sampled.samples.probabilities *= 1.001F; };
+  EXPECT_EQ(failing_sampling_checks(same, a_little), (Numbers{0, 1, 2, 3, 4}));
 }
 
 std::string here() { return "here"; }

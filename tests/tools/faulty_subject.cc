@@ -11,6 +11,7 @@ Subject heed_operators() {
   subject.softmax = subject.log_softmax = fail;
   subject.log_sum_exp = fail;
   subject.softmax_gradient = subject.log_softmax_gradient = fail;
+  subject.sample = fail;
   return subject;
 }
 
