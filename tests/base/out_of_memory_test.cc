@@ -292,6 +292,59 @@ TEST_F(OutOfMemory, TheSoftmaxFamily) {
   });
 }
 
+/// Rows to draw from, and the memory for it.
+struct Sampling {
+  Status draw(SamplingWorkspace* kept) {
+    const SamplingRule rule{.top_k = 900, .top_p = 0.9F};
+    return sample({z.data(), kRows, kLength, kLength}, {&rule, 1}, draws,
+                  {tokens.data(), probabilities.data()}, {.workers = 2}, kept);
+  }
+  std::vector<float> results() const {
+    std::vector<float> all(tokens.begin(), tokens.end());
+    all.insert(all.end(), probabilities.begin(), probabilities.end());
+    all.push_back(static_cast<float>(workspace.bytes()));
+    return all;
+  }
+
+  std::vector<float> z = numbers(kRows * kLength), probabilities = std::vector<float>(kRows);
+  std::vector<std::int32_t> tokens = std::vector<std::int32_t>(kRows);
+  std::vector<Draw> draws = std::vector<Draw>(kRows);
+  SamplingWorkspace workspace;
+};
+
+TEST_F(OutOfMemory, DrawnTokens) {
+  const auto with_sampling = [](std::int64_t reserved, const auto& act) {
+    return [=] {
+      start_threads();
+      const auto sampling = std::make_shared<Sampling>();
+      EXPECT_TRUE(reserved == 0 || sampling->workspace.reserve(reserved, 2).ok());
+      return Call{[=] { return act(*sampling); }, [=] { return sampling->results(); }};
+    };
+  };
+  const auto draw = [](Sampling& s) { return s.draw(&s.workspace); };
+  for (const std::int64_t reserved : {std::int64_t{0}, kLength / 2, kLength}) {
+    expect_survival(with_sampling(reserved, draw));
+  }
+  expect_survival(with_sampling(0, [](Sampling& s) { return s.draw(nullptr); }));
+  expect_survival(with_sampling(10, [](Sampling& s) { return s.workspace.reserve(kLength); }));
+}
+
+// What was there before is still there.
+TEST_F(OutOfMemory, ASamplingWorkspaceThatCannotGrow) {
+  Sampling s;
+  ASSERT_TRUE(s.workspace.reserve(kLength / 2, 2).ok());
+  const std::size_t bytes = s.workspace.bytes();
+  s.tokens.assign(kRows, -7);
+  {
+    const FailingAllocations failing(Failing::all_from, 1);
+    const Status status = s.draw(&s.workspace);
+    EXPECT_EQ(status.code(), StatusCode::out_of_memory);
+  }
+  EXPECT_EQ(s.workspace.bytes(), bytes);
+  EXPECT_EQ(s.tokens, std::vector<std::int32_t>(kRows, -7)) << "a call that failed wrote";
+  EXPECT_TRUE(s.draw(&s.workspace).ok());
+}
+
 constexpr RotaryConfig kRotary{.rotary_dim = kDims, .positions = kTokens};
 
 TEST_F(OutOfMemory, RotaryEmbedding) {
