@@ -32,9 +32,21 @@ using proof::GuardedBuffer;
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// What logits a row holds.
-enum class Kind { flat, sharp, few_values, masked, equal, close, all_masked, with_nan, with_inf };
-constexpr std::array<std::string_view, 9> kKinds = {
-    "flat", "sharp", "few values", "masked", "equal", "close", "all masked", "with NaN", "with +∞"};
+enum class Kind {
+  flat,
+  sharp,
+  few_values,
+  masked,
+  equal,
+  close,
+  misleading,  ///< flat, but that tokens which a sample of the row sees are unlikely
+  all_masked,
+  with_nan,
+  with_inf
+};
+constexpr std::array<std::string_view, 10> kKinds = {
+    "flat",  "sharp",      "few values", "masked",   "equal",
+    "close", "misleading", "all masked", "with NaN", "with +∞"};
 
 float logit(Kind kind, proof::Random& random) {
   const auto normal = [&](double deviation) {
@@ -58,6 +70,14 @@ float logit(Kind kind, proof::Random& random) {
   }
 }
 
+/// Makes every nth token of a row unlikely, n for samples of two sizes.
+void mislead(std::span<float> row) {
+  for (const std::size_t tokens : {std::size_t{1024}, std::size_t{4096}}) {
+    const std::size_t step = std::max<std::size_t>(1, row.size() / tokens);
+    for (std::size_t i = step / 2; i < row.size(); i += step) row[i] -= 12;
+  }
+}
+
 struct SamplingCase {
   std::int64_t length = 0;
   DType type = DType::f32;
@@ -75,6 +95,7 @@ class LogitRows {
       const Kind kind = c.kinds[static_cast<std::size_t>(r)];
       for (float& z : row) z = logit(kind, random);
       float& one = row[static_cast<std::size_t>(random.below(c.length))];
+      if (kind == Kind::misleading) mislead(row);
       if (kind == Kind::with_nan) one = std::numeric_limits<float>::quiet_NaN();
       if (kind == Kind::with_inf) one = kInfinity;
       proof::narrow(row, {begin() + dtype_info(c.type).bytes(r * stride_), c.type});
@@ -219,9 +240,9 @@ class SamplingProof {
 };
 
 const std::vector<Kind>& all_kinds() {
-  static const std::vector<Kind> kinds = {Kind::flat,       Kind::sharp,    Kind::few_values,
-                                          Kind::masked,     Kind::equal,    Kind::close,
-                                          Kind::all_masked, Kind::with_nan, Kind::with_inf};
+  static const std::vector<Kind> kinds = {
+      Kind::flat,  Kind::sharp,      Kind::few_values, Kind::masked,   Kind::equal,
+      Kind::close, Kind::misleading, Kind::all_masked, Kind::with_nan, Kind::with_inf};
   return kinds;
 }
 
@@ -306,7 +327,8 @@ Check long_rows() {
   constexpr std::array<std::int64_t, 2> lengths = {128256, 262144};
   return bits_check(
       "drawn tokens, long rows",
-      cases_of(lengths, DType::f32, {Kind::flat, Kind::sharp, Kind::few_values, Kind::masked}),
+      cases_of(lengths, DType::f32,
+               {Kind::flat, Kind::sharp, Kind::few_values, Kind::masked, Kind::misleading}),
       {{},
        {.temperature = 0},
        {.top_k = 50},

@@ -48,17 +48,22 @@ std::string words_of(const SamplingRule& rule) {
       rule.temperature, static_cast<double>(rule.top_k), rule.top_p, rule.min_p});
 }
 
+/// Fails where the draw is not the reference's.
+void expect_reference_of(const Row& logits, const SamplingRule& rule, const Draw& draw) {
+  const Drawn expected = drawn(logits, rule, draw);
+  for (const std::string_view isa : f32_isas()) {
+    const Drawn result = draw_one(logits, rule, draw, {.isa = isa, .workers = 1});
+    ASSERT_EQ(result.token, expected.token) << isa << ", draw " << draw.counter << ", length "
+                                            << logits.size() << ", rule " << words_of(rule);
+    ASSERT_EQ(result.probability, expected.probability) << isa << ", rule " << words_of(rule);
+  }
+}
+
 /// Fails at the first draw of the row that is not the reference's.
 void expect_reference(const Row& logits, const SamplingRule& rule, int draws) {
-  for (int i = 0; i < draws; ++i) {
-    const Draw draw{static_cast<std::uint64_t>(logits.size()), static_cast<std::uint64_t>(i)};
-    const Drawn expected = drawn(logits, rule, draw);
-    for (const std::string_view isa : f32_isas()) {
-      const Drawn result = draw_one(logits, rule, draw, {.isa = isa, .workers = 1});
-      ASSERT_EQ(result.token, expected.token)
-          << isa << ", draw " << i << ", length " << logits.size() << ", rule " << words_of(rule);
-      ASSERT_EQ(result.probability, expected.probability) << isa << ", rule " << words_of(rule);
-    }
+  for (int i = 0; i < draws && !testing::Test::HasFatalFailure(); ++i) {
+    expect_reference_of(logits, rule,
+                        {static_cast<std::uint64_t>(logits.size()), static_cast<std::uint64_t>(i)});
   }
 }
 
@@ -183,6 +188,26 @@ TEST_F(Sampling, TopPEndsExactlyAtItsBorder) {
     EXPECT_EQ(draw_one(row, {.top_p = 0.25F}, draw, {}).token, 0);
     EXPECT_EQ(draw_one({2, 1, 2, 0}, {.top_k = 1}, draw, {}).token, 0);
   }
+}
+
+// A sum of weights that comes to the draw exactly does not exceed it: the token that follows is
+// drawn. Tokens of 2⁻⁴⁰ weigh one unit each, so that a draw of the first of them ends at a border
+// of two tokens and, where a chunk of the kernels has but one, of two chunks. The number of this
+// draw, one of 2³¹, is so small that it takes one of these.
+TEST_F(Sampling, DrawsThatEndAtABorder) {
+  constexpr std::int64_t n = 1 << 20, chunk = 2048;
+  constexpr Draw draw{0, 5'188'065'099};
+  const auto units = static_cast<std::int32_t>(proof::random_number(0, draw.counter) >> 24);
+  ASSERT_LT(units, n / chunk);
+  constexpr float light = -27.7258872F;  // −40 · ln 2
+  Row all(n, light), spread(n, -kInfinity);
+  for (std::size_t i = chunk - 1; i < spread.size(); i += chunk) spread[i] = light;
+  all.back() = spread.back() = 0;
+  EXPECT_EQ(drawn(all, {}, draw).token, units);
+  EXPECT_EQ(drawn(spread, {}, draw).token, units * chunk + chunk - 1);
+  expect_reference_of(all, {}, draw);
+  expect_reference_of(spread, {}, draw);
+  expect_reference_of(spread, {.top_k = n / chunk}, draw);
 }
 
 TEST_F(Sampling, RowsWithoutATokenDisturbNoOther) {
