@@ -190,6 +190,20 @@ TEST_F(Sampling, TopPEndsExactlyAtItsBorder) {
   }
 }
 
+// The share of these two weights is no integer, and the first is the integer below it.
+TEST_F(Sampling, TopPOfAFractionIsRoundedUp) {
+  const Row row = {0, -0x1.b1dfe6p-2F};
+  constexpr SamplingRule rule{.top_p = 0x1.356ffp-1F};
+  const std::vector<std::uint64_t> weights = proof::kept_weights(row, {});
+  const long double share = static_cast<long double>(weights[0] + weights[1]) * rule.top_p;
+  ASSERT_GT(share, weights[0]);
+  ASSERT_LT(share, weights[0] + 1);
+  for (const std::string_view isa : f32_isas()) {
+    EXPECT_LT(draw_one(row, rule, {}, {.isa = isa}).probability, 0.7F) << isa;
+  }
+  expect_reference(row, rule, 20);
+}
+
 // A sum of weights that comes to the draw exactly does not exceed it: the token that follows is
 // drawn. Tokens of 2⁻⁴⁰ weigh one unit each, so that a draw of the first of them ends at a border
 // of two tokens and, where a chunk of the kernels has but one, of two chunks. The number of this
