@@ -291,8 +291,8 @@ inline constexpr std::int64_t kWeightChunk = 2048;
 /// below 2^63.
 inline constexpr std::int64_t kMaxSampledLogits = std::int64_t{1} << 22;
 
-/// What drawing a token needs besides the logits: lists of as many elements as the row has, `sums`
-/// of one for each kWeightChunk begun.
+/// What drawing a token needs besides the logits: lists of as many elements as the row has, with
+/// room up to a multiple of kAlignment bytes, `sums` of one for each kWeightChunk begun.
 struct SamplingScratch {
   float* logits = nullptr;  ///< of types other than f32
   float* kept = nullptr;    ///< logits that top-k has left, and the numbers of their tokens

@@ -12,6 +12,21 @@
 namespace heed::kernels {
 namespace {
 
+/// The numbers of the bits that are set in each number of eight bits, in their order.
+struct LaneNumbers {
+  std::uint8_t bytes[256][8] = {};
+
+  constexpr LaneNumbers() {
+    for (int lanes = 0; lanes < 256; ++lanes) {
+      int count = 0;
+      for (int lane = 0; lane < 8; ++lane) {
+        if ((lanes >> lane & 1) != 0) bytes[lanes][count++] = static_cast<std::uint8_t>(lane);
+      }
+    }
+  }
+};
+constexpr LaneNumbers kLaneNumbers;
+
 template <>
 struct Ops<xsimd::fma3<xsimd::avx2>> {
   using V = Vec<xsimd::fma3<xsimd::avx2>>;
@@ -21,6 +36,7 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
   static constexpr bool kTransposesPacked = true;
+  static constexpr bool kCompresses = true;
 
   static HEED_INLINE V max(V a, V b) { return _mm256_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm256_min_ps(a, b); }
@@ -34,6 +50,11 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE bool any(M m) { return _mm256_movemask_ps(m) != 0; }
   static HEED_INLINE std::uint32_t bits(M m) {
     return static_cast<std::uint32_t>(_mm256_movemask_ps(m));
+  }
+  static HEED_INLINE V compress(std::uint32_t lanes, V x, I& numbers) {
+    const void* const place = kLaneNumbers.bytes[lanes];
+    numbers = _mm256_cvtepu8_epi32(_mm_loadl_epi64(static_cast<const __m128i*>(place)));
+    return _mm256_permutevar8x32_ps(x, numbers);
   }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)); }
 

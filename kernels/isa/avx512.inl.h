@@ -22,6 +22,7 @@ struct Ops<xsimd::avx512dq> {
   static constexpr int kRegisters = 32;
   static constexpr bool kScalesAnyExponent = true;
   static constexpr bool kTransposesPacked = true;
+  static constexpr bool kCompresses = true;
 
   static HEED_INLINE V max(V a, V b) { return _mm512_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm512_min_ps(a, b); }
@@ -38,6 +39,12 @@ struct Ops<xsimd::avx512dq> {
   }
   static HEED_INLINE bool any(M m) { return static_cast<__mmask16>(m.data) != 0; }
   static HEED_INLINE std::uint32_t bits(M m) { return static_cast<__mmask16>(m.data); }
+  static HEED_INLINE V compress(std::uint32_t lanes, V x, I& numbers) {
+    const auto mask = static_cast<__mmask16>(lanes);
+    numbers = _mm512_maskz_compress_epi32(
+        mask, _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    return _mm512_maskz_compress_ps(mask, x);
+  }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm512_cmp_ps_mask(a, b, _CMP_NLT_UQ)); }
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(n, lowest, _CMP_NLT_UQ), p, n);

@@ -21,6 +21,7 @@ struct Ops<xsimd::sse2> {
   static constexpr int kRegisters = 16;
   static constexpr bool kScalesAnyExponent = false;
   static constexpr bool kTransposesPacked = false;
+  static constexpr bool kCompresses = false;
 
   static HEED_INLINE V max(V a, V b) { return _mm_max_ps(a, b); }
   static HEED_INLINE V min(V a, V b) { return _mm_min_ps(a, b); }

@@ -4,10 +4,10 @@
 // list is cut (sampling_cut.inl.h); the k tokens that are left are then the row. One pass computes
 // all weights and their sum (sampling_weights.inl.h). For top-p a sample of the weights tells
 // beforehand between which two weights the cut probably lies: the pass adds those above, lists
-// those between, and what they weigh shows whether the guess was right; else all tokens are listed.
-// A token is drawn by the sums of chunks of tokens: the one at which the sum of weights, in the
-// order of tokens, exceeds random · total / 2^64. All takes time in proportion to the length of the
-// row, whatever it holds.
+// those between, chunk by chunk, and what they weigh shows whether the guess was right; else all
+// tokens are listed. A token is drawn by the sums of chunks of tokens: the one at which the sum of
+// weights, in the order of tokens, exceeds random · total / 2^64. All takes time in proportion to
+// the length of the row, whatever it holds.
 //
 // Memory: z is read twice, and once more for top-k (elements of 16 bits once, to be written as
 // floats). What is listed, a few thousandths to a few hundredths of a row, is written and read.
@@ -99,7 +99,7 @@ HEED_INLINE float guess_logit(const LogitRow& row, std::int64_t k, TokenList& wo
   while (deviation * deviation < expected) ++deviation;
   const std::int64_t wanted = expected + 4 * deviation + 4;
   if (wanted >= work.count) return -__builtin_inff();
-  narrow(work, 0, static_cast<std::uint64_t>(wanted), count_of);
+  narrow(work, work, 0, static_cast<std::uint64_t>(wanted), count_of);
   return row.z[work.places[0]];
 }
 
@@ -129,7 +129,7 @@ class RowSampler {
       cut_share(weights, least);
     } else {
       cut_.lowest = least;
-      weigh<false>(weights, {least, least});
+      weigh_from(weights, least);
     }
     return draw(weights);
   }
@@ -141,9 +141,8 @@ class RowSampler {
     float low = row_.length < kSampledRow ? all : guess_logit(row_, k, work_);
     list_logits<Arch>(row_, low, list_);
     if (list_.count < k) list_logits<Arch>(row_, all, list_);
-    work_.copy_from(list_);
     const auto target = static_cast<std::uint64_t>(k);
-    const std::uint64_t larger = narrow(work_, 0, target, count_of);
+    const std::uint64_t larger = narrow(list_, work_, 0, target, count_of);
     const std::uint32_t logit = work_.keys[0];
     const std::int32_t last = work_.places[target - larger - 1];
     std::int64_t kept = 0;
@@ -169,7 +168,7 @@ class RowSampler {
     cut_range(weights, {0.0F, __builtin_inff()}, false);
     if (cut_.lowest < least) {
       cut_ = {least, true, 0, 0};
-      weigh<false>(weights, {least, least});
+      weigh_from(weights, least);
     }
   }
 
@@ -186,7 +185,7 @@ class RowSampler {
   /// `binding`, or else returns false.
   bool cut_range(const LogitWeights<Arch>& weights, const WeightRange& range, bool binding) {
     std::uint64_t above = 0, between = 0;
-    const std::uint64_t total = weigh<true>(weights, range);
+    const std::uint64_t total = weigh_and_list(weights, range);
     for_each_chunk(row_.length,
                    [&](std::int64_t begin, std::int64_t) { above += sums_[begin / kWeightChunk]; });
     for (std::int64_t i = 0; i < list_.count; ++i) between += weight_of(list_.keys[i]);
@@ -198,18 +197,42 @@ class RowSampler {
       if (!binding) return false;
       cut_ = {range.low, true, 0, 0};
     }
-    for (std::int64_t i = 0; i < list_.count; ++i) {
-      const float s = float_of(list_.keys[i]);
-      const std::int32_t place = list_.places[i];
-      if (cut_.keeps(s, row_.z, place)) sums_[place / kWeightChunk] += units_of(s);
-    }
+    add_kept();
     return true;
+  }
+
+  /// Adds what is kept of the list to the sums of its chunks.
+  void add_kept() {
+    for (std::int64_t i = 0; i < list_.count;) {
+      const std::int64_t chunk = list_.places[i] / kWeightChunk, end = (chunk + 1) * kWeightChunk;
+      UnitSum<Arch> kept;
+      std::uint64_t rest = 0;
+      for (; i + kLanes<Arch> <= list_.count && list_.places[i + kLanes<Arch> - 1] < end;
+           i += kLanes<Arch>) {
+        const Vec<Arch> s = load<Arch>(reinterpret_cast<const float*>(list_.keys) + i);
+        const Mask<Arch> ties = s == splat<Arch>(cut_.lowest);
+        kept.add(Units<Arch>(s), s > splat<Arch>(cut_.lowest));
+        if (Ops<Arch>::any(ties)) rest += kept_of(i, Ops<Arch>::bits(ties));
+      }
+      for (; i < list_.count && list_.places[i] < end; ++i) rest += kept_of(i, 1);
+      sums_[chunk] += kept.total() + rest;
+    }
+  }
+
+  /// What is kept of the tokens of the list from the ith on whose bits are set.
+  std::uint64_t kept_of(std::int64_t i, std::uint32_t bits) const {
+    std::uint64_t sum = 0;
+    for (; bits != 0; bits &= bits - 1) {
+      const std::int64_t token = i + __builtin_ctz(bits);
+      const float s = float_of(list_.keys[token]);
+      if (cut_.keeps(s, row_.z, list_.places[token])) sum += units_of(s);
+    }
+    return sum;
   }
 
   /// Where the tokens of the list that bring `reached` to `target` end.
   HEED_INLINE Cut cut_list(std::uint64_t reached, std::uint64_t target) {
-    work_.copy_from(list_);
-    reached = narrow(work_, reached, target, weight_of);
+    reached = narrow(list_, work_, reached, target, weight_of);
     const float lowest = float_of(work_.keys[0]);
     const std::uint64_t each = units_of(lowest);
     const std::uint64_t ties = (target - reached + each - 1) / each;
@@ -217,15 +240,28 @@ class RowSampler {
     for (std::int64_t i = 0; i < work_.count; ++i) {
       work_.keys[i] = ordered_bits(row_.z[work_.places[i]]);
     }
-    const std::uint64_t larger = narrow(work_, 0, ties, count_of);
+    const std::uint64_t larger = narrow(work_, work_, 0, ties, count_of);
     return {lowest, false, work_.keys[0], work_.places[ties - larger - 1]};
   }
 
-  /// Writes the sums of the weights from the range's upper end on, a sum for each chunk; lists
-  /// those within the range where `Lists`. Returns the sum of all.
-  template <bool Lists>
+  /// Writes the sums of the weights from the range's upper end on, a sum for each chunk, and lists
+  /// those within the range. Returns the sum of all.
+  std::uint64_t weigh_and_list(const LogitWeights<Arch>& weights, const WeightRange& range) {
+    const bool bounded = range.high < __builtin_inff();
+    return bounded ? weigh<true, true>(weights, range) : weigh<true, false>(weights, range);
+  }
+
+  /// Writes the sums of the weights from `least` on, a sum for each chunk.
+  void weigh_from(const LogitWeights<Arch>& weights, float least) {
+    const WeightRange range{least, least};
+    least > 0 ? weigh<false, true>(weights, range) : weigh<false, false>(weights, range);
+  }
+
+  /// Either of them; without an upper end or a least weight where not `Bounded`.
+  template <bool Lists, bool Bounded>
   std::uint64_t weigh(const LogitWeights<Arch>& weights, const WeightRange& range) {
-    const Vec<Arch> low = splat<Arch>(range.low), high = splat<Arch>(range.high);
+    alignas(kAlignment) float chunk[Lists ? kWeightChunk : 1];
+    const Vec<Arch> high = splat<Arch>(range.high);
     std::uint64_t total = 0;
     list_.count = 0;
     for_each_chunk(row_.length, [&](std::int64_t begin, std::int64_t count) {
@@ -235,26 +271,40 @@ class RowSampler {
           count, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
             const Vec<Arch> s = weights(access.load(z + i, -__builtin_inff()));
             const Units<Arch> units(s);
-            const Mask<Arch> over = s >= high;
-            above.add(units, over);
-            if constexpr (Lists) {
-              all.add(units);
-              const std::uint32_t lanes = Ops<Arch>::bits((s >= low) & (s < high));
-              if (lanes != 0) list_lanes(lanes, s, begin + i);
-            }
+            if constexpr (Bounded) above.add(units, s >= high);
+            if constexpr (Lists || !Bounded) all.add(units);
+            if constexpr (Lists) store<Arch>(chunk + i, s);
           });
-      sums_[begin / kWeightChunk] = above.total();
-      total += all.total();
+      sums_[begin / kWeightChunk] = Lists || Bounded ? above.total() : all.total();
+      if constexpr (Lists) {
+        total += all.total();
+        list_chunk(chunk, begin, count, range);
+      }
     });
     return total;
   }
 
-  HEED_INLINE void list_lanes(std::uint32_t lanes, Vec<Arch> s, std::int64_t place) {
-    alignas(kAlignment) float lane_weights[kLanes<Arch>];
-    store<Arch>(lane_weights, s);
-    for (; lanes != 0; lanes &= lanes - 1) {
-      const int lane = __builtin_ctz(lanes);
-      if (place + lane < row_.length) list_.add(bits_of(lane_weights[lane]), place + lane);
+  /// Lists the weights of a chunk that are within a range. Apart from their computation, so that a
+  /// branch that was not foreseen costs little, and several vectors at a time.
+  void list_chunk(float* s, std::int64_t begin, std::int64_t count, const WeightRange& range) {
+    constexpr std::int64_t lanes = kLanes<Arch>, step = 4 * lanes;
+    const Vec<Arch> low = splat<Arch>(range.low), high = splat<Arch>(range.high);
+    std::int64_t whole = count;
+    for (; whole % step != 0; ++whole) s[whole] = __builtin_inff();  // of no range
+    for (std::int64_t i = 0; i < whole; i += step) {
+      Mask<Arch> within[4];
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) {
+        const Vec<Arch> v = load<Arch>(s + i + u * lanes);
+        within[u] = (v >= low) & (v < high);
+      }
+      if (!Ops<Arch>::any((within[0] | within[1]) | (within[2] | within[3]))) continue;
+#pragma GCC unroll 4
+      for (int u = 0; u < 4; ++u) {
+        if (i + u * lanes >= count) break;
+        list_.template add_lanes<Arch>(Ops<Arch>::bits(within[u]), s + i + u * lanes,
+                                       begin + i + u * lanes);
+      }
     }
   }
 

@@ -25,6 +25,13 @@ HEED_INLINE std::uint32_t ordered_bits(float z) {
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
 }
 
+/// How many of 16 bits are set. Without popcnt compilers would call a function for it.
+HEED_INLINE std::int64_t bits_set(std::uint32_t bits) {
+  constexpr std::uint64_t counts = 0x4332322132212110;  // of four bits
+  const auto of = [&](int shift) { return counts >> (bits >> shift & 15U) * 4 & 15U; };
+  return static_cast<std::int64_t>(of(0) + of(4) + of(8) + of(12));
+}
+
 /// Some tokens of a row in the order of their places in it, with their keys.
 struct TokenList {
   std::uint32_t* keys;
@@ -36,11 +43,21 @@ struct TokenList {
     places[count] = static_cast<std::int32_t>(place);
     ++count;
   }
-  HEED_INLINE void copy_from(const TokenList& other) {
-    count = other.count;
-    for (std::int64_t i = 0; i < count; ++i) {
-      keys[i] = other.keys[i];
-      places[i] = other.places[i];
+  /// Adds the lanes of a vector of weights whose bits are set. Writes whole vectors: there is room
+  /// for them, as no more than `place` tokens are listed.
+  template <class Arch>
+  HEED_INLINE void add_lanes(std::uint32_t lanes, const float* s, std::int64_t place) {
+    if constexpr (Ops<Arch>::kCompresses) {
+      Integers<Arch> numbers;
+      const Vec<Arch> first = Ops<Arch>::compress(lanes, load<Arch>(s), numbers);
+      store<Arch>(reinterpret_cast<float*>(keys + count), first);
+      (numbers + Integers<Arch>(static_cast<std::int32_t>(place))).store_unaligned(places + count);
+      count += bits_set(lanes);
+    } else {
+      for (; lanes != 0; lanes &= lanes - 1) {
+        const int lane = __builtin_ctz(lanes);
+        add(bits_of(s[lane]), place + lane);
+      }
     }
   }
 };
@@ -59,34 +76,36 @@ HEED_INLINE KeyRange range_of(const TokenList& list) {
   return range;
 }
 
-/// Keeps of a list the tokens whose key is the one at which the measure of those from the largest
-/// key down, added to `reached`, comes to `target`; all of them do. Returns the measure of those
-/// with larger keys, `reached` included.
+/// Writes to `kept`, which may be the list itself, its tokens whose key is the one at which the
+/// measure of those from the largest key down, added to `reached`, comes to `target`; all of them
+/// do. Returns the measure of those with larger keys, `reached` included.
 template <class Measure>
-std::uint64_t narrow(TokenList& list, std::uint64_t reached, std::uint64_t target,
-                     Measure measure) {
+std::uint64_t narrow(const TokenList& list, TokenList& kept, std::uint64_t reached,
+                     std::uint64_t target, Measure measure) {
   constexpr std::uint32_t slots = 1U << 11;
   std::uint64_t measures[slots];
+  const TokenList* from = &list;
   for (;;) {
-    const KeyRange range = range_of(list);
-    if (range.low == range.high) return reached;
+    const KeyRange range = range_of(*from);
     int shift = 0;
     while (((range.high - range.low) >> shift) >= slots) ++shift;
     const auto slot_of = [&](std::uint32_t key) { return (key - range.low) >> shift; };
     std::uint32_t slot = slot_of(range.high);
     for (std::uint32_t i = 0; i <= slot; ++i) measures[i] = 0;
-    for (std::int64_t i = 0; i < list.count; ++i) {
-      measures[slot_of(list.keys[i])] += measure(list.keys[i]);
+    for (std::int64_t i = 0; i < from->count; ++i) {
+      measures[slot_of(from->keys[i])] += measure(from->keys[i]);
     }
     while (slot > 0 && reached + measures[slot] < target) reached += measures[slot--];
-    std::int64_t kept = 0;
-    for (std::int64_t i = 0; i < list.count; ++i) {
-      const std::uint32_t key = list.keys[i];
-      list.keys[kept] = key;
-      list.places[kept] = list.places[i];
-      kept += slot_of(key) == slot ? 1 : 0;
+    std::int64_t count = 0;
+    for (std::int64_t i = 0; i < from->count; ++i) {
+      const std::uint32_t key = from->keys[i];
+      kept.keys[count] = key;
+      kept.places[count] = from->places[i];
+      count += slot_of(key) == slot ? 1 : 0;
     }
-    list.count = kept;
+    kept.count = count;
+    from = &kept;
+    if (shift == 0) return reached;
   }
 }
 

@@ -25,11 +25,9 @@ namespace {
 /// s of the largest logit.
 inline constexpr float kLargestWeight = 0x1p20F;
 
-/// Weights 2^x whose floor(x) is below this are 0: they would round to 0 units of 2⁻⁴⁰.
-inline constexpr float kLowestBinade = -41.0F;
-
-/// x that smaller ones are replaced with, and NaN, which ∞ · 0 is where T is infinite.
-inline constexpr float kLowestLogit = -126.0F;
+/// x that smaller ones are replaced with, and NaN, which ∞ · 0 is where T is infinite: all below
+/// −41 weigh 0 units of 2⁻⁴⁰.
+inline constexpr float kLowestLogit = -64.0F;
 
 /// The integer weight of s; exact in double until it is rounded, by adding 1.5 · 2^52.
 HEED_INLINE std::uint64_t units_of(float s) {
@@ -50,10 +48,13 @@ class LogitWeights {
   HEED_INLINE V operator()(V z) const {
     const V x = O::max((z * splat<Arch>(0.5F) - half_) * factor_, splat<Arch>(kLowestLogit));
     const V exponent = O::floor(x), f = x - exponent;
-    V p = splat<Arch>(kExp2Coefficients[5]);
+    V p = splat<Arch>(kExp2Coefficients[5] * kLargestWeight);
 #pragma GCC unroll 5
-    for (int k = 4; k >= 0; --k) p = p * f + splat<Arch>(kExp2Coefficients[k]);
-    return O::scale_weight(p, exponent + splat<Arch>(20.0F), splat<Arch>(kLowestBinade + 20.0F));
+    for (int k = 4; k >= 0; --k) p = p * f + splat<Arch>(kExp2Coefficients[k] * kLargestWeight);
+    if constexpr (O::kScalesAnyExponent) {
+      return O::scale_weight(p, exponent, splat<Arch>(kLowestLogit));
+    }
+    return O::as_floats(O::as_integers(p) + (O::to_integers(exponent) << 23));
   }
 
  private:

@@ -73,6 +73,10 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///     bool any(M m)           whether m is true anywhere
 ///     std::uint32_t bits(M m) bit i says whether m is true in lane i
 ///     M not_less(V a, V b)    true where not (a < b): also where either is NaN
+///     kCompresses             whether the ISA has compress
+///     V compress(std::uint32_t lanes, V x, I& numbers)
+///                             the lanes of x whose bits are set, one after the other from the
+///                             first lane on; numbers tells which they are
 ///     V scale_weight(V p, V n, V lowest)
 ///                             p · 2^n for integers n and p in [1, 2]: 0 where n < lowest
 ///                             (≥ −125), NaN where n or p is NaN, infinite or NaN where n > 127.
