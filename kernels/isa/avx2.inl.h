@@ -25,7 +25,7 @@ struct LaneNumbers {
     }
   }
 };
-constexpr LaneNumbers kLaneNumbers;
+inline constexpr LaneNumbers kLaneNumbers;
 
 template <>
 struct Ops<xsimd::fma3<xsimd::avx2>> {
