@@ -210,6 +210,7 @@ Status generate(const GenerateOptions& o) {
   const RunOptions run_options{.isa = o.isa,
                                .workers = request.threads,
                                .executor = request.threads > 0 ? &executor : nullptr};
+  request.generation.sampler.run = run_options;
   llama::Model model;
   llama::Generation generation;
   status = llama::Model::create(checkpoint, run_options, model);

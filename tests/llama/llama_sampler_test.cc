@@ -19,7 +19,7 @@ constexpr std::int64_t kDraws = 20000;
 std::int32_t pick(const SamplerOptions& options, std::vector<float> logits,
                   std::int64_t position = 0) {
   std::int32_t token = -1;
-  const Status status = Sampler(options).pick(logits, position, token);
+  const Status status = Sampler(options).pick(logits, {&position, 1}, {&token, 1});
   EXPECT_TRUE(status.ok()) << status.message();
   return token;
 }
@@ -77,15 +77,25 @@ TEST(Sampler, SeedsAndPositionsAreAllThatDrawsDependOn) {
   EXPECT_LT(same_seed, 20);
 }
 
-TEST(Sampler, RefusesLogitsThatGiveNoProbabilities) {
+TEST(Sampler, TextsTogetherAreTextsApart) {
+  const std::vector<float> texts[] = {{1, 2, 3}, {3, 2, 1}, {0, 0, 0}};
+  std::vector<float> all;
+  for (const std::vector<float>& text : texts) all.insert(all.end(), text.begin(), text.end());
+  const SamplerOptions options{.rule = {.temperature = 1}, .seed = 3};
+  Sampler sampler(options);
+  for (std::int64_t i = 0; i < 100; ++i) {
+    const std::vector<std::int64_t> positions = {i, 5, 2 * i};
+    std::vector<std::int32_t> tokens(3);
+    ASSERT_TRUE(sampler.pick(all, positions, tokens).ok());
+    for (std::size_t t = 0; t < 3; ++t) EXPECT_EQ(tokens[t], pick(options, texts[t], positions[t]));
+  }
+}
+
+TEST(Sampler, GivesNoTokenOfLogitsThatGiveNoProbabilities) {
   const std::vector<float> faults[] = {{0, NAN}, {NAN, 0}, {0, INFINITY}, {-INFINITY, -INFINITY}};
-  for (std::vector<float> logits : faults) {
+  for (const std::vector<float>& logits : faults) {
     for (const float temperature : {0.0F, 1.0F}) {
-      std::int32_t token = -1;
-      const Status status = Sampler({.rule = {.temperature = temperature}}).pick(logits, 4, token);
-      EXPECT_EQ(status.message(),
-                "the model gives no probabilities at position 4: its logits are not finite");
-      EXPECT_EQ(token, -1);
+      EXPECT_EQ(pick({.rule = {.temperature = temperature}}, logits, 4), kNoToken);
     }
   }
 }

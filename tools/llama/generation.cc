@@ -1,5 +1,7 @@
 #include "tools/llama/generation.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -35,6 +37,13 @@ KvCacheConfig cache_config(const ModelShape& shape, const GenerationOptions& opt
   config.sequence_tokens = options.steps;
   config.k_type = config.v_type = options.kv_type;
   return config;
+}
+
+/// Why a text has no next token.
+Status no_probabilities(std::int64_t position) {
+  return {StatusCode::invalid_argument,
+          fmt::format("the model gives no probabilities at position {}: its logits are not finite",
+                      position)};
 }
 
 }  // namespace
@@ -108,17 +117,19 @@ Status Generation::gather() {
 
 /// Each text whose last token the model has seen gets another one, or ends: a text of which the
 /// model makes nonsense is no reason for others to end.
-void Generation::pick_tokens() {
-  const auto vocab_size = static_cast<std::size_t>(model_->shape().vocab_size);
+Status Generation::pick_tokens() {
+  positions_.clear();
+  for (const std::size_t text : growing_) positions_.push_back(std::ssize(texts_[text].ids));
+  picked_.resize(growing_.size());
+  HEED_RETURN_IF_ERROR(sampler_.pick(logits_, positions_, picked_));
   for (std::size_t i = 0; i < growing_.size(); ++i) {
     Text& text = texts_[growing_[i]];
-    std::int32_t token = -1;
-    text.fault = sampler_.pick(std::span(logits_).subspan(i * vocab_size, vocab_size),
-                               std::ssize(text.ids), token);
-    const bool has_token = text.fault.ok() && token != kBoundary;
-    if (has_token) text.ids.push_back(token);
+    if (picked_[i] == kNoToken) text.fault = no_probabilities(positions_[i]);
+    const bool has_token = text.fault.ok() && picked_[i] != kBoundary;
+    if (has_token) text.ids.push_back(picked_[i]);
     text.ended = !has_token || std::ssize(text.ids) == options_.steps + 1;
   }
+  return {};
 }
 
 /// Texts that have ended make room for others.
@@ -137,7 +148,7 @@ Status Generation::step() {
   logits_.resize(wanted_.size() * static_cast<std::size_t>(model_->shape().vocab_size));
   status = model_->forward(cache_, {sequences_, tokens_, wanted_}, logits_);
   if (!status) return status;
-  pick_tokens();
+  HEED_RETURN_IF_ERROR(pick_tokens());
   return retire();
 }
 

@@ -60,7 +60,7 @@ class Generation {
   Status admit();
   Status gather();
   Status read(const Running& running, std::int64_t tokens);
-  void pick_tokens();
+  Status pick_tokens();
   Status retire();
 
   Model* model_ = nullptr;
@@ -79,6 +79,8 @@ class Generation {
   std::vector<std::size_t> growing_;  ///< the texts of these
   std::vector<std::int64_t> slots_;
   std::vector<float> logits_;
+  std::vector<std::int64_t> positions_;  ///< of the tokens that follow
+  std::vector<std::int32_t> picked_;
 };
 
 }  // namespace heed::llama
