@@ -530,6 +530,8 @@ class PrefillKernel {
 
   void close_partition(Block& b) {
     if (b.partition < 0) return;
+    // A mask may show keys of it that are outside of all rows' windows.
+    if (b.overwrite) end_.clear_output(b.partition_state, b.width);
     if (b.masked && finite_) finite_ = end_.all_finite(b);
     if (item_.states.m == nullptr || item_.merge_partitions) {
       end_.merge_partition(b);

@@ -2,8 +2,10 @@
 // NDEBUG, which the sanitizers' are. In others all of this is nothing.
 #pragma once
 
+#include <algorithm>
 #include <bit>
 #include <cstdint>
+#include <limits>
 
 #include "kernels/scratch.h"
 
@@ -21,6 +23,8 @@ class ScratchCheck {
 #else
 
 /// Paints the guards between the regions of an item's scratch, and finds them painted afterwards.
+/// Fills the regions with NaN, so that what a kernel reads before it has written it reaches
+/// results.
 class ScratchCheck {
  public:
   ScratchCheck(const kernels::AttentionShape& shape, const kernels::KernelTable& table,
@@ -30,6 +34,7 @@ class ScratchCheck {
                     : kernels::prefill_scratch(shape, item.rows, table.lanes, table.block_vectors)),
         scratch_(scratch),
         explanation_(item.explanation) {
+    std::fill_n(scratch, layout_.floats, std::numeric_limits<float>::quiet_NaN());
     for_each_guard([](float& guard) {
       guard = std::bit_cast<float>(kPaint);
       return true;

@@ -224,6 +224,7 @@ void expect_bounds(const TypedRun& typed, const PlanOptions& options) {
   ASSERT_TRUE(plan_attention(typed.config, typed.batch, options, plan).ok());
   Workspace workspace;
   ASSERT_TRUE(workspace.reserve(plan).ok());
+  fill_with_nan(workspace);
   const proof::Geometry geometry(typed.config, typed.batch, typed.inputs.tables);
   const std::int64_t dims = geometry.value_head_dim();
   std::vector<float> out(static_cast<std::size_t>(

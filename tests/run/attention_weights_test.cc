@@ -104,6 +104,7 @@ struct Answers {
 Status explain(const Plan& plan, const AttentionTensors& tensors, const AttentionWeights& asked) {
   Workspace workspace;
   const Status status = workspace.reserve(plan, asked);
+  fill_with_nan(workspace);
   return status.ok() ? attention_weights(plan, tensors, asked, workspace) : status;
 }
 

@@ -89,11 +89,21 @@ Plan plan_case(const proof::Case& c, const PlanOptions& options) {
   return plan;
 }
 
+void fill_with_nan(Workspace& workspace) {
+  constexpr std::size_t state_of_runs = 512;
+  if (workspace.bytes() <= state_of_runs) return;
+  auto* const floats =
+      reinterpret_cast<float*>(static_cast<std::byte*>(workspace.data()) + state_of_runs);
+  std::fill_n(floats, (workspace.bytes() - state_of_runs) / sizeof(float),
+              std::numeric_limits<float>::quiet_NaN());
+}
+
 Outputs run_plan(const proof::Case& c, const Plan& plan, Executor* executor) {
   Outputs outputs = fresh_outputs(c);
   Workspace workspace;
   Status status = workspace.reserve(plan);
   EXPECT_TRUE(status.ok()) << status.message();
+  fill_with_nan(workspace);
   status = run(plan, outputs.with(c.inputs()), workspace, executor);
   EXPECT_TRUE(status.ok()) << status.message();
   expect_exactly_rows_written(c.geometry(), outputs);

@@ -41,6 +41,10 @@ Outputs fresh_outputs(const proof::Case& c);
 /// The case, planned. A failure to plan fails the test and leaves the plan empty.
 Plan plan_case(const proof::Case& c, const PlanOptions& options);
 
+/// Fills a workspace with NaN, but for the bytes that begin it, which hold the state of runs: what
+/// a kernel reads before it has written it then reaches results.
+void fill_with_nan(Workspace& workspace);
+
 /// Runs a plan of the case with a new workspace, in `executor` or the caller's arena, and checks
 /// that exactly the elements of the case's rows were written.
 Outputs run_plan(const proof::Case& c, const Plan& plan, Executor* executor = nullptr);
