@@ -111,9 +111,10 @@ inline constexpr std::size_t kToldFloats = 3;
                                                                  const KernelTable& table) {
   const auto vectors = padded(rows, table.lanes) / static_cast<std::size_t>(table.lanes);
   const auto lanes = static_cast<std::size_t>(table.lanes);
-  const std::int32_t intervals = 2 * (keys / tile_keys + 3);
-  const auto tiles = static_cast<std::size_t>(keys / table.tile_rows + intervals);
-  const auto weights = static_cast<std::size_t>(keys + 2 * intervals) * lanes;
+  const auto all = static_cast<std::size_t>(keys);
+  const std::size_t intervals = 2 * (all / static_cast<std::size_t>(tile_keys) + 3);
+  const std::size_t tiles = all / static_cast<std::size_t>(table.tile_rows) + intervals;
+  const std::size_t weights = (all + 2 * intervals) * lanes;
   return vectors * (weights + tiles * (kPieceFloats + kToldFloats * lanes));
 }
 

@@ -264,6 +264,7 @@ std::vector<float> all_answers(const Case& c, const Plan& plan, const AttentionT
 /// The bits of floats, of NaN those of one.
 std::vector<std::uint32_t> bits_of(const std::vector<float>& floats) {
   std::vector<std::uint32_t> bits;
+  bits.reserve(floats.size());
   for (const float x : floats) {
     bits.push_back(std::isnan(x) ? 0x7FC00000U : std::bit_cast<std::uint32_t>(x));
   }
