@@ -91,7 +91,7 @@ Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts)
     prompts = {*o.prompt};
     return {};
   }
-  const Status status = read_lines(o.prompts, prompts);
+  Status status = read_lines(o.prompts, prompts);
   if (status.ok()) return status;
   return {status.code(), fmt::format("--prompts {}", status.message())};
 }
@@ -159,7 +159,7 @@ Status first_fault(std::span<const llama::Text> texts) {
   const auto faulty = [](const llama::Text& text) { return !text.fault.ok(); };
   const auto first = std::ranges::find_if(texts, faulty);
   if (first == texts.end()) return {};
-  const Status fault = of_prompt(static_cast<std::size_t>(first - texts.begin()) + 1, first->fault);
+  Status fault = of_prompt(static_cast<std::size_t>(first - texts.begin()) + 1, first->fault);
   const auto others = std::ranges::count_if(texts, faulty) - 1;
   if (others == 0) return fault;
   return {fault.code(), fmt::format("{} (and so for {} more)", fault.message(), others)};

@@ -213,15 +213,15 @@ class ToldRows {
     return h > 0.0 ? static_cast<float>(h) : 0.0F;
   }
 
+  alignas(kAlignment) float least_[kRows];  ///< what weights must be above to be among the largest
+  V m_, l_, scale_;                         ///< of all keys, and 1 / l
+  V e_;                                     ///< Σ p·(t − m)
+  V largest_, largest_key_;
+  Mask<Arch> shown_;  ///< told_ as lanes
   const AttentionShape* shape_;
   const AttentionItem* item_;
   std::int32_t first_;  ///< of the rows of the KV head
-  V m_, l_, scale_;     ///< of all keys, and 1 / l
-  V e_;                 ///< Σ p·(t − m)
-  V largest_, largest_key_;
-  Mask<Arch> shown_;                        ///< told_ as lanes
-  bool told_[kRows];                        ///< rows that there are, with weights of the rule
-  alignas(kAlignment) float least_[kRows];  ///< what weights must be above to be among the largest
+  bool told_[kRows];    ///< rows that there are, with weights of the rule
 };
 
 /// Keeps the pieces of an item, and tells what its blocks of rows, of at most `Widest` vectors, are

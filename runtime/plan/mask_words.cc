@@ -78,6 +78,7 @@ void pack_bytes(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* wo
 
 void pack_bits(const std::uint8_t* bytes, std::int64_t count, std::uint32_t* words) {
   static_assert(std::endian::native == std::endian::little);
+  if (count == 0) return;
   std::memcpy(words, bytes, static_cast<std::size_t>((count + 7) / 8));
   const std::int64_t rest = count % kWordKeys;
   if (rest > 0) words[count / kWordKeys] &= ~0U >> (kWordKeys - rest);
