@@ -20,6 +20,7 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/sampling_inputs.h"
 #include "tests/proof/sampling_reference.h"
 #include "tools/softmax_exact.h"
 #include "tools/verdict.h"
@@ -28,55 +29,9 @@ namespace heed::tools {
 namespace {
 
 using proof::GuardedBuffer;
+using Kind = proof::LogitKind;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
-
-/// What logits a row holds.
-enum class Kind {
-  flat,
-  sharp,
-  few_values,
-  masked,
-  equal,
-  close,
-  misleading,  ///< flat, but that tokens which a sample of the row sees are unlikely
-  all_masked,
-  with_nan,
-  with_inf
-};
-constexpr std::array<std::string_view, 10> kKinds = {
-    "flat",  "sharp",      "few values", "masked",   "equal",
-    "close", "misleading", "all masked", "with NaN", "with +∞"};
-
-float logit(Kind kind, proof::Random& random) {
-  const auto normal = [&](double deviation) {
-    return static_cast<float>(deviation * random.normal());
-  };
-  switch (kind) {
-    case Kind::sharp:
-      return normal(random.below(100) == 0 ? 9 : 2.5);
-    case Kind::few_values:
-      return static_cast<float>(random.below(4));
-    case Kind::masked:
-      return random.below(3) == 0 ? -kInfinity : normal(3);
-    case Kind::equal:
-      return random.below(2) == 0 ? 0.0F : -0.0F;
-    case Kind::close:
-      return 100 + 1e-5F * normal(1);
-    case Kind::all_masked:
-      return -kInfinity;
-    default:
-      return normal(1);
-  }
-}
-
-/// Makes every nth token of a row unlikely, n for samples of two sizes.
-void mislead(std::span<float> row) {
-  for (const std::size_t tokens : {std::size_t{1024}, std::size_t{4096}}) {
-    const std::size_t step = std::max<std::size_t>(1, row.size() / tokens);
-    for (std::size_t i = step / 2; i < row.size(); i += step) row[i] -= 12;
-  }
-}
 
 struct SamplingCase {
   std::int64_t length = 0;
@@ -92,12 +47,7 @@ class LogitRows {
     proof::Random random(seed);
     std::vector<float> row(static_cast<std::size_t>(c.length));
     for (std::int64_t r = 0; r < rows(); ++r) {
-      const Kind kind = c.kinds[static_cast<std::size_t>(r)];
-      for (float& z : row) z = logit(kind, random);
-      float& one = row[static_cast<std::size_t>(random.below(c.length))];
-      if (kind == Kind::misleading) mislead(row);
-      if (kind == Kind::with_nan) one = std::numeric_limits<float>::quiet_NaN();
-      if (kind == Kind::with_inf) one = kInfinity;
+      proof::fill_logits(c.kinds[static_cast<std::size_t>(r)], random, row);
       proof::narrow(row, {begin() + dtype_info(c.type).bytes(r * stride_), c.type});
     }
   }
@@ -185,10 +135,9 @@ class SamplingProof {
   const Draw& draw(std::int64_t row) const { return draws_[static_cast<std::size_t>(row)]; }
 
   std::string place(std::span<const SamplingRule> rules, std::int64_t row) const {
-    return fmt::format("{} logits of {}, row {} ({}), {}", case_.length,
-                       dtype_info(case_.type).name, row,
-                       kKinds[static_cast<std::size_t>(case_.kinds[static_cast<std::size_t>(row)])],
-                       describe(rule_of(rules, row)));
+    return fmt::format(
+        "{} logits of {}, row {} ({}), {}", case_.length, dtype_info(case_.type).name, row,
+        proof::name_of(case_.kinds[static_cast<std::size_t>(row)]), describe(rule_of(rules, row)));
   }
 
   bool run(const Subject& subject, std::string_view isa, std::span<const SamplingRule> rules,
@@ -239,12 +188,7 @@ class SamplingProof {
   std::vector<Draw> draws_;
 };
 
-const std::vector<Kind>& all_kinds() {
-  static const std::vector<Kind> kinds = {
-      Kind::flat,  Kind::sharp,      Kind::few_values, Kind::masked,   Kind::equal,
-      Kind::close, Kind::misleading, Kind::all_masked, Kind::with_nan, Kind::with_inf};
-  return kinds;
-}
+std::vector<Kind> all_kinds() { return {proof::kLogitKinds.begin(), proof::kLogitKinds.end()}; }
 
 /// Every rule alone, with each case, and then all rules in one call.
 Check bits_check(std::string name, std::vector<SamplingCase> cases,

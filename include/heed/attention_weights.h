@@ -57,13 +57,16 @@ struct AttentionWeights {
 /// pages count as in a run; with shards the weights are those among the shard's keys. Weights are
 /// those that outputs are sums with: where products are of bf16, rounded to bf16.
 ///
-/// With entropy, largest weights and mass a prefill takes about a tenth longer than a run. Rows of
-/// a few queries, which runs compute by other kernels and with split keys, take up to several times
-/// as long; a unit of work is 384 rows of a KV head. `workspace` keeps the weights of some rows for
-/// each worker, 8 MiB or 2 blocks (32 to 96 rows) if these are larger: call
-/// Workspace::reserve(plan, weights) first. Allocates nothing. Weights have the accuracy of
-/// outputs; results do not depend on the number of workers. Masses are rounded to multiples of
-/// 2^-51 of the number of queries.
+/// With entropy, largest weights and mass a prefill takes about a tenth longer than a run. A single
+/// query, which runs compute by another kernel and with split keys, takes four times as long, since
+/// it is computed as a prefill is; a unit of work is 384 rows of a KV head. `workspace` keeps the
+/// weights of some rows for each worker, 8 MiB or 2 blocks (of at most 48 rows) if these are
+/// larger: call Workspace::reserve(plan, weights) first. Allocates nothing.
+///
+/// Weights have the accuracy of outputs. Results do not depend on the number of workers. The last
+/// bits of entropies may depend on the sizes of tiles, which follow the caches of the machine, and
+/// those of masses on the instruction set. Masses are rounded to multiples of 2^-51 of the number
+/// of queries.
 HEED_API Status attention_weights(const Plan& plan, const AttentionTensors& tensors,
                                   const AttentionWeights& weights, Workspace& workspace,
                                   Executor* executor = nullptr) noexcept;

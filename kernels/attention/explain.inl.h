@@ -6,8 +6,8 @@
 // some keys, with the m that they are relative to, their sum and their Σ p·(t − m). Once m and l of
 // all keys are known, each piece is read once more, from L2 or L3, and its weights become rows, a
 // vector of keys at a time. A sink is one more choice: it takes weight and adds to the entropy.
-// Masses are sums in the order of rows, whatever the ISA. Memory: a float for each row and key of a
-// block of rows.
+// Masses of groups that divide a vector are summed over the vectors of a block first, so that they
+// depend on its shape, and with it on the ISA. Memory: a float for each row and key of an item.
 #pragma once
 
 #include "kernels/attention/block.inl.h"
@@ -22,8 +22,8 @@
 namespace heed::kernels {
 namespace {
 
-/// In memory m, l and the sum of logits of each row follow (Told), and then the weights, `width`
-/// floats for each key or, where two keys share a float, for each pair.
+/// In memory m, Σ p and Σ p·(t − m) of each row follow, a row of `width` floats each, and then the
+/// weights, `width` floats for each key or, where two keys share a float, for each pair.
 struct Piece {
   std::int32_t first_row, width;  ///< of the item's rows: whole vectors
   std::int32_t key, keys;         ///< the first one, and how many

@@ -233,7 +233,7 @@ HEED_INLINE void add_logit(Vec<Arch> p, Vec<Arch> t, Vec<Arch> m, Vec<Arch>& e) 
 }
 
 /// The weights of a tile of logits, key by key: they take their places, and are added to l, and
-/// where Told says so their logits to e.
+/// where Told says so their logits to e, which nobody looks at else.
 template <class Arch, WeightRule Rule, int Count, WeightRows Form, class P, bool Told>
 HEED_INLINE void write_weights(float* tile, std::ptrdiff_t keys, float factor,
                                const Vec<Arch> (&m)[Count], Vec<Arch> (&l)[Count],

@@ -14,6 +14,7 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/sampling_inputs.h"
 #include "tests/proof/sampling_reference.h"
 #include "tests/support/attention_run.h"
 
@@ -23,6 +24,7 @@ namespace {
 using proof::drawn;
 using proof::Drawn;
 using proof::GuardedBuffer;
+using proof::LogitKind;
 using proof::Random;
 using Row = std::vector<float>;
 
@@ -104,14 +106,15 @@ Row filled(std::int64_t length, const std::function<float()>& value) {
 class Sampling : public testing::Test {
  protected:
   float normal(double deviation) { return static_cast<float>(deviation * random_.normal()); }
-  /// Rows of a length: flat and sharp ones, with few different logits, with masks, and all equal.
+  /// Rows of a length, of each kind that has a token.
   std::vector<Row> rows(std::int64_t n) {
-    return {filled(n, [&] { return normal(1); }),
-            filled(n, [&] { return normal(random_.below(100) == 0 ? 9 : 2.5); }),
-            filled(n, [&] { return static_cast<float>(random_.below(4)); }),
-            filled(n, [&] { return random_.below(3) == 0 ? -kInfinity : normal(3); }),
-            filled(n, [&] { return random_.below(2) == 0 ? 0.0F : -0.0F; }),
-            filled(n, [&] { return 100 + 1e-5F * normal(1); })};
+    std::vector<Row> all;
+    for (const LogitKind kind :
+         {LogitKind::flat, LogitKind::sharp, LogitKind::few_values, LogitKind::masked,
+          LogitKind::equal, LogitKind::close, LogitKind::misleading}) {
+      fill_logits(kind, random_, all.emplace_back(static_cast<std::size_t>(n)));
+    }
+    return all;
   }
   Random random_{11};
 };
