@@ -359,11 +359,30 @@ TEST(AttentionWeights, AreTheSameBesideOutputs) {
     EXPECT_EQ(bits_of(all_answers(c, plan, outputs.with(c.inputs()))),
               bits_of(all_answers(c, plan, c.inputs())))
         << isa;
+    const Outputs run = run_plan(c, plan);
+    EXPECT_TRUE(std::ranges::equal(outputs.out.span(), run.out.span(), same_bits)) << isa;
   }
 }
 
-// Rows of many partitions, which are summed in sections.
-TEST(AttentionWeights, AndOutputsOfLongRows) { expect_outputs_of_run(spec_of({70}, {20000})); }
+// Rows of many partitions, which are summed in sections: the weights of each add up to 1.
+TEST(AttentionWeights, AndOutputsOfLongRows) {
+  const CaseSpec spec = spec_of({70}, {20000});
+  expect_outputs_of_run(spec);
+  const Case c(spec);
+  std::vector<float> mass(static_cast<std::size_t>(c.config().query_heads) * 20000);
+  AttentionWeights asked;
+  asked.mass = mass.data();
+  const auto rows = static_cast<double>(70 * c.config().query_heads);
+  // Additions that touch a term of a row's sum: in its partition, its section and after, and to
+  // the mass of a key.
+  const double additions = 256 + 64 + 2 + 70;
+  for (const std::string_view isa : supported_isas()) {
+    ASSERT_TRUE(explain(plan_case(c, on(isa)), c.inputs(), asked).ok());
+    EXPECT_NEAR(std::accumulate(mass.begin(), mass.end(), 0.0), rows,
+                2 * rows * additions * kEpsilon)
+        << isa;
+  }
+}
 
 // One largest weight is looked for on another way than several, and masses of groups that divide a
 // vector are summed on another than those of others.

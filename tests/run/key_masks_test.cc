@@ -292,6 +292,35 @@ TEST(KeyMasks, LieWithinTheBoundsOfTheFormulas) {
   }
 }
 
+// Where a mask shows keys of a partition to rows that the causal mask hides them from, and no other
+// key of it, nothing is added to its state: it is empty, whatever lay in scratch.
+TEST(KeyMasks, ThatShowHiddenKeysOfAPartition) {
+  constexpr std::int64_t queries = 96, keys = 256 + queries, dims = 8;
+  std::vector<std::uint8_t> mask(static_cast<std::size_t>(queries * keys));
+  for (std::int64_t i = 0; i < queries; ++i) {
+    mask[static_cast<std::size_t>(i * keys)] = 1;
+    // So far ahead that no row of a vector sees it, nor one of the next two.
+    const std::int64_t ahead = 256 + i + 20;
+    if (ahead < keys) mask[static_cast<std::size_t>(i * keys + ahead)] = 1;
+  }
+  const AttentionConfig config{.head_dim = dims, .causal = true};
+  Batch batch{.query = {.length = queries}, .key = {.length = keys}};
+  batch.mask = KeyMask::qk(MaskType::bytes, mask.data(), keys);
+  const std::vector<float> q(queries * dims, 1.0F), k(keys * dims, 0.5F);
+  std::vector<float> v(keys * dims);
+  for (std::size_t x = 0; x < v.size(); ++x) v[x] = static_cast<float>(x);
+  for (const std::string_view isa : supported_isas()) {
+    std::vector<float> out(queries * dims, kNan);
+    Plan plan;
+    ASSERT_TRUE(plan_attention(config, batch, on(isa, 1), plan).ok());
+    Workspace workspace;
+    ASSERT_TRUE(workspace.reserve(plan).ok());
+    fill_with_nan(workspace);
+    ASSERT_TRUE(run(plan, {q.data(), k.data(), v.data(), out.data()}, workspace).ok());
+    for (std::size_t x = 0; x < out.size(); ++x) ASSERT_EQ(out[x], v[x % dims]) << isa << x / dims;
+  }
+}
+
 TEST(KeyMasks, CountVisibleScores) {
   std::vector<MaskSpec> masks = all_masks();
   masks.push_back({});
