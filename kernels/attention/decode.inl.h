@@ -10,8 +10,8 @@
 // prefetchers, keys and values are read tile by tile: a tile has rows of all heads, and lies in one
 // piece.
 //
-// Per cache line of 16 floats: two loads and 4 shuffles for K, two loads for V, and rows
-// multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
+// Per cache line of 16 floats: four loads of 16 bytes and 2 shuffles for K, two loads for V, and
+// rows multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
 // elements take about as many instructions for as many elements, which are a half to an eighth of a
 // line, so that a group of four rows is bound by them: about 3 cycles for 16 elements on Zen 5.
 #pragma once

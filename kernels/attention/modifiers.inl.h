@@ -186,14 +186,8 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
   const bool widens = shape.bias_type != DType::f32;
   // The next tile's biases of the rows are prefetched: too many rows for prefetchers to follow.
   const std::ptrdiff_t ahead = widens ? 0 : shape.tile_keys;
-  const auto add = [&](auto access, std::int32_t key, std::int32_t j, std::int32_t count) {
-    Vec<Arch> bias[lanes];
-#pragma GCC unroll 16
-    for (int i = 0; i < lanes; ++i) {
-      bias[i] = access.load(row[i] + j, 0.0F);
-      __builtin_prefetch(row[i] + j + ahead, 0, 2);
-    }
-    Ops<Arch>::transpose(bias);
+  Vec<Arch> bias[lanes];
+  const auto add = [&](std::int32_t key, std::int32_t count) {
 #pragma GCC unroll 16
     for (int i = 0; i < lanes; ++i) {
       if (i >= count) break;
@@ -216,8 +210,18 @@ __attribute__((noinline)) void add_biases(const AttentionShape& shape,
       }
     }
     std::int32_t j = 0;
-    for (; j + lanes <= count; j += lanes) add(FullVector<Arch>(), begin + j, j, lanes);
-    if (j < count) add(MaskedVector<Arch>(count - j), begin + j, j, count - j);
+    for (; j + lanes <= count; j += lanes) {
+      Ops<Arch>::load_transposed([&](int lane) { return row[lane] + j; }, bias);
+#pragma GCC unroll 16
+      for (int i = 0; i < lanes; ++i) __builtin_prefetch(row[i] + j + ahead, 0, 2);
+      add(begin + j, lanes);
+    }
+    if (j == count) continue;
+    const MaskedVector<Arch> rest(count - j);
+#pragma GCC unroll 16
+    for (int i = 0; i < lanes; ++i) bias[i] = rest.load(row[i] + j, 0.0F);
+    Ops<Arch>::transpose(bias);
+    add(begin + j, count - j);
   }
 }
 

@@ -3,8 +3,8 @@
 //
 // Floats are transposed as they are. Narrow elements are transposed while they are packed, two or
 // four to a lane, and become floats when they are used: that takes 2 to 5 instructions for a column
-// of a vector (floats take 4 shuffles, floats that were widened before take 5 to 10), and leaves
-// room for two vectors of keys, twice as many chains of multiply-adds, in the registers.
+// of a vector (floats take 2 shuffles and 4 loads, floats that were widened before 5 to 10), and
+// leaves room for two vectors of keys, twice as many chains of multiply-adds, in the registers.
 #pragma once
 
 #include <cstddef>
@@ -37,6 +37,11 @@ class WidenedColumns {
   static constexpr int kDims = kLanes<Arch>, kLoadDims = kDims, kVectors = 1;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    if constexpr (E::kPacking == Packing::none) {
+      const auto* const first = reinterpret_cast<const float*>(row) + x;
+      const std::ptrdiff_t floats = stride / static_cast<std::ptrdiff_t>(sizeof(float));
+      return Ops<Arch>::load_transposed([&](int i) { return first + i * floats; }, floats_);
+    }
 #pragma GCC unroll 16
     for (int i = 0; i < kDims; ++i) floats_[i] = E::template widen<Arch>(row + i * stride, x);
     Ops<Arch>::transpose(floats_);

@@ -89,6 +89,23 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
     }
   }
 
+  /// Two rounds of shuffles: loads of 16 bytes, which go to either 128-bit lane, spare the third.
+  template <class Row>
+  static HEED_INLINE void load_transposed(Row row, V (&columns)[8]) {
+#pragma GCC unroll 2
+    for (int i = 0; i < 8; i += 4) {
+      const auto load = [&](int lane) { return _mm_loadu_ps(row(lane) + i); };
+      __m256 x[4];
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        x[r] = _mm256_insertf128_ps(_mm256_castps128_ps256(load(r)), load(r + 4), 1);
+      }
+      transpose_within_lanes(x[0], x[1], x[2], x[3]);
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) columns[i + r] = x[r];
+    }
+  }
+
   static HEED_INLINE V load_twice(const float* p) {
     return _mm256_permutevar8x32_ps(_mm256_castps128_ps256(_mm_loadu_ps(p)),
                                     _mm256_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3));

@@ -81,6 +81,25 @@ struct Ops<xsimd::avx512dq> {
     }
   }
 
+  /// Two rounds of shuffles: loads of 16 bytes, which go to any 128-bit lane, spare the others.
+  template <class Row>
+  static HEED_INLINE void load_transposed(Row row, V (&columns)[16]) {
+#pragma GCC unroll 4
+    for (int i = 0; i < 16; i += 4) {
+      const auto load = [&](int lane) { return _mm_loadu_ps(row(lane) + i); };
+      __m512 x[4];
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) {
+        x[r] = _mm512_insertf32x4(_mm512_castps128_ps512(load(r)), load(r + 4), 1);
+        x[r] = _mm512_insertf32x4(x[r], load(r + 8), 2);
+        x[r] = _mm512_insertf32x4(x[r], load(r + 12), 3);
+      }
+      transpose_within_lanes(x[0], x[1], x[2], x[3]);
+#pragma GCC unroll 4
+      for (int r = 0; r < 4; ++r) columns[i + r] = x[r];
+    }
+  }
+
   static HEED_INLINE V load_twice(const float* p) {
     return _mm512_permutexvar_ps(_mm512_setr_epi32(0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 6, 6, 7, 7),
                                  _mm512_castps256_ps512(_mm256_loadu_ps(p)));

@@ -69,6 +69,13 @@ struct Ops<xsimd::sse2> {
     rows[0] = a, rows[1] = b, rows[2] = c, rows[3] = d;
   }
 
+  template <class Row>
+  static HEED_INLINE void load_transposed(Row row, V (&columns)[4]) {
+#pragma GCC unroll 4
+    for (int lane = 0; lane < 4; ++lane) columns[lane] = V(_mm_loadu_ps(row(lane)));
+    transpose(columns);
+  }
+
   static HEED_INLINE V load_twice(const float* p) { return _mm_setr_ps(p[0], p[0], p[1], p[1]); }
   static HEED_INLINE V rotate_pairs(V x, V cosines, V sines) {
     const __m128 across = _mm_mul_ps(_mm_shuffle_ps(x, x, 0xB1), sines);

@@ -94,6 +94,9 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             combine takes two vectors of any ISA with as many lanes or fewer
 ///     void transpose(V (&rows)[kLanes<Arch>])
 ///                             rows[i][j] and rows[j][i] change places
+///     void load_transposed(row, V (&columns)[kLanes<Arch>])
+///                             columns[i] has the floats at row(lane) + i; row(lane) is where as
+///                             many floats as there are lanes begin
 ///
 ///     V load_twice(const float* p)
 ///                             p[0], p[0], p[1], p[1], …: each of half a vector of floats twice
