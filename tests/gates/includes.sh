@@ -72,7 +72,12 @@ allowed() {
     runtime/plan/plan.cc) echo "$(allowed runtime/plan/any)|\"kernels/scratch\.h\"" ;;
     runtime/*)
       echo "$standard|$system|\"heed/[a-z_0-9]+\.h\"|\"kernels/(interface|temperature)\.h\"|\"runtime/($(rooms "${1%/*}"))/[a-z_0-9]+\.h\"" ;;
+    bindings/ggml/host.cc) echo "$(allowed bindings/ggml/any)|<dlfcn\.h>" ;;
+    bindings/ggml/*)
+      echo "$standard|\"(heed|bindings/ggml)/[a-z_0-9]+\.h\"|\"ggml(-backend)?(-impl)?\.h\"" ;;
     bindings/*) echo "$standard|\"(heed|bindings/c)/[a-z_0-9]+\.h\"" ;;
+    tests/ggml/*)
+      echo "$(allowed tests/any)|\"bindings/ggml/node\.h\"|\"(ggml|ggml-backend|llama)\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
     tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;

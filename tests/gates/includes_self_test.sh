@@ -58,6 +58,10 @@ runtime/layer/step.cc "runtime/cpu/dispatch.h"
 bindings/c/run.cc "runtime/base/message.h"
 bindings/c/run.cc <oneapi/tbb/info.h>
 bindings/c/arguments.h "kernels/interface.h"
+bindings/c/run.cc "ggml.h"
+bindings/ggml/node.cc "bindings/c/status.h"
+bindings/ggml/node.cc <dlfcn.h>
+bindings/ggml/takeover.cc "runtime/run/run.h"
 tools/llama/model.cc <cblas.h>
 tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/vector/simd.inl.h"

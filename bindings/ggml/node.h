@@ -1,0 +1,32 @@
+// A node of ggml's flash attention, in heed's words.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "ggml.h"
+#include "heed/attention.h"
+
+namespace heed::plugin {
+
+/// All of a node that a plan depends on: nodes of the same shape share one.
+struct NodeShape {
+  std::int64_t sequences, queries, keys, heads, kv_heads, head_dim, value_head_dim;
+  DType q_type, k_type, v_type;
+  Layout q, k, v, out;
+  float scale;
+  const ggml_tensor* mask;  ///< f16, [keys, queries, 1 or heads, 1 or sequences]; or null
+  float max_bias;           ///< of ALiBi; 0: the mask is added as it is
+  float softcap;            ///< 0: none
+  bool sinks;
+
+  bool operator==(const NodeShape& other) const noexcept;
+};
+
+/// Reads a FLASH_ATTN_EXT node. Returns an empty string, or why heed cannot compute it.
+std::string_view read_node(const ggml_tensor& node, NodeShape& shape) noexcept;
+
+/// The tensors of a node, without what comes of its mask.
+AttentionTensors tensors_of(const ggml_tensor& node, const NodeShape& shape) noexcept;
+
+}  // namespace heed::plugin

@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# Builds heed's plug-in for llama.cpp, and prints as its last line the variable that makes llama.cpp,
+# llama-server and node-llama-cpp use it.
+#
+#     tools/llama.cpp [--sources DIR] [--check [all]] [--bench MODEL.gguf] [--skip-offline]
+#
+# --sources  llama.cpp's sources, for whose ggml the plug-in is built; by default those of the
+#            node-llama-cpp below, which are downloaded from the npm registry
+# --check    tests the plug-in as well, in the libraries of that node-llama-cpp: with ggml's own test of
+#            backends (all: every case of it, in some five minutes), and, where ../shared/models has a
+#            model, with greedy texts, cancelled requests and node-llama-cpp itself
+# --bench    measures a model's prompts and tokens with the plug-in and without it, in turns
+# --skip-offline  does nothing, with a word, where the npm registry cannot be reached
+set -euo pipefail
+node_llama_cpp=3.22.1
+
+fail() {
+  echo "tools/llama.cpp: $*" >&2
+  exit 2
+}
+
+usage='usage: tools/llama.cpp [--sources DIR] [--check [all]] [--bench MODEL.gguf] [--skip-offline]'
+sources='' check='' model='' skips=''
+while (($# > 0)); do
+  case $1 in
+    --sources)
+      (($# > 1)) || fail "--sources needs a folder"
+      sources=$(realpath -e -- "$2") || fail "no folder $2"
+      shift 2
+      ;;
+    --check)
+      check=some
+      shift
+      if [[ ${1:-} == all ]]; then
+        check=all
+        shift
+      fi
+      ;;
+    --bench)
+      (($# > 1)) || fail "--bench needs a model"
+      model=$(realpath -e -- "$2") || fail "no file $2"
+      shift 2
+      ;;
+    --skip-offline)
+      skips=yes
+      shift
+      ;;
+    *) fail "unknown argument $1; $usage" ;;
+  esac
+done
+[[ -z $sources || -z $check$model ]] || fail "--check and --bench use the sources of node-llama-cpp: leave --sources out"
+
+heed_more_packages=(git)
+command -v npm >/dev/null || heed_more_packages+=(nodejs npm)
+[[ -z $check ]] || heed_more_packages+=(python3)
+# shellcheck source=tools/setup.sh
+source "$(dirname "$0")/setup.sh"
+
+here=$PWD
+work=$here/build/llama.cpp
+npm=$work/npm
+package=$npm/node_modules/node-llama-cpp
+binaries=$npm/node_modules/@node-llama-cpp/linux-x64/bins/linux-x64
+
+# Downloads node-llama-cpp without binaries for other machines, and unpacks the sources in it.
+fetch_sources() {
+  mkdir -p "$npm"
+  if [[ ! -f $binaries/libggml-base.so ]]; then
+    npm install --prefix "$npm" --ignore-scripts --omit=optional --no-audit --no-fund --silent \
+      "node-llama-cpp@$node_llama_cpp" "@node-llama-cpp/linux-x64@$node_llama_cpp" >&2
+  fi
+  if [[ ! -d $work/sources/ggml/include ]]; then
+    rm -rf "$work/sources"
+    git clone --quiet --no-checkout "$package/llama/gitRelease.bundle" "$work/sources"
+    git -C "$work/sources" -c advice.detachedHead=false checkout --quiet HEAD -- \
+      ggml include tests common tools/llama-bench LICENSE
+  fi
+  sources=$work/sources
+}
+
+build() {
+  local options=()
+  [[ -z $check$model ]] || options=(-DHEED_LLAMA_BINARIES="$binaries")
+  cmake -S . -B "$work/cmake" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release \
+    -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TESTS=OFF -DHEED_BUILD_TOOLS=OFF -DHEED_BUILD_BENCH=OFF \
+    -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=OFF "${options[@]}" >&2
+  cmake --build "$work/cmake" --parallel "$(nproc)" >&2
+}
+
+# with_plugin COMMAND...: prints what it prints, and fails unless heed computed 95% of the attention.
+with_plugin() {
+  local log="$work/check.log" taken=0 nodes=0 of=0 all=0
+  GGML_BACKEND_PATH=$plugin HEED_GGML_LOG=1 "$@" 2>"$log" || {
+    cat "$log" >&2
+    return 1
+  }
+  while read -r taken nodes; do
+    of=$((of + taken)) all=$((all + nodes))
+  done < <(sed -n 's/^heed: computed \([0-9]*\) of \([0-9]*\) FLASH_ATTN_EXT nodes$/\1 \2/p' "$log")
+  echo "heed computed $of of $all FLASH_ATTN_EXT nodes"
+  ((all > 0 && of * 100 >= all * 95)) || {
+    cat "$log" >&2
+    return 1
+  }
+}
+
+# The plug-in in a process without ggml: a sentence, and no backend.
+check_stranger() {
+  local said
+  said=$(python3 -c 'import ctypes, sys
+start = ctypes.CDLL(sys.argv[1]).ggml_backend_init
+start.restype = ctypes.c_void_p
+sys.exit(start() is not None)' "$plugin" 2>&1) || fail "the plug-in found a ggml where there is none"
+  [[ $said == "heed: this ggml has no "*"; ggml goes on without heed" ]] || fail "the plug-in said: $said"
+}
+
+# ggml's comparison with its own CPU backend; by default a quarter of the cases, with every type, mask
+# and modifier among them.
+check_operation() {
+  local cases=()
+  [[ $check == all ]] || cases=(-p 'hsk=(72|576),|hsk=64,.*kv=113,.*nb=(1|35|75),|kv=113,nb=(3|35).*softcap=1')
+  # ggml looks for its backends in the working folder.
+  (cd "$binaries" && with_plugin env HEED_GGML_DEVICE=1 "$work/cmake/bin/test-backend-ops" test \
+    -o FLASH_ATTN_EXT -b heed "${cases[@]}") >"$work/operation.log" || {
+    grep -a FAIL "$work/operation.log" >&2
+    return 1
+  }
+  tail -n 4 "$work/operation.log"
+}
+
+check_texts() {
+  local models=$here/../shared/models
+  if [[ ! -f $models/to_gguf.py ]]; then
+    echo "../shared/models is not there: no text was compared"
+    return
+  fi
+  python3 "$models/to_gguf.py" convert "$models/dreams-230k.bin" "$models/dreams-tok512.bin" "$work/dreams.gguf"
+  with_plugin "$work/cmake/bin/llama_host_test" "$work/dreams.gguf" "$models/expected.jsonl"
+  # Node looks for packages beside the program.
+  cp tests/ggml/node_greedy.mjs "$npm"
+  with_plugin node "$npm/node_greedy.mjs" "$work/dreams.gguf" "$models/expected.jsonl"
+}
+
+if [[ -n $skips ]] && ! npm view --fetch-retries 1 "node-llama-cpp@$node_llama_cpp" version >/dev/null 2>&1; then
+  echo "the npm registry cannot be reached: the plug-in for llama.cpp was neither built nor tested"
+  exit
+fi
+[[ -n $sources ]] || fetch_sources
+build
+plugin=$work/cmake/bindings/ggml/libggml-heed.so
+if [[ -n $check ]]; then
+  check_stranger
+  "$work/cmake/bin/node_test"
+  check_operation
+  check_texts
+fi
+if [[ -n $model ]]; then
+  # ggml looks for its backends in the working folder.
+  (cd "$binaries" && node "$here/bench/peers/llama.mjs" "$work/cmake/bin/llama-bench" "$plugin" "$model")
+fi
+echo "GGML_BACKEND_PATH=$plugin"
