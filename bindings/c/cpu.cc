@@ -9,6 +9,7 @@
 using heed::c::call;
 using heed::c::needed;
 using heed::c::refuse;
+using heed::c::value_of;
 
 heed_status heed_get_dtype_info(heed_dtype type, heed_dtype_info* info) {
   return call([&] {
@@ -83,6 +84,8 @@ heed_status heed_cpu_features(char* text, size_t size, size_t* length) {
   });
 }
 
+const char* heed_thread_library(void) { return heed::c::literal(heed::thread_library()); }
+
 heed_status heed_executor_create(int threads, heed_executor** executor) {
   return call([&] {
     return heed::c::create("executor", executor, [&](heed_executor& made) {
@@ -91,8 +94,22 @@ heed_status heed_executor_create(int threads, heed_executor** executor) {
   });
 }
 
+heed_status heed_executor_adopt(int threads, heed_parallel_for_function parallel_for, void* context,
+                                heed_executor** executor) {
+  return call([&] {
+    return heed::c::create("executor", executor, [&](heed_executor& made) {
+      return heed::Executor::adopt(threads, parallel_for, context, made.value);
+    });
+  });
+}
+
 void heed_executor_destroy(heed_executor* executor) { delete executor; }
 
 heed_status heed_executor_threads(const heed_executor* executor, int* threads) {
   return call([&] { needed("threads", threads) = needed("executor", executor).value.threads(); });
+}
+
+heed_status heed_parallel_for(int tasks, heed_task_function task, void* argument,
+                              heed_executor* executor) {
+  return call([&] { return heed::parallel_for(tasks, task, argument, value_of(executor)); });
 }

@@ -296,9 +296,9 @@ class HEED_API Workspace {
   std::size_t bytes_ = 0;
 };
 
-/// Runs the plan in the caller's oneTBB arena, or in `executor`'s own. Allocates nothing; fails
-/// before any work when a tensor is missing or in the wrong place, the workspace is too small or in
-/// use, a page does not exist, or `executor` was never created.
+/// Runs the plan in `executor` or, where that is null, where thread_library() says. Allocates
+/// nothing; fails before any work when a tensor is missing or in the wrong place, the workspace is
+/// too small or in use, a page does not exist, or `executor` was never created.
 HEED_API Status run(const Plan& plan, const AttentionTensors& tensors, Workspace& workspace,
                     Executor* executor = nullptr) noexcept;
 

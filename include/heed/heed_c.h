@@ -164,14 +164,29 @@ HEED_C_API heed_status heed_cpu_features(char* text, size_t size, size_t* length
 
 // --- Executors and options of single passes
 
-/// Worker threads of heed's own: heed::Executor in executor.h.
+/// Threads that heed's work runs on, as heed::Executor in executor.h.
 typedef struct heed_executor heed_executor;
+/// As heed::TaskFunction in executor.h.
+typedef void (*heed_task_function)(void* argument, int index);
+/// As heed::ParallelForFunction in executor.h.
+typedef void (*heed_parallel_for_function)(void* context, int tasks, heed_task_function task,
+                                           void* argument);
 
-/// `threads` ≥ 1, the calling one included.
+/// "tbb": what spreads work over threads in this heed, as heed::thread_library.
+HEED_C_API const char* heed_thread_library(void);
+/// Threads of heed's own: `threads` ≥ 1, the calling one included.
 HEED_C_API heed_status heed_executor_create(int threads, heed_executor** executor);
+/// The host's threads, as heed::Executor::adopt, which says what the host promises. `context`,
+/// which may be null, goes to `parallel_for` as it is.
+HEED_C_API heed_status heed_executor_adopt(int threads, heed_parallel_for_function parallel_for,
+                                           void* context, heed_executor** executor);
 HEED_C_API void heed_executor_destroy(heed_executor* executor);
 /// The threads that there are, which can be fewer than were asked for.
 HEED_C_API heed_status heed_executor_threads(const heed_executor* executor, int* threads);
+/// Calls task(argument, i) once for each i = 0 … tasks − 1, as heed::parallel_for. `executor` may
+/// be null.
+HEED_C_API heed_status heed_parallel_for(int tasks, heed_task_function task, void* argument,
+                                         heed_executor* executor);
 
 /// As heed::RunOptions in executor.h. Null, where a function takes it, is all defaults.
 typedef struct heed_run_options {
@@ -179,7 +194,7 @@ typedef struct heed_run_options {
   const char* isa;  ///< null or "": HEED_ISA, else the best
   int workers;      ///< 0: heed_cpu_info::default_workers
   int reserved;
-  heed_executor* executor;  ///< null: the caller's oneTBB arena
+  heed_executor* executor;  ///< null: where heed_thread_library() says
 } heed_run_options;
 
 HEED_C_INIT(heed_run_options);
@@ -459,7 +474,7 @@ HEED_C_INIT(heed_attention_tensors);
 /// As heed::alibi_slopes in score_modifiers.h.
 HEED_C_API heed_status heed_alibi_slopes(float* slopes, size_t count);
 
-/// Runs the plan, as heed::run; in the caller's oneTBB arena where `executor` is null.
+/// Runs the plan, as heed::run; where heed_thread_library() says if `executor` is null.
 HEED_C_API heed_status heed_run(const heed_plan* plan, const heed_attention_tensors* tensors,
                                 heed_workspace* workspace, heed_executor* executor);
 /// One worker's share of a run, for hosts with threads of their own, as heed::run_share.
@@ -790,7 +805,7 @@ typedef struct heed_softmax_options {
   const char* isa;  ///< null or "": HEED_ISA, else the best
   int workers;      ///< 0: heed_cpu_info::default_workers
   int reserved;
-  heed_executor* executor;  ///< null: the caller's oneTBB arena
+  heed_executor* executor;  ///< null: where heed_thread_library() says
 } heed_softmax_options;
 
 HEED_C_INIT(heed_const_rows);

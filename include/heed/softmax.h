@@ -61,7 +61,7 @@ struct SoftmaxOptions {
   EntryMask mask = {};
   std::string_view isa = {};     ///< as in PlanOptions
   int workers = 0;               ///< as in PlanOptions; 1 stays on the calling thread
-  Executor* executor = nullptr;  ///< default: the caller's arena
+  Executor* executor = nullptr;  ///< null: where thread_library() says
 };
 
 /// y = softmax(x).

@@ -1,91 +1,16 @@
-// The only file that knows oneTBB.
 #include "runtime/threads/executor.h"
 
-#include <oneapi/tbb/global_control.h>
-#include <oneapi/tbb/parallel_for.h>
-#include <oneapi/tbb/partitioner.h>
-#include <oneapi/tbb/task_arena.h>
-#include <oneapi/tbb/task_group.h>
-
-#include <algorithm>
 #include <atomic>
-#include <cstddef>
-#include <limits>
 #include <memory>
-#include <mutex>
-#include <new>
-#include <optional>
 #include <utility>
 
 #include "heed/cpu.h"
+#include "runtime/base/check_executor.h"
 #include "runtime/base/message.h"
-#include "runtime/threads/thread_sanitizer.h"
-#include "runtime/threads/thread_supply.h"
+#include "runtime/threads/adopted_pool.h"
+#include "runtime/threads/thread_pool.h"
 
 namespace heed {
-namespace detail {
-namespace {
-
-/// The most threads that oneTBB runs at once in this process, callers included.
-int allowed_threads() {
-  using tbb::global_control;
-  return static_cast<int>(global_control::active_value(global_control::max_allowed_parallelism));
-}
-
-/// Keeps oneTBB from starting threads that the system does not grant. It starts its workers when
-/// they are first needed, some of them from within others, and ends the process where one cannot be
-/// started. So heed tries beforehand how many there can be and, where these are too few, limits
-/// oneTBB to them, for the whole process, whose other tasks would end it just as well.
-class ThreadSupply {
- public:
-  /// Never destroyed: a run may come as late as it likes.
-  static ThreadSupply& instance() {
-    static auto* const supply = new ThreadSupply;
-    return *supply;
-  }
-
-  /// To be called before oneTBB is given work of an arena with so many threads. Tries threads that
-  /// have not been tried before, and returns whether oneTBB may run any besides the caller.
-  bool prepare(int threads) {
-    if (tried_.load(std::memory_order_acquire) == 0) look_for_memory();
-    const int workers = std::max(allowed_threads(), threads) - 1;
-    if (workers > tried_.load(std::memory_order_acquire)) try_workers(workers);
-    return allowed_threads() > 1;
-  }
-
- private:
-  /// Throws where memory is out. oneTBB's first use in a process waits for ever, as does every
-  /// later one, where an allocation within it has failed.
-  static void look_for_memory() {
-    constexpr std::size_t kFirstUse = std::size_t{16} << 20;
-    ::operator delete(::operator new(kFirstUse));
-  }
-
-  void try_workers(int workers) {
-    const std::scoped_lock lock(mutex_);
-    if (workers <= tried_.load(std::memory_order_relaxed)) return;
-    const int granted = count_startable_threads(workers);
-    if (granted < workers) {
-      limit_.emplace(tbb::global_control::max_allowed_parallelism,
-                     static_cast<std::size_t>(granted) + 1);
-    }
-    tried_.store(limit_ ? std::numeric_limits<int>::max() : workers, std::memory_order_release);
-  }
-
-  std::mutex mutex_;
-  /// Workers that the system granted, all at once; any number once oneTBB is limited.
-  std::atomic<int> tried_ = 0;
-  /// Stays: trying again would take threads from oneTBB just when it may start them.
-  std::optional<tbb::global_control> limit_;
-};
-
-}  // namespace
-}  // namespace detail
-
-struct Executor::Arena {
-  explicit Arena(int threads) : arena(threads) {}
-  tbb::task_arena arena;
-};
 
 Executor::Executor() noexcept = default;
 Executor::~Executor() = default;
@@ -95,66 +20,78 @@ Executor& Executor::operator=(Executor&&) noexcept = default;
 Status Executor::create(int threads, Executor& executor) noexcept {
   return detail::guarded([&]() -> Status {
     if (threads < 1) return detail::invalid("threads (", threads, ") must be 1 or more");
-    detail::ThreadSupply::instance().prepare(1);
-    // oneTBB never runs more threads than this, and prints a warning where more are asked for.
-    auto arena = std::make_unique<Arena>(std::min(threads, detail::allowed_threads()));
-    arena->arena.initialize();
-    executor.arena_ = std::move(arena);
+    executor.pool_ = detail::make_pool(threads);
     return {};
   });
 }
 
-int Executor::threads() const noexcept {
-  return arena_ == nullptr ? 0 : arena_->arena.max_concurrency();
+Status Executor::adopt(int threads, ParallelForFunction parallel_for, void* context,
+                       Executor& executor) noexcept {
+  return detail::guarded([&]() -> Status {
+    if (threads < 1) return detail::invalid("threads (", threads, ") must be 1 or more");
+    if (parallel_for == nullptr) return detail::invalid("parallel_for must not be null");
+    executor.pool_ = std::make_unique<detail::AdoptedPool>(threads, parallel_for, context);
+    return {};
+  });
 }
+
+int Executor::threads() const noexcept { return pool_ == nullptr ? 0 : pool_->threads(); }
+
+std::string_view thread_library() noexcept { return detail::library_of_threads(); }
 
 namespace detail {
 
-Status run_shares(int shares, Executor* executor, ShareFunction share, void* context) noexcept {
+Status run_shares(int shares, Executor* executor, TaskFunction share, void* context) noexcept {
   return guarded([&]() -> Status {
-    tbb::task_arena* const arena =
-        executor != nullptr && executor->arena() != nullptr ? &executor->arena()->arena : nullptr;
-    const auto threads = [&] {
-      return arena != nullptr ? arena->max_concurrency() : tbb::this_task_arena::max_concurrency();
-    };
-    if (shares == 1 || !ThreadSupply::instance().prepare(threads())) {
-      for (int ith = 0; ith < shares; ++ith) share(context, ith);
-      return {};
-    }
-    // One task per share: a share takes its work from a queue, so there is nothing to balance here.
-    const auto work = [&](int ith) {
-      happens_after(context);
-      share(context, ith);
-      happens_before(context);
-    };
-    // A run is its own: it is not cancelled with the caller's tasks, which would leave rows
-    // unwritten without a word; and while its threads wait for each other they take up no other
-    // task, which could come back to the workspace, or to a lock, that this run holds.
-    tbb::task_group_context context_of_run(tbb::task_group_context::isolated);
-    const auto run_all = [&] {
-      tbb::this_task_arena::isolate(
-          [&] { tbb::parallel_for(0, shares, work, tbb::simple_partitioner(), context_of_run); });
-    };
-    happens_before(context);
-    if (arena != nullptr) {
-      arena->execute(run_all);
+    if (shares <= 1) {
+      run_here(shares, share, context);
     } else {
-      run_all();
+      ThreadPool& pool = executor != nullptr ? *executor->pool() : callers_pool();
+      pool.run(shares, share, context);
     }
-    happens_after(context);
     return {};
   });
 }
 
 Status complete_workers(int asked, int& workers) {
-  // More than any machine has: a typing error, not a wish.
-  constexpr int most = 4096;
-  if (asked < 0 || asked > most) {
-    return invalid("workers (", asked, ") must be from 0 to ", most);
+  if (asked < 0 || asked > kMostWorkers) {
+    return invalid("workers (", asked, ") must be from 0 to ", kMostWorkers);
   }
   workers = asked == 0 ? cpu_info().default_workers : asked;
   return {};
 }
 
+namespace {
+
+/// Tasks of the host's, which may throw although they should not.
+struct HostTasks {
+  TaskFunction task;
+  void* argument;
+  std::atomic<bool> failed = false;
+  Status failure;  ///< the first one
+
+  static void call(void* context, int index) {
+    auto& tasks = *static_cast<HostTasks*>(context);
+    Status status = guarded([&]() -> Status {
+      tasks.task(tasks.argument, index);
+      return {};
+    });
+    if (!status.ok() && !tasks.failed.exchange(true)) tasks.failure = std::move(status);
+  }
+};
+
+}  // namespace
 }  // namespace detail
+
+Status parallel_for(int tasks, TaskFunction task, void* argument, Executor* executor) noexcept {
+  return detail::guarded([&]() -> Status {
+    if (tasks < 0) return detail::invalid("tasks (", tasks, ") must be 0 or more");
+    if (task == nullptr) return detail::invalid("task must not be null");
+    HEED_RETURN_IF_ERROR(detail::check_executor(executor));
+    detail::HostTasks host{task, argument, {}, {}};
+    HEED_RETURN_IF_ERROR(detail::run_shares(tasks, executor, detail::HostTasks::call, &host));
+    return std::move(host.failure);
+  });
+}
+
 }  // namespace heed

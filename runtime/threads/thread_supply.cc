@@ -2,13 +2,14 @@
 
 #include <pthread.h>
 #include <sched.h>
-#include <signal.h>  // NOLINT(modernize-deprecated-headers): POSIX has more than <csignal>
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cstddef>
 #include <vector>
+
+#include "runtime/threads/thread_starter.h"
 
 namespace heed::detail {
 namespace {
@@ -38,24 +39,16 @@ void* wait_at_gate(void* pointer) {
   return nullptr;
 }
 
-/// Starts as many of the trials as can be, with all signals blocked: those are for the host's own
-/// threads.
+/// Starts as many of the trials as can be.
 std::size_t start(std::vector<Trial>& trials, Gate& gate) {
-  pthread_attr_t attributes;
-  if (pthread_attr_init(&attributes) != 0) return 0;
-  pthread_attr_setstacksize(&attributes, kStackBytes);
-  sigset_t all, before;
-  sigfillset(&all);
-  pthread_sigmask(SIG_SETMASK, &all, &before);
+  ThreadStarter starter(kStackBytes);
   std::size_t started = 0;
   while (started < trials.size()) {
     Trial& trial = trials[started];
     trial.gate = &gate;
-    if (pthread_create(&trial.thread, &attributes, wait_at_gate, &trial) != 0) break;
+    if (!starter.start(trial.thread, wait_at_gate, &trial)) break;
     ++started;
   }
-  pthread_sigmask(SIG_SETMASK, &before, nullptr);
-  pthread_attr_destroy(&attributes);
   return started;
 }
 

@@ -212,6 +212,22 @@ TEST_F(OutOfMemory, RunsInAnExecutor) {
       2, prepare, [](Attention& a) { return run(a.plan, a.tensors(), a.workspace, &a.executor); }));
 }
 
+Status adopt(Executor& executor) {
+  const auto one_by_one = [](void*, int tasks, TaskFunction task, void* argument) {
+    for (int i = 0; i < tasks; ++i) task(argument, i);
+  };
+  return Executor::adopt(2, one_by_one, nullptr, executor);
+}
+
+TEST_F(OutOfMemory, RunsOnAHostsThreads) {
+  const Prepare prepare = [](Attention& a) {
+    ready(a);
+    EXPECT_TRUE(adopt(a.executor).ok());
+  };
+  expect_survival(with_attention(
+      2, prepare, [](Attention& a) { return run(a.plan, a.tensors(), a.workspace, &a.executor); }));
+}
+
 TEST_F(OutOfMemory, Shares) {
   expect_survival(with_attention(2, ready, [](Attention& a) {
     EXPECT_TRUE(a.workspace.reserve(a.plan).ok());
@@ -253,6 +269,11 @@ TEST_F(OutOfMemory, Executors) {
     start_threads();
     const auto executor = std::make_shared<Executor>();
     return Call{[=] { return Executor::create(2, *executor); },
+                [=] { return std::vector{static_cast<float>(executor->threads())}; }};
+  });
+  expect_survival([] {
+    const auto executor = std::make_shared<Executor>();
+    return Call{[=] { return adopt(*executor); },
                 [=] { return std::vector{static_cast<float>(executor->threads())}; }};
   });
 }

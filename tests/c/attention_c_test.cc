@@ -191,6 +191,40 @@ TEST(AttentionInC, SharesAndExecutors) {
   expect_same_bytes(expected.out, executed.out, "in an executor");
 }
 
+/// A host that makes all calls on one thread, the last one first, and counts them.
+void call_backwards(void* context, int tasks, heed_task_function task, void* argument) {
+  for (int i = tasks - 1; i >= 0; --i) task(argument, i);
+  *static_cast<int*>(context) += tasks;
+}
+
+TEST(AttentionInC, AHostsThreads) {
+  const Case c(mixed_spec());
+  const TypedOutputs expected(c), adopted(c);
+  const CPlan planned(c.config(), c.batch(), 2);
+  ASSERT_DONE(heed_run(planned.plan, CTensors(expected.with(c.inputs())).pointer(),
+                       planned.workspace, nullptr));
+  int calls = 0, threads = 0;
+  OwnedExecutor executor;
+  ASSERT_DONE(heed_executor_adopt(7, call_backwards, &calls, executor.out()));
+  EXPECT_DONE(heed_executor_threads(executor, &threads));
+  EXPECT_EQ(threads, 7);
+  ASSERT_DONE(heed_run(planned.plan, CTensors(adopted.with(c.inputs())).pointer(),
+                       planned.workspace, executor));
+  EXPECT_EQ(calls, 2);
+  expect_same_bytes(expected.out, adopted.out, "on a host's threads");
+
+  std::array<int, 5> seen = {};
+  const heed_task_function mark = [](void* argument, int index) {
+    ++static_cast<std::array<int, 5>*>(argument)->at(static_cast<std::size_t>(index));
+  };
+  ASSERT_DONE(heed_parallel_for(5, mark, &seen, executor));
+  EXPECT_EQ(seen, (std::array<int, 5>{1, 1, 1, 1, 1}));
+  ASSERT_DONE(heed_parallel_for(5, mark, &seen, nullptr));
+  EXPECT_EQ(seen, (std::array<int, 5>{2, 2, 2, 2, 2}));
+  EXPECT_EQ(calls, 7);
+  EXPECT_EQ(heed_thread_library(), thread_library());
+}
+
 TEST(AttentionInC, FactsOfAPlan) {
   const Case c(mixed_spec());
   Plan plan;

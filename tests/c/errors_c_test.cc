@@ -225,6 +225,8 @@ TEST(NullPointersInC, OfCaches) {
 
 TEST(NullPointersInC, OfEverythingElse) {
   Everything e;
+  OwnedExecutor unused;
+  const auto spread = [](void*, int, heed_task_function, void*) {};
   int n = 0;
   size_t size = 0;
   expect_refused({
@@ -235,6 +237,9 @@ TEST(NullPointersInC, OfEverythingElse) {
       {"info", [&] { return heed_get_cpu_info(nullptr); }},
       {"text", [&] { return heed_cpu_features(nullptr, 1, nullptr); }},
       {"executor", [&] { return heed_executor_create(1, nullptr); }},
+      {"executor", [&] { return heed_executor_adopt(1, spread, nullptr, nullptr); }},
+      {"parallel_for", [&] { return heed_executor_adopt(1, nullptr, nullptr, unused.out()); }},
+      {"task", [&] { return heed_parallel_for(1, nullptr, nullptr, nullptr); }},
       {"executor", [&] { return heed_executor_threads(nullptr, &n); }},
       {"threads", [&] { return heed_executor_threads(e.executor, nullptr); }},
       {"config", [&] { return heed_rotary_create(nullptr, e.rotary.out()); }},
@@ -314,6 +319,8 @@ TEST(MessagesOfC, FailuresWriteNothing) {
   auto* untouched = reinterpret_cast<heed_executor*>(0x10);
   heed_executor* executor = untouched;
   EXPECT_EQ(heed_executor_create(0, &executor), HEED_INVALID_ARGUMENT);
+  EXPECT_EQ(executor, untouched);
+  EXPECT_EQ(heed_executor_adopt(2, nullptr, nullptr, &executor), HEED_INVALID_ARGUMENT);
   EXPECT_EQ(executor, untouched);
   Everything e;
   std::int32_t id = 77;

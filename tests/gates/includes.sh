@@ -5,7 +5,7 @@
 #   kernels/            itself, heed/dtype.h, of its rooms those that rooms() lists; headers of the standard library
 #                       without code; only vector xsimd, only isa intrinsics
 #   runtime/            include/, kernels/{interface,temperature}.h, and of its rooms those that rooms() lists; only
-#                       threads oneTBB, only layer OpenBLAS
+#                       threads/tbb.cc oneTBB, only layer OpenBLAS
 #   bindings/           include/ and itself
 #   tests bench tools   include/, each other's headers; tests, and micro-benchmarks of kernels, also
 #                       kernels/interface.h and what selects a table; one micro-benchmark and one peer
@@ -64,7 +64,7 @@ allowed() {
     runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
     runtime/layer/*)
       echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/message)\.h\"" ;;
-    runtime/threads/executor.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+    runtime/threads/tbb.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     runtime/cpu/dispatch.cc) echo "$(allowed runtime/cpu/any)|\"heed_isa_rows\.inc\"" ;;
     # It makes memory for items of its own.
     runtime/run/attention_weights.cc) echo "$(allowed runtime/run/any)|\"kernels/scratch\.h\"" ;;

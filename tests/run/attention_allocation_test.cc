@@ -132,11 +132,15 @@ TEST_F(AttentionAllocation, NoneOfHeedsOwnInRunsOfManyWorkers) {
   Work work(300, 3000, 4);
   Plan plan;
   Workspace workspace;
-  Executor executor;
+  Executor executor, adopted;
   ASSERT_TRUE(Executor::create(2, executor).ok());
+  const auto one_by_one = [](void*, int tasks, TaskFunction task, void* argument) {
+    for (int i = 0; i < tasks; ++i) task(argument, i);
+  };
+  ASSERT_TRUE(Executor::adopt(2, one_by_one, nullptr, adopted).ok());
   ASSERT_TRUE(work.plan(plan).ok());
   ASSERT_TRUE(workspace.reserve(plan).ok());
-  for (Executor* where : std::array<Executor*, 2>{nullptr, &executor}) {
+  for (Executor* where : std::array<Executor*, 3>{nullptr, &executor, &adopted}) {
     bool fine = run(plan, work.tensors(), workspace, where).ok();
     const Count counted = count([&] {
       for (int i = 0; i < 5; ++i) fine &= run(plan, work.tensors(), workspace, where).ok();
