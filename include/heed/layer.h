@@ -8,13 +8,14 @@
 // and speculated ones together. What does not differ between layers (which tokens, where their keys
 // go, the plan) is an AttentionStep, made once and handed to each layer.
 //
-// Matrix products run one after the other on the calling thread, on as many threads as OpenBLAS is
-// set to: that setting belongs to the whole process, and heed leaves it alone. Any number of
-// threads may call heed at once; as many as OpenBLAS was built for (MAX_THREADS in
-// openblas_get_config()) multiply at once, and the others wait. A host's own calls of OpenBLAS are
-// not counted: with heed's they should not be more than twice that number. Attention gives the same
-// bits however tokens are batched; OpenBLAS's sums may differ in their last bits with the number of
-// tokens.
+// How many threads OpenBLAS is set to belongs to the whole process, and heed leaves it alone. Where
+// these are several, matrix products run one after the other on the calling thread and OpenBLAS's
+// own. Where it is one (OPENBLAS_NUM_THREADS=1), heed cuts products into pieces, which depend on
+// their sizes alone, and spreads them over threads as all other work. Any number of threads may
+// call heed at once; as many as OpenBLAS was built for (MAX_THREADS in openblas_get_config())
+// multiply at once, and the others wait. A host's own calls of OpenBLAS are not counted: with
+// heed's they should not be more than twice that number. Attention gives the same bits however
+// tokens are batched; OpenBLAS's sums may differ in their last bits with the number of tokens.
 #pragma once
 
 #include <cstdint>
@@ -38,9 +39,10 @@ struct Linear {
   std::int64_t inputs = 0;        ///< 1 … 2³¹ − 1
 };
 
-/// y[tokens, outputs] = x[tokens, inputs] Wᵀ + b, through OpenBLAS. y may not overlap x.
-HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* x,
-                        float* y) noexcept;
+/// y[tokens, outputs] = x[tokens, inputs] Wᵀ + b, through OpenBLAS. y may not overlap x. Workers
+/// and executor of `options` are those of pieces, where OpenBLAS is set to one thread.
+HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* x, float* y,
+                        const RunOptions& options = {}) noexcept;
 
 /// What a model fixes of its attention layers.
 struct LayerConfig {
@@ -74,8 +76,8 @@ class HEED_API AttentionStep {
   AttentionStep(AttentionStep&&) noexcept;
   AttentionStep& operator=(AttentionStep&&) noexcept;
 
-  /// An empty step of layers of this configuration. `options` are those of all that runs, matrix
-  /// products apart; their executor must live as long as the step.
+  /// An empty step of layers of this configuration. `options` are those of all that runs,
+  /// pieces of matrix products included; their executor must live as long as the step.
   static Status create(const LayerConfig& config, const RunOptions& options,
                        AttentionStep& step) noexcept;
 

@@ -90,14 +90,13 @@ Status MultiHeadAttention::forward(AttentionStep& step, const KvPages& pages, co
     }
     if (tokens == 0) return {};
     HEED_RETURN_IF_ERROR(check_tensors(s, pages, x, y));
-    multiply(q_, tokens, x, s.scratch.q.data());
-    multiply(k_, tokens, x, s.scratch.k.data());
-    multiply(v_, tokens, x, s.scratch.v.data());
+    HEED_RETURN_IF_ERROR(multiply(q_, tokens, x, s.scratch.q.data(), s.options));
+    HEED_RETURN_IF_ERROR(multiply(k_, tokens, x, s.scratch.k.data(), s.options));
+    HEED_RETURN_IF_ERROR(multiply(v_, tokens, x, s.scratch.v.data(), s.options));
     HEED_RETURN_IF_ERROR(rotate_queries(s));
     HEED_RETURN_IF_ERROR(append_keys_and_values(s, pages));
     HEED_RETURN_IF_ERROR(attend(s, pages));
-    multiply(o_, tokens, s.scratch.context.data(), y);
-    return {};
+    return multiply(o_, tokens, s.scratch.context.data(), y, s.options);
   });
 }
 

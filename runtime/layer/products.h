@@ -11,7 +11,9 @@ namespace heed::detail {
 /// caller calls it.
 Status check_linear(const char* name, const Linear& linear);
 
-/// y = x Wᵀ + b, for what was checked; tokens ≥ 0.
-void multiply(const Linear& linear, std::int64_t tokens, const float* x, float* y);
+/// y = x Wᵀ + b, for what was checked; tokens ≥ 0. Where OpenBLAS is set to one thread the workers
+/// of `options` share it.
+Status multiply(const Linear& linear, std::int64_t tokens, const float* x, float* y,
+                const RunOptions& options);
 
 }  // namespace heed::detail

@@ -54,9 +54,7 @@ Status run_shares(int shares, Executor* executor, TaskFunction share, void* cont
 }
 
 Status complete_workers(int asked, int& workers) {
-  if (asked < 0 || asked > kMostWorkers) {
-    return invalid("workers (", asked, ") must be from 0 to ", kMostWorkers);
-  }
+  HEED_RETURN_IF_ERROR(check_workers(asked));
   workers = asked == 0 ? cpu_info().default_workers : asked;
   return {};
 }

@@ -6,9 +6,6 @@
 
 namespace heed::detail {
 
-/// More workers than any machine has: a typing error, not a wish.
-inline constexpr int kMostWorkers = 4096;
-
 /// Calls share(context, i), which must not throw, for i = 0 … shares − 1, concurrently where
 /// threads are free, in the executor, which was created, or, where that is null, where runs without
 /// one go; inline when shares is 1, and where the system grants this process no thread. Shares may

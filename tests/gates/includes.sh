@@ -63,7 +63,7 @@ allowed() {
     runtime/plan/mask_words.cc) echo "$(allowed runtime/plan/any)|<emmintrin\.h>" ;;
     runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
     runtime/layer/*)
-      echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/message)\.h\"" ;;
+      echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/(message|check_executor|float_environment))\.h\"" ;;
     runtime/threads/tbb.cc) echo "$(allowed runtime/threads/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     runtime/cpu/dispatch.cc) echo "$(allowed runtime/cpu/any)|\"heed_isa_rows\.inc\"" ;;
     # It makes memory for items of its own.

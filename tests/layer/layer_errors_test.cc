@@ -86,6 +86,11 @@ TEST(LayerErrors, Projections) {
   expect_refused(project({w, nullptr, 1, 1}, -1, x, y), "tokens (-1) must be from 0 to 2147483647");
   expect_refused(project({w, nullptr, 1, 1}, 1, nullptr, y), "x must not be null");
   expect_refused(project({w, nullptr, 1, 1}, 1, x, nullptr), "y must not be null");
+  expect_refused(project({w, nullptr, 1, 1}, 1, x, y, {.workers = -1}),
+                 "workers (-1) must be from 0 to 4096");
+  Executor never;
+  expect_refused(project({w, nullptr, 1, 1}, 1, x, y, {.executor = &never}),
+                 "executor has no threads: make it with Executor::create or Executor::adopt first");
   EXPECT_TRUE(project({w, nullptr, 1, 1}, 0, nullptr, nullptr).ok());
   EXPECT_EQ(y[0], -5);
 }

@@ -58,6 +58,7 @@ Status Model::create(const Checkpoint& checkpoint, const RunOptions& options, Mo
       Rotary::create({.rotary_dim = shape.head_dim(), .positions = shape.context}, rotary);
   if (!status) return status;
   made.checkpoint_ = &checkpoint;
+  made.products_ = {.workers = options.workers, .executor = options.executor};
   made.rotary_ = std::make_unique<const Rotary>(std::move(rotary));
   const LayerConfig config = layer_config(shape, *made.rotary_);
   made.layers_.resize(static_cast<std::size_t>(shape.layers));
@@ -97,14 +98,16 @@ Status Model::add_feed_forward(std::int64_t layer) {
   const std::int64_t dim = shape().dim, hidden = shape().hidden_dim, tokens = step_.tokens();
   const Checkpoint& c = *checkpoint_;
   normalise_all(c.feed_forward_norm.of(layer));
-  Status status =
-      project({c.w1.of(layer), nullptr, hidden, dim}, tokens, normed_.data(), gate_.data());
+  Status status = project({c.w1.of(layer), nullptr, hidden, dim}, tokens, normed_.data(),
+                          gate_.data(), products_);
   if (status.ok()) {
-    status = project({c.w3.of(layer), nullptr, hidden, dim}, tokens, normed_.data(), up_.data());
+    status = project({c.w3.of(layer), nullptr, hidden, dim}, tokens, normed_.data(), up_.data(),
+                     products_);
   }
   if (!status) return status;
   activate(up_, tokens * hidden, gate_);
-  status = project({c.w2.of(layer), nullptr, dim, hidden}, tokens, gate_.data(), normed_.data());
+  status = project({c.w2.of(layer), nullptr, dim, hidden}, tokens, gate_.data(), normed_.data(),
+                   products_);
   if (status.ok()) add(normed_, tokens * dim, x_);
   return status;
 }
@@ -117,7 +120,8 @@ Status Model::classify(std::span<const std::int64_t> wanted, std::span<float> lo
     to += dim;
   }
   return project({checkpoint_->classifier.data, nullptr, shape().vocab_size, dim},
-                 static_cast<std::int64_t>(wanted.size()), normed_.data(), logits.data());
+                 static_cast<std::int64_t>(wanted.size()), normed_.data(), logits.data(),
+                 products_);
 }
 
 Status Model::forward(const KvCache& cache, const StepInput& input, std::span<float> logits) {

@@ -26,7 +26,7 @@ struct StepInput {
 
 class Model {
  public:
-  /// Keeps a reference to the checkpoint. `options` are those of all but matrix products.
+  /// Keeps a reference to the checkpoint. `options` are those of all that it runs.
   static Status create(const Checkpoint& checkpoint, const RunOptions& options, Model& model);
 
   const ModelShape& shape() const { return checkpoint_->shape; }
@@ -45,6 +45,7 @@ class Model {
   std::unique_ptr<const Rotary> rotary_;
   std::vector<MultiHeadAttention> layers_;
   AttentionStep step_;
+  RunOptions products_;
   std::vector<float> x_, normed_;  ///< [token, dim]
   std::vector<float> gate_, up_;   ///< [token, hidden_dim]
 };
