@@ -60,14 +60,21 @@ write_basic_package_version_file(heed-config-version.cmake COMPATIBILITY SameMin
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/heed-config.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/heed-config-version.cmake DESTINATION ${package_dir})
 
-# Who links a static heed links oneTBB too, and with its layer OpenBLAS, with or without pkg-config
+# Who links a static heed links what its threads need, and with its layer OpenBLAS, with or without pkg-config
 # --static. What a shared one needs is its own affair: pkg-config asks for a package's
 # Requires.private whenever it is asked for flags.
+if(HEED_THREADS STREQUAL tbb)
+  set(threads_libs "-ltbb ")
+  set(threads_requires "Requires: tbb\n")
+elseif(HEED_THREADS STREQUAL std)
+  set(threads_libs "-pthread ")
+  set(threads_link " -pthread")
+endif()
 if(BUILD_SHARED_LIBS)
-  set(links "Libs.private: -ltbb\nLibs: -L\${libdir} -lheed")
+  set(links "Libs.private: ${threads_libs}\nLibs: -L\${libdir} -lheed")
   set(layer_links "Requires: heed\nLibs.private: -lopenblas\nLibs: -L\${libdir} -lheed_layer")
 else()
-  set(links "Requires: tbb\nLibs: -L\${libdir} -lheed -Wl,-z,nodelete")
+  set(links "${threads_requires}Libs: -L\${libdir} -lheed -Wl,-z,nodelete${threads_link}")
   set(layer_links "Requires: heed openblas\nLibs: -L\${libdir} -lheed_layer")
   set(flags " -DHEED_STATIC")
 endif()

@@ -13,6 +13,7 @@
 #include "bench/console.h"
 #include "bench/limits.h"
 #include "heed/cpu.h"
+#include "heed/executor.h"
 #include "heed/version.h"
 #include "tools/command.h"
 #include "tools/status.h"
@@ -113,6 +114,7 @@ void print_json(const std::vector<Limits>& limits) {
                  {"l2_bytes", cpu.l2_bytes},
                  {"l3_bytes", cpu.l3_bytes},
                  {"features", features}}},
+               {"threads", std::string(thread_library())},
                {"isas", isas_json()}};
   if (!limits.empty()) json["limits"] = limits_json(limits);
   fmt::print("{}\n", json.dump(1));
@@ -135,6 +137,14 @@ std::string cpus_text(const CpuInfo& cpu) {
   std::string text = fmt::format("{} for this process", cpu.logical_cpus);
   if (cpu.cpu_quota > 0) text += fmt::format(", and {} CPUs' time", cpu.cpu_quota);
   return text;
+}
+
+/// What spreads work over threads in this build.
+std::string threads_text() {
+  const std::string_view library = thread_library();
+  if (library == "tbb") return "tbb (oneTBB)";
+  if (library == "std") return "std (heed's own)";
+  return "none (the calling one)";
 }
 
 std::string isas_text() {
@@ -168,6 +178,7 @@ void print_machine() {
   fmt::print("cores      {}\n",
              cpu.physical_cores > 0 ? std::to_string(cpu.physical_cores) : "unknown");
   fmt::print("workers    {} by default\n", cpu.default_workers);
+  fmt::print("threads    {}\n", threads_text());
   fmt::print("memory     {}\n", memory_text(cpu.memory_bytes));
   fmt::print("caches     L1d {}, L2 {}, L3 {}\n", size_text(cpu.l1d_bytes), size_text(cpu.l2_bytes),
              size_text(cpu.l3_bytes));

@@ -67,8 +67,10 @@ class HEED_API Executor {
   std::unique_ptr<detail::ThreadPool> pool_;
 };
 
-/// What spreads work over threads in this build of heed, where no executor is adopted: "tbb",
-/// oneTBB. Work without an executor runs in the arena that it is called in.
+/// What spreads work over threads in this build of heed (HEED_THREADS), where no executor is
+/// adopted. "tbb": oneTBB; work without an executor runs in the arena that it is called in. "std":
+/// threads of heed's own; work without an executor runs on CpuInfo::default_workers of them, which
+/// start when they are first needed. "none": nothing does; work runs on the thread that calls.
 HEED_API std::string_view thread_library() noexcept;
 
 /// Calls task(argument, i) once for each i = 0 … tasks − 1, in `executor` or, where that is null,

@@ -172,7 +172,7 @@ typedef void (*heed_task_function)(void* argument, int index);
 typedef void (*heed_parallel_for_function)(void* context, int tasks, heed_task_function task,
                                            void* argument);
 
-/// "tbb": what spreads work over threads in this heed, as heed::thread_library.
+/// "tbb", "std" or "none": what spreads work over threads in this heed, as heed::thread_library.
 HEED_C_API const char* heed_thread_library(void);
 /// Threads of heed's own: `threads` ≥ 1, the calling one included.
 HEED_C_API heed_status heed_executor_create(int threads, heed_executor** executor);

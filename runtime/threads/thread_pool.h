@@ -1,4 +1,5 @@
-// What spreads shares of work over threads: oneTBB (tbb.cc) or a host (adopted_pool.h).
+// What spreads shares of work over threads: oneTBB (tbb.cc), threads of heed's own (std_pool.h),
+// the calling thread (none.cc), or a host's (adopted_pool.h).
 #pragma once
 
 #include <memory>
@@ -29,9 +30,9 @@ inline void run_here(int shares, TaskFunction share, void* context) {
   for (int ith = 0; ith < shares; ++ith) share(context, ith);
 }
 
-// What tbb.cc has.
+// What HEED_THREADS chooses when heed is built: tbb.cc, std.cc or none.cc.
 
-/// The library's name.
+/// Its name.
 std::string_view library_of_threads() noexcept;
 /// A pool of so many threads, or of fewer where there are no more.
 std::unique_ptr<ThreadPool> make_pool(int threads);

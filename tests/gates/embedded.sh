@@ -45,3 +45,6 @@ if grep -nE "RPATH \"[^\"]*/\\.\\..*$libraries" "$work/shared/heed/cmake_install
 fi
 
 "$gates/expect_failure.sh" "HEED_ISAS (avx3) must be some of" cmake "$work/shared" -DHEED_ISAS=avx3
+"$gates/expect_failure.sh" "HEED_THREADS (omp) must be one of tbb, std, none" cmake "$work/shared" -DHEED_ISAS=generic \
+  -DHEED_THREADS=omp
+"$gates/expect_failure.sh" "HEED_STATIC needs" cmake "$work/shared" -DHEED_THREADS=tbb -DHEED_STATIC=ON

@@ -88,7 +88,7 @@ allowed() {
     tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;
     tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(control_groups|cpu|features)\.h\"" ;;
     tests/threads/*)
-      echo "$(allowed tests/any)|\"runtime/threads/thread_supply\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+      echo "$(allowed tests/any)|\"runtime/threads/(share_queue|std_pool|thread_supply)\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/layer/*) echo "$(allowed tests/any)|\"runtime/layer/call_gate\.h\"" ;;
     tests/sampling/*) echo "$(allowed tests/any)|\"runtime/sampling/sampling_workspace\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;

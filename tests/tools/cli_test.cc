@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "heed/cpu.h"
+#include "heed/executor.h"
 #include "tests/support/run_command.h"
 
 namespace heed::tests {
@@ -175,6 +176,7 @@ TEST(Info, Json) {
   EXPECT_EQ(json["cpu"]["logical_cpus"], cpu_info().logical_cpus);
   EXPECT_EQ(json["cpu"]["cpu_quota"], cpu_info().cpu_quota);
   EXPECT_EQ(json["cpu"]["default_workers"], cpu_info().default_workers);
+  EXPECT_EQ(json["threads"], thread_library());
   EXPECT_EQ(json["cpu"]["memory_bytes"], cpu_info().memory_bytes);
   EXPECT_EQ(json["cpu"]["cores"], cpu_info().physical_cores);
   EXPECT_EQ(json["cpu"]["l1d_bytes"], cpu_info().l1d_bytes);
