@@ -1,6 +1,7 @@
 // Matrix products of heed::layer on the threads that all other work runs on, where OpenBLAS is set
 // to one: pieces have the same bits, whoever computes them.
 #include <gtest/gtest.h>
+#include <xmmintrin.h>
 
 #include <cmath>
 #include <cstdint>
@@ -94,6 +95,33 @@ TEST_F(LayerExecutors, LargeProductsAskTheHost) {
   EXPECT_EQ(host.most_tasks(), kThreads);
   (void)Product(1, 2048, 1024, false).on({.workers = 1, .executor = host.executor()});
   EXPECT_EQ(host.asked(), 1);
+}
+
+/// Threads of the host that take denormal numbers for zeros.
+void on_threads_that_flush(Host& host, int tasks, TaskFunction task, void* argument) {
+  struct Call {
+    TaskFunction task;
+    void* argument;
+  } call{task, argument};
+  on_threads(
+      host, tasks,
+      [](void* given, int index) {
+        const unsigned before = _mm_getcsr();
+        _mm_setcsr(before | 0x8040);
+        static_cast<Call*>(given)->task(static_cast<Call*>(given)->argument, index);
+        _mm_setcsr(before);
+      },
+      &call);
+}
+
+TEST_F(LayerExecutors, PiecesKeepDenormalNumbers) {
+  Product product(1, 2048, 1024, false);
+  for (float& weight : product.weight) weight = 0x1p-100F;
+  for (float& x : product.x) x = 0x1p-40F;  // a sum of 1024 products is 2⁻¹³⁰
+  Host host(on_threads_that_flush, kThreads);
+  const std::vector<float> y = product.on({.workers = 8, .executor = host.executor()});
+  EXPECT_EQ(host.asked(), 1);
+  EXPECT_EQ(y, std::vector<float>(y.size(), 0x1p-130F));
 }
 
 TEST_F(LayerExecutors, ALayerRunsOnTheHostsThreads) {

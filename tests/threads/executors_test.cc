@@ -154,17 +154,21 @@ TEST(AdoptedExecutor, CallsWithinCalls) {
   }
 }
 
-// Calls that come when their run is over, one of them while the next run is there.
+/// What a host was given, which calls nothing itself.
+struct Kept {
+  TaskFunction task = nullptr;
+  void* argument = nullptr;
+
+  static void keep(void* context, int, TaskFunction task, void* argument) {
+    auto& kept = *static_cast<Kept*>(context);
+    if (kept.task == nullptr) kept = {task, argument};
+  }
+};
+
 TEST(AdoptedExecutor, CallsAfterTheEndDoNothing) {
-  struct Kept {
-    TaskFunction task = nullptr;
-    void* argument = nullptr;
-  } kept;
-  const auto keep = [](void* context, int, TaskFunction task, void* argument) {
-    *static_cast<Kept*>(context) = {task, argument};
-  };
+  Kept kept;
   Executor executor;
-  ASSERT_TRUE(Executor::adopt(kThreads, keep, &kept, executor).ok());
+  ASSERT_TRUE(Executor::adopt(kThreads, Kept::keep, &kept, executor).ok());
   for (int run = 0; run < 3; ++run) {
     std::atomic<int> calls = 0;
     const auto count = [](void* counter, int) { ++*static_cast<std::atomic<int>*>(counter); };
@@ -240,6 +244,26 @@ TEST(ParallelFor, CallsEachTaskOnce) {
     EXPECT_TRUE(parallel_for(0, Calls::count, &calls, where).ok());
     calls.expect_each_once();
   }
+}
+
+// A thread that goes on with the calls of the first run: nothing but heed tells it of later ones.
+TEST(AdoptedExecutor, CallsThatComeLateHelpLaterRuns) {
+  Kept kept;
+  Executor executor;
+  ASSERT_TRUE(Executor::adopt(kThreads, Kept::keep, &kept, executor).ok());
+  Calls first;
+  ASSERT_TRUE(parallel_for(Calls::kTasks, Calls::count, &first, &executor).ok());
+  std::atomic<bool> over = false;
+  std::thread late_thread([&, kept] {
+    while (!over.load(std::memory_order_relaxed)) kept.task(kept.argument, 0);
+  });
+  for (int run = 0; run < 300; ++run) {
+    Calls calls;
+    EXPECT_TRUE(parallel_for(Calls::kTasks, Calls::count, &calls, &executor).ok());
+    calls.expect_each_once();
+  }
+  over = true;
+  late_thread.join();
 }
 
 TEST(ParallelFor, TellsOfATaskThatThrows) {

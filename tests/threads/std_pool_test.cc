@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include <atomic>
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -70,6 +71,36 @@ TEST(StdPool, HasAsManyThreadsAsWereAskedFor) {
   Shares together(5, 5);  // would not end with fewer
   EXPECT_EQ(together.run(pool), "");
   EXPECT_EQ(pool.threads(), 5);
+}
+
+TEST(StdPool, WakesThreadsThatSleep) {
+  StdPool pool(5);
+  Shares together(5, 5);
+  for (int repeat = 0; repeat < 3; ++repeat) {
+    EXPECT_EQ(together.run(pool), "");
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+}
+
+TEST(StdPool, WaitsForTheLastShare) {
+  StdPool pool(2);
+  struct Work {
+    std::thread::id host = std::this_thread::get_id();
+    std::atomic<int> begun = 0;
+    int ended = 0;
+  } work;
+  pool.run(
+      2,
+      [](void* context, int) {
+        auto& w = *static_cast<Work*>(context);
+        ++w.begun;
+        while (w.begun < 2) std::this_thread::yield();
+        if (std::this_thread::get_id() == w.host) return;
+        std::this_thread::sleep_for(std::chrono::milliseconds(20));
+        w.ended = 1;
+      },
+      &work);
+  EXPECT_EQ(work.ended, 1);
 }
 
 TEST(StdPool, ServesSeveralThreadsAtOnce) {
