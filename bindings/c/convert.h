@@ -53,6 +53,7 @@ KeyShard to_cpp(const Path& path, const heed_key_shard* given);
 Batch to_cpp(const Path& path, const heed_batch* given);
 PlanOptions to_cpp(const Path& path, const heed_plan_options* given);
 AttentionWeights to_cpp(const Path& path, const heed_attention_weights* given);
+RotaryScaling to_cpp(const Path& path, const heed_rotary_scaling* given);
 RotaryConfig to_cpp(const Path& path, const heed_rotary_config* given);
 RotaryTensors to_cpp(const Path& path, const heed_rotary_tensors* given);
 PageBudget to_cpp(const Path& path, const heed_page_budget* given);

@@ -34,6 +34,16 @@ inline void set_defaults(heed_score_bias& c) { c.key_stride = ScoreBias().key_st
 
 inline void set_defaults(heed_attention_weights& c) { c.top = AttentionWeights().top; }
 
+inline void set_defaults(heed_rotary_scaling& c) {
+  const RotaryScaling defaults;
+  c.truncate = defaults.truncate ? 1 : 0;
+  c.factor = defaults.factor;
+  c.low_freq_factor = defaults.low_freq_factor;
+  c.high_freq_factor = defaults.high_freq_factor;
+  c.beta_fast = defaults.beta_fast;
+  c.beta_slow = defaults.beta_slow;
+}
+
 inline void set_defaults(heed_rotary_config& c) {
   const RotaryConfig defaults;
   c.base = defaults.base;

@@ -4,13 +4,35 @@
 
 namespace heed::c {
 
+RotaryScaling to_cpp(const Path& path, const heed_rotary_scaling* given) {
+  const heed_rotary_scaling c = read(path, given);
+  return {
+      .kind = static_cast<RotaryScalingKind>(c.kind),
+      .factor = c.factor,
+      .original_positions = c.original_positions,
+      .low_freq_factor = c.low_freq_factor,
+      .high_freq_factor = c.high_freq_factor,
+      .beta_fast = c.beta_fast,
+      .beta_slow = c.beta_slow,
+      .truncate = c.truncate != 0,
+      .mscale = c.mscale,
+      .mscale_all_dim = c.mscale_all_dim,
+      .attention_factor = c.attention_factor,
+      .short_factors =
+          elements(path.member("short_factors"), c.short_factors, c.short_factors_count),
+      .long_factors = elements(path.member("long_factors"), c.long_factors, c.long_factors_count)};
+}
+
 RotaryConfig to_cpp(const Path& path, const heed_rotary_config* given) {
   const heed_rotary_config c = read(path, given);
   return {.rotary_dim = c.rotary_dim,
           .pairs = static_cast<RotaryPairs>(c.pairs),
           .base = c.base,
           .position_scale = c.position_scale,
-          .positions = c.positions};
+          .positions = c.positions,
+          .scaling = or_defaults(path.member("scaling"), c.scaling),
+          .frequencies = elements(path.member("frequencies"), c.frequencies, c.frequencies_count),
+          .factors = elements(path.member("factors"), c.factors, c.factors_count)};
 }
 
 RotaryTensors to_cpp(const Path& path, const heed_rotary_tensors* given) {
@@ -50,6 +72,23 @@ heed_status heed_get_rotary_config(const heed_rotary* rotary, heed_rotary_config
     c.position_scale = known.position_scale;
     c.positions = known.positions;
     heed::c::write("config", c, config);
+  });
+}
+
+heed_status heed_rotary_frequencies(const heed_rotary* rotary, const double** frequencies,
+                                    size_t* frequencies_count) {
+  return call([&] {
+    const std::span<const double> list = needed("rotary", rotary).value.frequencies();
+    const double*& first = needed("frequencies", frequencies);
+    needed("frequencies_count", frequencies_count) = list.size();
+    first = list.data();
+  });
+}
+
+heed_status heed_rotary_attention_factor(const heed_rotary* rotary, double* factor) {
+  return call([&] {
+    const heed::Rotary& known = needed("rotary", rotary).value;
+    needed("factor", factor) = known.attention_factor();
   });
 }
 

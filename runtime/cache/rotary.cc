@@ -1,6 +1,5 @@
 #include "heed/rotary.h"
 
-#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <utility>
@@ -9,6 +8,7 @@
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
 #include "runtime/base/regions.h"
+#include "runtime/cache/rotary_frequencies.h"
 #include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/threads/parallel_for_rows.h"
@@ -21,56 +21,40 @@ using detail::invalid;
 using detail::Region;
 using kernels::TokenVectors;
 
-/// What a position is multiplied by to give the angle of pair i. The exponent is rounded, which
-/// costs |ln base| · 2⁻⁵³ of the angle, the power by up to two, and two products: the angle is
-/// within |θ| · (4 + |ln base|) · 2⁻⁵³, and a cosine or sine, rounded to float, 2⁻²⁵ more.
-double frequency(const RotaryConfig& c, std::int64_t i) {
-  return std::pow(c.base, -2.0 * static_cast<double>(i) / static_cast<double>(c.rotary_dim));
-}
-
-Status check_angles(const RotaryConfig& c) {
-  const double last = static_cast<double>(c.positions - 1) * c.position_scale;
-  const double fastest = std::max(frequency(c, 0), frequency(c, c.rotary_dim / 2 - 1));
-  if (std::isfinite(last * fastest)) return {};
-  return invalid("base (", c.base, ") and position_scale (", c.position_scale,
-                 ") give angles beyond the range of double");
-}
-
 Status check_config(const RotaryConfig& c) {
-  HEED_RETURN_IF_ERROR(detail::check_range("rotary_dim", c.rotary_dim, 2, kMaxHeadDim));
-  if (c.rotary_dim % 2 != 0) return invalid("rotary_dim (", c.rotary_dim, ") must be even");
+  HEED_RETURN_IF_ERROR(detail::check_frequencies(c));
   if (c.pairs != RotaryPairs::adjacent && c.pairs != RotaryPairs::halves) {
     return invalid("pairs (", static_cast<int>(c.pairs), ") must be adjacent or halves");
-  }
-  if (!(c.base > 0) || !std::isfinite(c.base)) {
-    return invalid("base (", c.base, ") must be above 0 and finite");
   }
   if (!std::isfinite(c.position_scale)) {
     return invalid("position_scale (", c.position_scale, ") must be finite");
   }
-  HEED_RETURN_IF_ERROR(detail::check_range("positions", c.positions, 1, detail::kMaxCount));
-  return check_angles(c);
+  return detail::check_range("positions", c.positions, 1, detail::kMaxCount);
 }
 
-std::vector<double> frequencies(const RotaryConfig& c) {
-  std::vector<double> list(static_cast<std::size_t>(c.rotary_dim / 2));
-  for (std::size_t i = 0; i < list.size(); ++i) {
-    list[i] = frequency(c, static_cast<std::int64_t>(i));
+/// Whether all angles, and what cosines and sines become, are numbers.
+Status check_numbers(const RotaryConfig& c, std::span<const double> frequencies, double factor) {
+  const double last = static_cast<double>(c.positions - 1) * c.position_scale;
+  for (std::size_t i = 0; i < frequencies.size(); ++i) {
+    if (std::isfinite(frequencies[i]) && std::isfinite(last * frequencies[i])) continue;
+    return invalid("position_scale (", c.position_scale, ") and the frequency of pair ", i, " (",
+                   frequencies[i], ") give angles beyond the range of double");
   }
-  return list;
+  if (factor <= static_cast<double>(std::numeric_limits<float>::max())) return {};
+  return invalid("attention_factor (", factor, ") must be in the range of float");
 }
 
-/// For each position the cosines of all pairs, then their sines.
-std::vector<float> rotations(const RotaryConfig& c) {
-  const std::vector<double> per_position = frequencies(c);
+/// For each position the cosines of all pairs, then their sines, times the attention factor.
+std::vector<float> rotations(const RotaryConfig& c, std::span<const double> frequencies,
+                             double factor) {
   // Kernels may read a vector past the last row.
   constexpr std::size_t past_end = kernels::kAlignment / sizeof(float);
   std::vector<float> table(static_cast<std::size_t>(c.positions * c.rotary_dim) + past_end);
   auto to = table.begin();
   for (std::int64_t p = 0; p < c.positions; ++p) {
     const double position = static_cast<double>(p) * c.position_scale;
-    for (const double f : per_position) *to++ = static_cast<float>(std::cos(position * f));
-    for (const double f : per_position) *to++ = static_cast<float>(std::sin(position * f));
+    for (const double f : frequencies) *to++ = static_cast<float>(factor * std::cos(position * f));
+    for (const double f : frequencies) *to++ = static_cast<float>(factor * std::sin(position * f));
   }
   return table;
 }
@@ -111,8 +95,13 @@ Status Rotary::create(const RotaryConfig& config, Rotary& rotary) noexcept {
     const detail::FloatEnvironment environment;  // before the first arithmetic: nothing may trap
     HEED_RETURN_IF_ERROR(check_config(config));
     Rotary made;
+    made.frequencies_ = detail::rotary_frequencies(config);
+    made.attention_factor_ = detail::rotary_attention_factor(config);
+    HEED_RETURN_IF_ERROR(check_numbers(config, made.frequencies_, made.attention_factor_));
+    made.table_ = rotations(config, made.frequencies_, made.attention_factor_);
     made.config_ = config;
-    made.table_ = rotations(config);
+    RotaryConfig& kept = made.config_;
+    kept.frequencies = kept.factors = kept.scaling.short_factors = kept.scaling.long_factors = {};
     rotary = std::move(made);
     return {};
   });

@@ -317,6 +317,82 @@ TEST(RotaryInC, TurnsAsInCpp) {
   EXPECT_EQ(std::string(heed_last_message()).find("isa (\"avx3\") must be one of"), 0U);
 }
 
+/// The scaling of LongRoPE with everything else another than its default.
+const RotaryScaling kLongRope = {.kind = RotaryScalingKind::long_rope,
+                                 .factor = 8.0,
+                                 .original_positions = 16,
+                                 .low_freq_factor = 2.0,
+                                 .high_freq_factor = 5.0,
+                                 .beta_fast = 31.0,
+                                 .beta_slow = 2.0,
+                                 .truncate = false,
+                                 .mscale = 0.5,
+                                 .mscale_all_dim = 0.25};
+
+heed_rotary_scaling to_c(const RotaryScaling& scaling) {
+  auto c = initialised(heed_rotary_scaling_init);
+  c.kind = static_cast<heed_rotary_scaling_kind>(scaling.kind);
+  c.truncate = scaling.truncate ? 1 : 0;
+  c.factor = scaling.factor;
+  c.original_positions = scaling.original_positions;
+  c.low_freq_factor = scaling.low_freq_factor;
+  c.high_freq_factor = scaling.high_freq_factor;
+  c.beta_fast = scaling.beta_fast;
+  c.beta_slow = scaling.beta_slow;
+  c.mscale = scaling.mscale;
+  c.mscale_all_dim = scaling.mscale_all_dim;
+  c.attention_factor = scaling.attention_factor;
+  c.short_factors = scaling.short_factors.data();
+  c.short_factors_count = scaling.short_factors.size();
+  c.long_factors = scaling.long_factors.data();
+  c.long_factors_count = scaling.long_factors.size();
+  return c;
+}
+
+TEST(RotaryInC, ScalesAsInCpp) {
+  const std::vector<double> shorter = {1, 2, 3, 4}, longer = {5, 6, 7, 8};
+  const std::vector<double> frequencies = {1.5, 0.5, 0.25, 0.125}, factors = {1, 1, 2, 3};
+  for (const RotaryScalingKind kind :
+       {RotaryScalingKind::none, RotaryScalingKind::linear, RotaryScalingKind::dynamic_ntk,
+        RotaryScalingKind::llama3, RotaryScalingKind::yarn, RotaryScalingKind::long_rope}) {
+    for (const double attention : {0.0, 1.25}) {
+      SCOPED_TRACE(static_cast<int>(kind));
+      RotaryConfig config = {.rotary_dim = 8, .positions = 64, .scaling = kLongRope};
+      config.scaling.kind = kind;
+      config.scaling.attention_factor = attention;
+      config.factors = factors;
+      const bool listed = kind == RotaryScalingKind::long_rope;
+      if (listed) config.scaling.short_factors = shorter, config.scaling.long_factors = longer;
+      if (listed) config.frequencies = frequencies;
+      Rotary rotary;
+      ASSERT_TRUE(Rotary::create(config, rotary).ok());
+
+      const heed_rotary_scaling scaling = to_c(config.scaling);
+      auto c_config = initialised(heed_rotary_config_init);
+      c_config.rotary_dim = 8;
+      c_config.positions = 64;
+      c_config.scaling = &scaling;
+      c_config.frequencies = config.frequencies.data();
+      c_config.frequencies_count = config.frequencies.size();
+      c_config.factors = factors.data();
+      c_config.factors_count = factors.size();
+      OwnedRotary c;
+      ASSERT_DONE(heed_rotary_create(&c_config, c.out()));
+      const double* known = nullptr;
+      std::size_t count = 0;
+      double factor = 0;
+      ASSERT_DONE(heed_rotary_frequencies(c, &known, &count));
+      ASSERT_DONE(heed_rotary_attention_factor(c, &factor));
+      EXPECT_TRUE(std::ranges::equal(std::span(known, count), rotary.frequencies()));
+      EXPECT_EQ(factor, rotary.attention_factor());
+      auto written = initialised(heed_rotary_config_init);
+      EXPECT_DONE(heed_get_rotary_config(c, &written));
+      EXPECT_EQ(written.scaling, nullptr);
+      EXPECT_EQ(written.factors, nullptr);
+    }
+  }
+}
+
 TEST(ConvertInC, GivesTheElementsOfCpp) {
   const std::vector<float> x = numbers(96);
   for (const DTypeInfo& type : kDTypes) {

@@ -229,6 +229,13 @@ TEST(NullPointersInC, OfEverythingElse) {
   const auto spread = [](void*, int, heed_task_function, void*) {};
   int n = 0;
   size_t size = 0;
+  const double* numbers = nullptr;
+  double factor = 0;
+  heed_rotary_config lacking = e.rotary_config, scaled = e.rotary_config;
+  lacking.frequencies_count = 1;
+  auto scaling = initialised(heed_rotary_scaling_init);
+  scaling.long_factors_count = 1;
+  scaled.scaling = &scaling;
   expect_refused({
       {"info", [&] { return heed_get_dtype_info(HEED_F32, nullptr); }},
       {"count", [&] { return heed_isas(nullptr); }},
@@ -246,6 +253,13 @@ TEST(NullPointersInC, OfEverythingElse) {
       {"rotary", [&] { return heed_rotary_create(&e.rotary_config, nullptr); }},
       {"rotary", [&] { return heed_get_rotary_config(nullptr, &e.rotary_config); }},
       {"config", [&] { return heed_get_rotary_config(e.rotary, nullptr); }},
+      {"rotary", [&] { return heed_rotary_frequencies(nullptr, &numbers, &size); }},
+      {"frequencies", [&] { return heed_rotary_frequencies(e.rotary, nullptr, &size); }},
+      {"frequencies_count", [&] { return heed_rotary_frequencies(e.rotary, &numbers, nullptr); }},
+      {"rotary", [&] { return heed_rotary_attention_factor(nullptr, &factor); }},
+      {"factor", [&] { return heed_rotary_attention_factor(e.rotary, nullptr); }},
+      {"config.frequencies", [&] { return heed_rotary_create(&lacking, e.rotary.out()); }},
+      {"config.scaling.long_factors", [&] { return heed_rotary_create(&scaled, e.rotary.out()); }},
       {"rotary", [&] { return heed_rotate(nullptr, &e.rotary_tensors, nullptr); }},
       {"tensors", [&] { return heed_rotate(e.rotary, nullptr, nullptr); }},
       {"x", [&] { return heed_softmax(nullptr, &e.out, nullptr); }},
@@ -437,6 +451,11 @@ TEST(NumbersThatAreNoEnumeratorsInC, AreRefused) {
   e.cache_config.k_type = type;
   EXPECT_EQ(heed_kv_cache_create(&e.cache_config, e.cache.out()), HEED_INVALID_ARGUMENT);
   e.rotary_config.pairs = static_cast<heed_rotary_pairs>(99);
+  EXPECT_EQ(heed_rotary_create(&e.rotary_config, e.rotary.out()), HEED_INVALID_ARGUMENT);
+  e.rotary_config.pairs = HEED_ROTARY_HALVES;
+  auto scaling = initialised(heed_rotary_scaling_init);
+  scaling.kind = static_cast<heed_rotary_scaling_kind>(99);
+  e.rotary_config.scaling = &scaling;
   EXPECT_EQ(heed_rotary_create(&e.rotary_config, e.rotary.out()), HEED_INVALID_ARGUMENT);
 }
 

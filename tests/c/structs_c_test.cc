@@ -62,6 +62,21 @@ void set_mask(heed_key_mask& c) {
   c.last_keys = mask.last_keys;
 }
 
+void set_scaling(heed_rotary_scaling& c) {
+  const RotaryScaling scaling;
+  c.kind = static_cast<heed_rotary_scaling_kind>(scaling.kind);
+  c.truncate = scaling.truncate;
+  c.factor = scaling.factor;
+  c.original_positions = scaling.original_positions;
+  c.low_freq_factor = scaling.low_freq_factor;
+  c.high_freq_factor = scaling.high_freq_factor;
+  c.beta_fast = scaling.beta_fast;
+  c.beta_slow = scaling.beta_slow;
+  c.mscale = scaling.mscale;
+  c.mscale_all_dim = scaling.mscale_all_dim;
+  c.attention_factor = scaling.attention_factor;
+}
+
 void set_rotary(heed_rotary_config& c) {
   const RotaryConfig config;
   c.rotary_dim = config.rotary_dim;
@@ -112,6 +127,7 @@ std::vector<Versioned> all_structs() {
       VERSIONED(heed_score_modifiers, [](auto& c) { c.softcap = ScoreModifiers().softcap; }),
       VERSIONED(heed_attention_tensors),
       VERSIONED(heed_attention_weights, [](auto& c) { c.top = AttentionWeights().top; }),
+      VERSIONED(heed_rotary_scaling, set_scaling),
       VERSIONED(heed_rotary_config, set_rotary),
       VERSIONED(heed_rotary_tensors, [](auto& c) { c.heads = RotaryTensors().heads; }),
       VERSIONED(heed_page_budget, [](auto& c) { c.pages = PageBudget().pages; }),

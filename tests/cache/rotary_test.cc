@@ -266,9 +266,11 @@ TEST_F(RotaryErrors, Configurations) {
                  "position_scale (inf) must be finite");
   expect_refused({.rotary_dim = 4, .positions = 0}, "positions (0) must be from 1 to 2147483647");
   expect_refused({.rotary_dim = 4, .position_scale = 1e308, .positions = 100},
-                 "base (10000) and position_scale (1e+308) give angles beyond the range of double");
+                 "position_scale (1e+308) and the frequency of pair 0 (1) give angles beyond the "
+                 "range of double");
   expect_refused({.rotary_dim = 512, .base = 1e-300, .position_scale = 1e20, .positions = 2},
-                 "base (1e-300) and position_scale (1e+20) give angles beyond the range of double");
+                 "position_scale (1e+20) and the frequency of pair 246 (1.91095e+288) give angles "
+                 "beyond the range of double");
 }
 
 TEST_F(RotaryErrors, Tensors) {

@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/rotary_reference.h"
 
 namespace heed::tests {
 namespace {
@@ -62,20 +63,22 @@ void rotate(const Rotary* rotary, std::size_t heads, Vectors& x) {
   if (rotary == nullptr) return;
   const RotaryConfig& c = rotary->config();
   const auto pairs = static_cast<std::size_t>(c.rotary_dim / 2);
+  const std::vector<RotaryFrequency> frequencies = rotary_frequency_reference(c);
+  const auto factor = static_cast<double>(rotary_attention_reference(c));
   for (std::size_t i = 0; i < x.count() * pairs; ++i) {
     const std::size_t pair = i % pairs;
     const bool adjacent = c.pairs == RotaryPairs::adjacent;
     Bounded& first = x[i / pairs][adjacent ? 2 * pair : pair];
     Bounded& second = x[i / pairs][adjacent ? 2 * pair + 1 : pair + pairs];
     const std::size_t token = i / pairs / heads;
-    const double angle =
-        static_cast<double>(token) * c.position_scale *
-        std::pow(c.base, -2.0 * static_cast<double>(pair) / static_cast<double>(c.rotary_dim));
+    const double angle = static_cast<double>(static_cast<long double>(token) * c.position_scale *
+                                             frequencies[pair].exact);
     const double relative =
-        2.6 * kEpsilon + std::abs(angle) * (4 + std::abs(std::log(c.base))) * 0x1p-53;
+        3.1 * kEpsilon + std::abs(angle) * frequencies[pair].roundings * 0x1p-53;
     const Bounded a = first, b = second;
-    first = turned(a, std::cos(angle), b, -std::sin(angle), relative);
-    second = turned(b, std::cos(angle), a, std::sin(angle), relative);
+    const double cosine = factor * std::cos(angle), sine = factor * std::sin(angle);
+    first = turned(a, cosine, b, -sine, factor * relative);
+    second = turned(b, cosine, a, sine, factor * relative);
   }
 }
 
