@@ -56,6 +56,8 @@ AttentionWeights to_cpp(const Path& path, const heed_attention_weights* given);
 RotaryScaling to_cpp(const Path& path, const heed_rotary_scaling* given);
 RotaryConfig to_cpp(const Path& path, const heed_rotary_config* given);
 RotaryTensors to_cpp(const Path& path, const heed_rotary_tensors* given);
+RmsNorm to_cpp(const Path& path, const heed_rms_norm* given);
+HeadTensors to_cpp(const Path& path, const heed_head_tensors* given);
 PageBudget to_cpp(const Path& path, const heed_page_budget* given);
 KvCacheConfig to_cpp(const Path& path, const heed_kv_cache_config* given);
 KvPages to_cpp(const Path& path, const heed_kv_pages* given);

@@ -52,6 +52,10 @@ inline void set_defaults(heed_rotary_config& c) {
 
 inline void set_defaults(heed_rotary_tensors& c) { c.heads = RotaryTensors().heads; }
 
+inline void set_defaults(heed_rms_norm& c) { c.epsilon = RmsNorm().epsilon; }
+
+inline void set_defaults(heed_head_tensors& c) { c.heads = HeadTensors().heads; }
+
 inline void set_defaults(heed_kv_cache_config& c) { c.layers = KvCacheConfig().layers; }
 
 inline void set_defaults(heed_softmax_options& c) {

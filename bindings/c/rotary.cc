@@ -1,4 +1,4 @@
-// Rotary position embedding.
+// Rotary position embedding, and the norm of what turns.
 #include "bindings/c/convert.h"
 #include "bindings/c/handles.h"
 
@@ -44,6 +44,22 @@ RotaryTensors to_cpp(const Path& path, const heed_rotary_tensors* given) {
           .x_layout = optional(path, c.x_layout),
           .y_layout = optional(path, c.y_layout),
           .positions = elements(path.member("positions"), c.positions, c.positions_count)};
+}
+
+RmsNorm to_cpp(const Path& path, const heed_rms_norm* given) {
+  const heed_rms_norm c = read(path, given);
+  return {.weight = c.weight, .weight_offset = c.weight_offset, .epsilon = c.epsilon};
+}
+
+HeadTensors to_cpp(const Path& path, const heed_head_tensors* given) {
+  const heed_head_tensors c = read(path, given);
+  return {.x = c.x,
+          .y = c.y,
+          .tokens = c.tokens,
+          .heads = c.heads,
+          .head_dim = c.head_dim,
+          .x_layout = optional(path, c.x_layout),
+          .y_layout = optional(path, c.y_layout)};
 }
 
 }  // namespace heed::c
@@ -97,5 +113,13 @@ heed_status heed_rotate(const heed_rotary* rotary, const heed_rotary_tensors* te
   return call([&] {
     return heed::rotate(needed("rotary", rotary).value, to_cpp("tensors", tensors),
                         heed::c::or_defaults("options", options));
+  });
+}
+
+heed_status heed_normalise_heads(const heed_rms_norm* norm, const heed_head_tensors* tensors,
+                                 const heed_run_options* options) {
+  return call([&] {
+    return heed::normalise_heads(to_cpp("norm", norm), to_cpp("tensors", tensors),
+                                 heed::c::or_defaults("options", options));
   });
 }

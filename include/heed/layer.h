@@ -1,8 +1,13 @@
 // An attention layer of a language model on a paged cache: heed::layer, a library of its own, which
 // needs OpenBLAS besides heed::heed.
 //
-//   q = rotate(x Wqᵀ + bq)    k = rotate(x Wkᵀ + bk)    v = x Wvᵀ + bv
+//   q = rotate(norm(x Wqᵀ + bq))    k = rotate(norm(x Wkᵀ + bk))    v = x Wvᵀ + bv
 //   y = attention(q, keys and values so far) Woᵀ + bo
+//
+// in this order of operations: products; norms of the queries' and the keys' heads, where the layer
+// has them (head_norm.h); rotation (rotary.h); rounding of keys and values to the types of the
+// cache; attention (docs/canonical-row.md). From the products on, bits are the same for any number
+// of threads and any batch.
 //
 // x holds the hidden states of the new tokens of many sequences, chunks of prompts, single tokens
 // and speculated ones together. What does not differ between layers (which tokens, where their keys
@@ -20,11 +25,13 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 
 #include "heed/attention.h"
 #include "heed/executor.h"
 #include "heed/export.h"
+#include "heed/head_norm.h"
 #include "heed/kv_cache.h"
 #include "heed/rotary.h"
 #include "heed/status.h"
@@ -46,7 +53,8 @@ HEED_API Status project(const Linear& linear, std::int64_t tokens, const float* 
 
 /// What a model fixes of its attention layers.
 struct LayerConfig {
-  std::int64_t dim = 0;  ///< of hidden states, 1 … 2³¹ − 1
+  /// Of hidden states, 1 … 2³¹ − 1; the sizes of heads may have nothing to do with it.
+  std::int64_t dim = 0;
   /// Heads and their sizes, mask, scale. `causal` is false unless it is set here, too. The diagonal
   /// must be aligned to the end, where the new tokens are. q_type and out_type must be f32; k_type
   /// and v_type do not matter: keys and values have the types of the cache of a step.
@@ -105,6 +113,8 @@ struct LayerWeights {
   const float *wk = nullptr, *bk = nullptr;  ///< [kv_heads · head_dim, dim]
   const float *wv = nullptr, *bv = nullptr;  ///< [kv_heads · value_head_dim, dim]
   const float *wo = nullptr, *bo = nullptr;  ///< [dim, query_heads · value_head_dim]
+  /// Of the heads of queries and keys, before they turn; default: none.
+  std::optional<RmsNorm> q_norm = {}, k_norm = {};
 };
 
 /// One layer. Several threads may use it at once, with a step each.
@@ -124,6 +134,7 @@ class HEED_API MultiHeadAttention {
 
  private:
   Linear q_, k_, v_, o_;
+  std::optional<RmsNorm> q_norm_, k_norm_;
 };
 
 }  // namespace heed

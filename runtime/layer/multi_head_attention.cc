@@ -27,6 +27,25 @@ Status check_tensors(const StepData& step, const KvPages& pages, const float* x,
   return invalid("pages must be of the types of the cache that the step was prepared with");
 }
 
+/// Whether a norm of so many dimensions can be used: a layer without tokens says what is wrong.
+Status check_norm(const char* name, const std::optional<RmsNorm>& norm, std::int64_t dims) {
+  if (!norm) return {};
+  const Status status = normalise_heads(*norm, {.head_dim = dims}, {.workers = 1});
+  return status.ok() ? status : detail::failure(status.code(), name, ": ", status.message());
+}
+
+Status normalise(const std::optional<RmsNorm>& norm, std::int64_t heads, const StepData& step,
+                 std::vector<float>& x) {
+  if (!norm) return {};
+  return normalise_heads(*norm,
+                         {.x = x.data(),
+                          .y = x.data(),
+                          .tokens = step.now.rows(),
+                          .heads = heads,
+                          .head_dim = step.config.attention.head_dim},
+                         step.options);
+}
+
 Status rotate_queries(StepData& step) {
   if (step.config.rotary == nullptr) return {};
   return rotate(*step.config.rotary,
@@ -73,6 +92,10 @@ Status MultiHeadAttention::create(const LayerConfig& config, const LayerWeights&
     HEED_RETURN_IF_ERROR(check_linear("wk", made.k_));
     HEED_RETURN_IF_ERROR(check_linear("wv", made.v_));
     HEED_RETURN_IF_ERROR(check_linear("wo", made.o_));
+    HEED_RETURN_IF_ERROR(check_norm("q_norm", w.q_norm, a.head_dim));
+    HEED_RETURN_IF_ERROR(check_norm("k_norm", w.k_norm, a.head_dim));
+    made.q_norm_ = w.q_norm;
+    made.k_norm_ = w.k_norm;
     layer = made;
     return {};
   });
@@ -93,6 +116,9 @@ Status MultiHeadAttention::forward(AttentionStep& step, const KvPages& pages, co
     HEED_RETURN_IF_ERROR(multiply(q_, tokens, x, s.scratch.q.data(), s.options));
     HEED_RETURN_IF_ERROR(multiply(k_, tokens, x, s.scratch.k.data(), s.options));
     HEED_RETURN_IF_ERROR(multiply(v_, tokens, x, s.scratch.v.data(), s.options));
+    const AttentionConfig& a = s.config.attention;
+    HEED_RETURN_IF_ERROR(normalise(q_norm_, a.query_heads, s, s.scratch.q));
+    HEED_RETURN_IF_ERROR(normalise(k_norm_, a.kv_heads, s, s.scratch.k));
     HEED_RETURN_IF_ERROR(rotate_queries(s));
     HEED_RETURN_IF_ERROR(append_keys_and_values(s, pages));
     HEED_RETURN_IF_ERROR(attend(s, pages));

@@ -329,7 +329,7 @@ const RotaryScaling kLongRope = {.kind = RotaryScalingKind::long_rope,
                                  .mscale = 0.5,
                                  .mscale_all_dim = 0.25};
 
-heed_rotary_scaling to_c(const RotaryScaling& scaling) {
+heed_rotary_scaling c_scaling(const RotaryScaling& scaling) {
   auto c = initialised(heed_rotary_scaling_init);
   c.kind = static_cast<heed_rotary_scaling_kind>(scaling.kind);
   c.truncate = scaling.truncate ? 1 : 0;
@@ -367,7 +367,7 @@ TEST(RotaryInC, ScalesAsInCpp) {
       Rotary rotary;
       ASSERT_TRUE(Rotary::create(config, rotary).ok());
 
-      const heed_rotary_scaling scaling = to_c(config.scaling);
+      const heed_rotary_scaling scaling = c_scaling(config.scaling);
       auto c_config = initialised(heed_rotary_config_init);
       c_config.rotary_dim = 8;
       c_config.positions = 64;
@@ -391,6 +391,38 @@ TEST(RotaryInC, ScalesAsInCpp) {
       EXPECT_EQ(written.factors, nullptr);
     }
   }
+}
+
+TEST(HeadNormInC, NormalisesAsInCpp) {
+  const std::vector<float> x = numbers(kTokens * kHeads * kDims), weight = numbers(kDims);
+  std::vector<float> y(x.size()), c_y(x.size());
+  const Layout layout = Layout::bhsd(kTokens, kHeads, kDims);
+  ASSERT_TRUE(normalise_heads({.weight = weight.data(), .weight_offset = 1.0F, .epsilon = 0.25},
+                              {.x = x.data(),
+                               .y = y.data(),
+                               .tokens = kTokens,
+                               .heads = kHeads,
+                               .head_dim = kDims,
+                               .x_layout = layout})
+                  .ok());
+  const heed_layout c_layout = to_c(layout);
+  auto norm = initialised(heed_rms_norm_init);
+  norm.weight = weight.data();
+  norm.weight_offset = 1.0F;
+  norm.epsilon = 0.25;
+  auto tensors = initialised(heed_head_tensors_init);
+  tensors.x = x.data();
+  tensors.y = c_y.data();
+  tensors.tokens = kTokens;
+  tensors.heads = kHeads;
+  tensors.head_dim = kDims;
+  tensors.x_layout = &c_layout;
+  ASSERT_DONE(heed_normalise_heads(&norm, &tensors, nullptr));
+  EXPECT_EQ(y, c_y);
+  tensors.x_layout = nullptr;
+  tensors.y_layout = &c_layout;
+  ASSERT_DONE(heed_normalise_heads(&norm, &tensors, nullptr));
+  EXPECT_NE(y, c_y);
 }
 
 TEST(ConvertInC, GivesTheElementsOfCpp) {

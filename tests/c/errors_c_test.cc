@@ -43,6 +43,8 @@ struct Everything {
   heed_new_tokens tokens = initialised(heed_new_tokens_init);
   heed_rotary_config rotary_config = initialised(heed_rotary_config_init);
   heed_rotary_tensors rotary_tensors = initialised(heed_rotary_tensors_init);
+  heed_rms_norm norm = initialised(heed_rms_norm_init);
+  heed_head_tensors head_tensors = initialised(heed_head_tensors_init);
   heed_const_rows in = initialised(heed_const_rows_init);
   heed_rows out = initialised(heed_rows_init);
   heed_logits logits = initialised(heed_logits_init);
@@ -262,6 +264,8 @@ TEST(NullPointersInC, OfEverythingElse) {
       {"config.scaling.long_factors", [&] { return heed_rotary_create(&scaled, e.rotary.out()); }},
       {"rotary", [&] { return heed_rotate(nullptr, &e.rotary_tensors, nullptr); }},
       {"tensors", [&] { return heed_rotate(e.rotary, nullptr, nullptr); }},
+      {"norm", [&] { return heed_normalise_heads(nullptr, &e.head_tensors, nullptr); }},
+      {"tensors", [&] { return heed_normalise_heads(&e.norm, nullptr, nullptr); }},
       {"x", [&] { return heed_softmax(nullptr, &e.out, nullptr); }},
       {"y", [&] { return heed_softmax(&e.in, nullptr, nullptr); }},
       {"x", [&] { return heed_log_softmax(nullptr, &e.out, nullptr); }},

@@ -130,6 +130,8 @@ std::vector<Versioned> all_structs() {
       VERSIONED(heed_rotary_scaling, set_scaling),
       VERSIONED(heed_rotary_config, set_rotary),
       VERSIONED(heed_rotary_tensors, [](auto& c) { c.heads = RotaryTensors().heads; }),
+      VERSIONED(heed_rms_norm, [](auto& c) { c.epsilon = RmsNorm().epsilon; }),
+      VERSIONED(heed_head_tensors, [](auto& c) { c.heads = HeadTensors().heads; }),
       VERSIONED(heed_page_budget, [](auto& c) { c.pages = PageBudget().pages; }),
       VERSIONED(heed_kv_pages),
       VERSIONED(heed_kv_cache_config, set_cache),

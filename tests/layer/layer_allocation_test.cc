@@ -19,6 +19,7 @@ TEST(LayerAllocation, NoneOnceWarm) {
   spec.config.dim = 32;
   spec.config.attention = {.query_heads = 4, .kv_heads = 2, .head_dim = 16, .causal = true};
   spec.rotary = {.rotary_dim = 16, .positions = 1000};
+  spec.norms = true;
   spec.pages = 1000;
   LayerModel model(spec);
   constexpr std::int64_t prompt = 50;

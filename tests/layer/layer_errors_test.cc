@@ -1,6 +1,7 @@
 // What the layer refuses, and that it changes nothing then.
 #include <gtest/gtest.h>
 
+#include <cmath>
 #include <string>
 #include <vector>
 
@@ -75,6 +76,21 @@ TEST(LayerErrors, Weights) {
     expect_refused(MultiHeadAttention::create(good_config(), weights, layer),
                    name + " must not be null");
   }
+}
+
+TEST(LayerErrors, Norms) {
+  const std::vector<float> w(100);
+  LayerWeights weights;
+  weights.wq = weights.wk = weights.wv = weights.wo = w.data();
+  MultiHeadAttention layer;
+  LayerWeights wrong = weights;
+  wrong.q_norm = RmsNorm{.epsilon = -1.0};
+  expect_refused(MultiHeadAttention::create(good_config(), wrong, layer),
+                 "q_norm: epsilon (-1) must be above 0 and finite");
+  wrong = weights;
+  wrong.k_norm = RmsNorm{.weight_offset = NAN};
+  expect_refused(MultiHeadAttention::create(good_config(), wrong, layer),
+                 "k_norm: weight_offset (nan) must be finite");
 }
 
 TEST(LayerErrors, Projections) {

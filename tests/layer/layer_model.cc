@@ -36,6 +36,10 @@ RandomWeights::RandomWeights(const LayerSpec& spec, std::uint64_t seed) {
   wk_ = matrix(random, a.kv_heads * a.head_dim, dim);
   wv_ = matrix(random, a.kv_heads * value_dim, dim);
   wo_ = matrix(random, dim, a.query_heads * value_dim);
+  if (spec.norms) {
+    q_norm_ = random_matrix(random, a.head_dim, 16);
+    k_norm_ = random_matrix(random, a.head_dim, 1);
+  }
   if (!spec.biases) return;
   bq_ = random_matrix(random, a.query_heads * a.head_dim, 1);
   bk_ = random_matrix(random, a.kv_heads * a.head_dim, 1);
@@ -48,6 +52,10 @@ LayerWeights RandomWeights::weights() const {
   LayerWeights w;
   w.wq = wq_.data(), w.wk = wk_.data(), w.wv = wv_.data(), w.wo = wo_.data();
   w.bq = bias(bq_), w.bk = bias(bk_), w.bv = bias(bv_), w.bo = bias(bo_);
+  if (!q_norm_.empty()) {
+    w.q_norm = RmsNorm{.weight = q_norm_.data(), .weight_offset = 1.0F};
+    w.k_norm = RmsNorm{.weight = k_norm_.data(), .epsilon = 1e-2};
+  }
   return w;
 }
 

@@ -18,6 +18,7 @@ struct LayerSpec {
   LayerConfig config;  ///< its rotary is that of `rotary`, where its rotary_dim is not 0
   RotaryConfig rotary = {};
   bool biases = false;
+  bool norms = false;  ///< of queries, with an offset, and of keys
   /// Each row of the weights is a power of two in one place: products are exact, in any order of
   /// their sums, so that they do not hide the bits of attention.
   bool exact_products = false;
@@ -32,7 +33,7 @@ class RandomWeights {
   LayerWeights weights() const;
 
  private:
-  std::vector<float> wq_, wk_, wv_, wo_, bq_, bk_, bv_, bo_;
+  std::vector<float> wq_, wk_, wv_, wo_, bq_, bk_, bv_, bo_, q_norm_, k_norm_;
 };
 
 /// A layer, a cache of one layer and a step. Faults fail the test.

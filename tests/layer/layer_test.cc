@@ -39,6 +39,14 @@ std::map<std::string, LayerSpec> specs() {
                                   .base = 500,
                                   .position_scale = 0.25,
                                   .positions = 64};
+  specs["qwen3"] = spec_of(4, 2, 16);  // 24 dimensions are no multiple of anything here
+  specs["qwen3"].norms = true;
+  specs["qwen3"].rotary = {
+      .rotary_dim = 16,
+      .pairs = RotaryPairs::halves,
+      .base = 1e6,
+      .positions = 64,
+      .scaling = {.kind = RotaryScalingKind::yarn, .factor = 2.0, .original_positions = 16}};
   specs["no_rotation"] = spec_of(3, 1, 5);
   specs["no_rotation"].biases = true;
   return specs;

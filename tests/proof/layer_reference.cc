@@ -5,6 +5,7 @@
 #include <cstddef>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/head_norm_reference.h"
 #include "tests/proof/rotary_reference.h"
 
 namespace heed::tests {
@@ -56,6 +57,13 @@ Bounded turned(const Bounded& a, double by_a, const Bounded& b, double by_b, dou
   const double size = std::abs(a.exact) + a.bound + std::abs(b.exact) + b.bound;
   return {by_a * a.exact + by_b * b.exact,
           std::abs(by_a) * a.bound + std::abs(by_b) * b.bound + size * relative + 0x1p-148};
+}
+
+void normalise(const std::optional<RmsNorm>& norm, Vectors& x) {
+  if (!norm) return;
+  for (std::size_t i = 0; i < x.count(); ++i) {
+    std::ranges::copy(head_norm_reference(*norm, x[i]), x[i].begin());
+  }
 }
 
 /// Rotates the heads of tokens 0, 1, 2 …, `heads` vectors for each.
@@ -141,6 +149,8 @@ std::vector<Bounded> layer_reference(const LayerConfig& config, const LayerWeigh
   Vectors q = cut(product(hidden, w.wq, w.bq, a.query_heads * a.head_dim), a.head_dim);
   Vectors k = cut(product(hidden, w.wk, w.bk, a.kv_heads * a.head_dim), a.head_dim);
   const Vectors v = cut(product(hidden, w.wv, w.bv, a.kv_heads * value_dim), value_dim);
+  normalise(w.q_norm, q);
+  normalise(w.k_norm, k);
   rotate(config.rotary, query_heads, q);
   rotate(config.rotary, kv_heads, k);
   Vectors context{static_cast<std::size_t>(value_dim), {}};

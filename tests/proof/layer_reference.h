@@ -5,6 +5,7 @@
 // y = x Wᵀ + b   a term is rounded at most n + 1 times, in any order of the n products and the
 // bias;
 //                (n + 3)·ε of the terms' sizes covers the second order for n < 1000, and Σ |w|·e.
+// norm           what proof/head_norm_reference.h says.
 // rotation       what heed/rotary.h says of the element, and |cos|·e + |sin|·e of its pair.
 // attention      a logit is off by D = scale · Σ (|q|·e_k + e_q·|k| + e_q·e_k) at most, and its
 // weight w

@@ -234,6 +234,9 @@ TEST(ExecutorsThatWereNeverCreated, AreRefusedEverywhere) {
   expect_refused(rotate(rotary, {.x = x.data(), .y = y.data(), .head_dim = 4, .positions = numbers},
                         {.executor = &none}),
                  message);
+  expect_refused(normalise_heads({}, {.x = x.data(), .y = y.data(), .tokens = 2, .head_dim = 4},
+                                 {.executor = &none}),
+                 message);
   const NewTokens tokens{.k = x.data(), .v = x.data(), .slots = numbers};
   std::array<float, 16> k{}, v{};
   expect_refused(
