@@ -4,6 +4,7 @@
 
 #include <charconv>
 #include <cmath>
+#include <utility>
 
 #include "heed/attention.h"
 
@@ -29,6 +30,31 @@ bool parse_side(std::string_view text, std::int64_t& side) {
   return parse_number(text, side) && side >= 0;
 }
 
+/// The byte that an escape stands for, and how many bytes it takes after the backslash; 0: it is
+/// none.
+std::pair<char, std::size_t> escape(std::string_view after) {
+  switch (after.empty() ? '\0' : after[0]) {
+    case 'n':
+      return {'\n', 1};
+    case 'r':
+      return {'\r', 1};
+    case 't':
+      return {'\t', 1};
+    case '\\':
+      return {'\\', 1};
+    case 'x':
+      break;
+    default:
+      return {};
+  }
+  unsigned value = 0;
+  const std::string_view digits = after.substr(1, 2);
+  const auto [end, error] =
+      std::from_chars(digits.data(), digits.data() + digits.size(), value, 16);
+  const bool byte = error == std::errc() && end - digits.data() == 2;
+  return {static_cast<char>(value), byte ? 3 : 0};
+}
+
 }  // namespace
 
 Status bad_value(std::string_view option, std::string_view text, std::string_view rule) {
@@ -39,6 +65,26 @@ Status parse_integer(std::string_view option, std::string_view text, std::int64_
                      std::int64_t most, std::int64_t& value) {
   if (parse_number(text, value) && value >= least && value <= most) return {};
   return bad_value(option, text, fmt::format("an integer from {} to {}", least, most));
+}
+
+Status unescape(std::string_view what, std::string& text) {
+  std::string bytes;
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    if (text[i] != '\\') {
+      bytes += text[i];
+      continue;
+    }
+    const auto [byte, length] = escape(std::string_view(text).substr(i + 1));
+    if (length == 0) {
+      return {StatusCode::invalid_argument,
+              fmt::format("{} (\"{}\") has a backslash that begins none of {}", what, text,
+                          R"(\n, \r, \t, \\ and \xHH)")};
+    }
+    bytes += byte;
+    i += length;
+  }
+  text = std::move(bytes);
+  return {};
 }
 
 Status parse_threads(std::string_view option, std::string_view text, int& threads) {

@@ -18,6 +18,10 @@ Status bad_value(std::string_view option, std::string_view text, std::string_vie
 Status parse_integer(std::string_view option, std::string_view text, std::int64_t least,
                      std::int64_t most, std::int64_t& value);
 
+/// Replaces \n, \r, \t, \\ and \xHH, a byte in hexadecimal, by what they stand for; `what` is the
+/// text's name. Fails where anything else follows a backslash.
+Status unescape(std::string_view what, std::string& text);
+
 /// A line about a run on `used` threads where `asked` were wanted; empty where these are as many.
 std::string note_of_threads(std::string_view who, int asked, int used);
 

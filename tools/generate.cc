@@ -18,9 +18,11 @@
 #include "heed/sampling.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
+#include "tools/generate_output.h"
 #include "tools/llama/checkpoint.h"
 #include "tools/llama/generation.h"
 #include "tools/llama/model.h"
+#include "tools/llama/text_stream.h"
 #include "tools/llama/tokenizer.h"
 #include "tools/status.h"
 #include "tools/text_lines.h"
@@ -33,12 +35,14 @@ struct GenerateOptions {
   std::string model, tokenizer, prompts;
   std::optional<std::string> prompt;  ///< may be empty
   std::string steps, temperature, top_k, top_p, min_p, seed, chunk, page, kv, threads, isa;
-  bool ids = false;
+  std::vector<std::string> stops, end_tokens;
+  bool escapes = false, ids = false, json = false;
 };
 
 /// What the options say, besides files.
 struct Request {
   llama::GenerationOptions generation;
+  std::vector<std::string> stops;
   int threads = 0;  ///< 0: heed chooses
 };
 
@@ -56,7 +60,25 @@ Status parse_rule(const GenerateOptions& o, SamplingRule& rule) {
   return parse_probability("--min-p", o.min_p, rule.min_p);
 }
 
-Status parse_request(const GenerateOptions& o, std::int64_t context, Request& request) {
+/// What ends texts, of what is given.
+Status parse_ends(const GenerateOptions& o, std::int64_t vocab_size, Request& request) {
+  for (const std::string& text : o.stops) {
+    std::string& stop = request.stops.emplace_back(text);
+    if (o.escapes) HEED_RETURN_IF_ERROR(unescape("--stop", stop));
+    if (stop.empty()) return bad_value("--stop", text, "a text that is not empty");
+  }
+  if (o.end_tokens.empty()) return {};
+  request.generation.end_tokens.clear();
+  for (const std::string& text : o.end_tokens) {
+    std::int64_t token = 0;
+    HEED_RETURN_IF_ERROR(parse_integer("--end-token", text, 0, vocab_size - 1, token));
+    request.generation.end_tokens.push_back(static_cast<std::int32_t>(token));
+  }
+  return {};
+}
+
+Status parse_request(const GenerateOptions& o, const llama::ModelShape& shape, Request& request) {
+  const std::int64_t context = shape.context;
   constexpr std::int64_t most_tokens = 1 << 16;
   llama::GenerationOptions& generation = request.generation;
   const auto integer = [](std::string_view option, const std::string& text, std::int64_t least,
@@ -73,6 +95,7 @@ Status parse_request(const GenerateOptions& o, std::int64_t context, Request& re
   }
   generation.sampler.seed = static_cast<std::uint64_t>(seed);
   if (status.ok()) status = parse_rule(o, generation.sampler.rule);
+  if (status.ok()) status = parse_ends(o, shape.vocab_size, request);
   if (status.ok() && !o.kv.empty()) {
     status = parse_dtype("--kv", o.kv, generation.kv_type);
   }
@@ -82,8 +105,8 @@ Status parse_request(const GenerateOptions& o, std::int64_t context, Request& re
   return status;
 }
 
-/// The lines of the file, or the one prompt.
-Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts) {
+/// The lines of the file, or the one prompt, as they are written.
+Status read_texts(const GenerateOptions& o, std::vector<std::string>& prompts) {
   if (o.prompt.has_value() == !o.prompts.empty()) {
     return {StatusCode::invalid_argument, "either --prompt or --prompts must be given"};
   }
@@ -94,6 +117,14 @@ Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts)
   Status status = read_lines(o.prompts, prompts);
   if (status.ok()) return status;
   return {status.code(), fmt::format("--prompts {}", status.message())};
+}
+
+Status read_prompts(const GenerateOptions& o, std::vector<std::string>& prompts) {
+  HEED_RETURN_IF_ERROR(read_texts(o, prompts));
+  for (std::size_t i = 0; o.escapes && i < prompts.size(); ++i) {
+    HEED_RETURN_IF_ERROR(unescape(fmt::format("prompt {}", i + 1), prompts[i]));
+  }
+  return {};
 }
 
 /// A fault of one of the prompts, which count from 1.
@@ -114,40 +145,6 @@ Status encode_prompts(const llama::Tokenizer& tokenizer, const std::vector<std::
   return {};
 }
 
-/// Prints texts one after the other, each as far as it is known.
-class Printer {
- public:
-  /// `tokenizer` is null where ids are wanted.
-  explicit Printer(const llama::Tokenizer* tokenizer) : tokenizer_(tokenizer) {}
-
-  /// Fails where standard output does not take them.
-  Status print(std::span<const llama::Text> texts) {
-    while (text_ < texts.size()) {
-      const llama::Text& text = texts[text_];
-      for (; known_ < text.ids.size(); ++known_) print_token(text.ids);
-      if (!text.ended) break;
-      std::fputc('\n', stdout);
-      ++text_;
-      known_ = 0;
-    }
-    return bench::flush_output();
-  }
-
- private:
-  void print_token(const std::vector<std::int32_t>& ids) const {
-    if (tokenizer_ == nullptr) {
-      fmt::print("{}{}", known_ == 0 ? "" : " ", ids[known_]);
-    } else if (known_ > 0) {
-      const std::string piece = tokenizer_->decode(ids[known_ - 1], ids[known_]);
-      std::fwrite(piece.data(), 1, piece.size(), stdout);
-    }
-  }
-
-  const llama::Tokenizer* tokenizer_;
-  std::size_t text_ = 0;   ///< the first that is not printed in full
-  std::size_t known_ = 0;  ///< its tokens that are printed
-};
-
 std::int64_t count_tokens(std::span<const llama::Text> texts) {
   std::int64_t tokens = 0;
   for (const llama::Text& text : texts) tokens += std::ssize(text.ids);
@@ -166,7 +163,7 @@ Status first_fault(std::span<const llama::Text> texts) {
 }
 
 /// Runs to the end, printing what comes.
-Status run_to_end(llama::Generation& generation, Printer printer) {
+Status run_to_end(llama::Generation& generation, GenerateOutput printer) {
   const std::int64_t before = count_tokens(generation.texts());
   const auto start = std::chrono::steady_clock::now();
   HEED_RETURN_IF_ERROR(printer.print(generation.texts()));
@@ -196,7 +193,7 @@ Status generate(const GenerateOptions& o) {
   if (status.ok()) status = read_prompts(o, prompts);
   if (status.ok()) status = llama::read_checkpoint(o.model, checkpoint);
   const llama::ModelShape& shape = checkpoint.shape;
-  if (status.ok()) status = parse_request(o, shape.context, request);
+  if (status.ok()) status = parse_request(o, shape, request);
   if (status.ok()) status = llama::Tokenizer::read(o.tokenizer, shape.vocab_size, tokenizer);
   if (status.ok()) status = encode_prompts(tokenizer, prompts, shape.context, ids);
   if (!status) return status;
@@ -213,11 +210,20 @@ Status generate(const GenerateOptions& o) {
   request.generation.sampler.run = run_options;
   llama::Model model;
   llama::Generation generation;
+  std::vector<llama::TextStream> streams;
+  request.generation.stops = [&](std::size_t text, std::span<const std::int32_t> tokens) {
+    return streams[text].add(tokens[tokens.size() - 2], tokens.back());
+  };
   status = llama::Model::create(checkpoint, run_options, model);
   if (status.ok()) {
     status = llama::Generation::create(model, request.generation, std::move(ids), generation);
   }
-  return status.ok() ? run_to_end(generation, Printer(o.ids ? nullptr : &tokenizer)) : status;
+  if (!status) return status;
+  for (const llama::Text& text : generation.texts()) {
+    streams.emplace_back(tokenizer, request.stops, text.ids);
+  }
+  const GenerateFormat format{.ids = o.ids, .json = o.json};
+  return run_to_end(generation, GenerateOutput(format, streams, request.stops));
 }
 
 }  // namespace
@@ -234,6 +240,13 @@ void add_generate(CLI::App& app, Action& action) {
       ->required();
   option("--prompt", o->prompt, kTextType, "The beginning of a text; may be empty");
   option("--prompts", o->prompts, "FILE", "One on each line, for texts that grow together");
+  command->add_flag("--escapes", o->escapes,
+                    "In prompts and stop texts \\n, \\r, \\t, \\\\ and \\xHH stand for bytes");
+  option("--stop", o->stops, kTextType,
+         "A text ends before this one, of what follows its prompt; may be given again")
+      ->allow_extra_args(false);
+  option("--end-token", o->end_tokens, "N", "A text ends before this token; may be given again (1)")
+      ->allow_extra_args(false);
   option("--steps", o->steps, "N", "Positions of a text, its prompt's included (all of the model)");
   option("--temperature", o->temperature, "T|inf",
          "What logits are divided by: 0 always takes the largest (0)");
@@ -251,6 +264,8 @@ void add_generate(CLI::App& app, Action& action) {
   option("--isa", o->isa, "NAME",
          "Instruction set, matrix products apart (HEED_ISA, else the best)");
   command->add_flag("--ids", o->ids, "Print the numbers of the tokens, one line for each text");
+  command->add_flag("--json", o->json,
+                    "Print a line of JSON for each text as it ends, with the number of its prompt");
   command->callback([o, &action] { action = [o] { return Outcome{generate(*o)}; }; });
 }
 

@@ -107,7 +107,7 @@ allowed() {
     bench/peers/*) echo "$(allowed bench/any)|\"bench/peers/[a-z_0-9]+\.h\"" ;;
     bench/*) echo "$standard|$system|$tools|\"(heed|bench|bench/limits|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tools/llama/*) echo "$standard|$system|<fmt/[a-z]+\.h>|\"((heed|tools/llama)/[a-z_0-9]+|tools/status)\.h\"" ;;
-    tools/generate.cc) echo "$(allowed tools/any)|\"tools/llama/[a-z_0-9]+\.h\"" ;;
+    tools/generate.cc | tools/generate_output.*) echo "$(allowed tools/any)|\"tools/llama/[a-z_0-9]+\.h\"" ;;
     tools/*) echo "$standard|$system|$tools|\"(heed|tools|bench|tests/proof)/[a-z_0-9]+\.h\"" ;;
   esac
 }

@@ -45,7 +45,7 @@ Result generate(llama::Model& model, const GenerationOptions& options, std::vect
     status = generation.step();
     ++result.steps;
     for (std::size_t i = 0; i < ended.size(); ++i) {
-      if (ended[i] || !generation.texts()[i].ended) continue;
+      if (ended[i] || !generation.texts()[i].ended()) continue;
       ended[i] = true;
       result.order.push_back(i);
     }
@@ -84,7 +84,7 @@ TEST(Generation, ATextWithoutProbabilitiesEndsAlone) {
   const std::vector<Ids> expected = {{1, 7, 6}, {1, 2, 3, 4}, {1, 6, 5}, {1, 5, 5, 5, 5, 5}};
   for (std::size_t i = 0; i < expected.size(); ++i) {
     EXPECT_EQ(texts[i].ids, expected[i]);
-    EXPECT_TRUE(texts[i].ended);
+    EXPECT_TRUE(texts[i].ended());
     EXPECT_EQ(texts[i].fault.ok(), i % 2 == 1);
   }
   EXPECT_EQ(texts[0].fault.message(),

@@ -223,6 +223,10 @@ TEST(GenerateCommand, SaysWhichPromptHasNoProbabilities) {
       "prompt 2: the model gives no probabilities at position 3: its logits are not finite";
   expect({"A", "x", "A"}, "AB\nx\nAB\n", sentence);
   expect({"A", "x", "x", "A", "xx"}, "AB\nx\nx\nAB\nxx\n", sentence + " (and so for 2 more)");
+  const CommandResult json = files.generate({"--prompt", "x", "--json"});
+  EXPECT_EQ(json.exit, 2);
+  EXPECT_EQ(json.out, "{\"prompt\":1,\"text\":\"x\",\"end\":\"fault\",\"fault\":\"" +
+                          sentence.substr(sentence.find("the model")) + "\"}\n");
 }
 
 TEST(GenerateCommand, ReadsPromptsOfOtherSystems) {
@@ -257,6 +261,100 @@ TEST(GenerateCommand, DrawsTheSameTextFromTheSameSeed) {
   EXPECT_EQ(text({"--temperature", "1", "--seed", "3", "--min-p", "1"}), greedy);
 }
 
+// Tokens are bytes here: all stop texts of several bytes lie across their borders.
+TEST(GenerateCommand, EndsBeforeStopTexts) {
+  const ModelFiles files = chain_files();
+  const auto text = [&](const std::string& prompt, const Arguments& more) {
+    return out_of(files.generate(Arguments{"--prompt", prompt, "--steps", "8"} + more));
+  };
+  EXPECT_EQ(text("A", {"--stop", "BC"}), "A\n");
+  EXPECT_EQ(text("A", {"--stop", "C"}), "AB\n");
+  EXPECT_EQ(text("A", {"--stop", "x", "--stop", "B"}), "A\n");
+  EXPECT_EQ(text("A", {"--stop", "AB"}), "ABC\n") << "the prompt is none";
+  EXPECT_EQ(text("A", {"--stop", "CD"}), "ABC\n") << "what only began belongs to the text";
+  EXPECT_EQ(text("zzzz", {"--stop", "zz"}), "zzzz\n");
+  EXPECT_EQ(text("z", {"--stop", "zzz", "--stop", "zz"}), "z\n") << "what ends first";
+  EXPECT_EQ(text("A", {"--stop", "C", "--stop", "BC"}), "A\n") << "of these the longest";
+  EXPECT_EQ(text("A", {"--stop", "[B,C]"}), "ABC\n") << "a text, no list";
+  EXPECT_EQ(text("A", {"--stop", "BC", "--ids"}), "1 259 68 69 70\n") << "tokens are whole";
+}
+
+TEST(GenerateCommand, StopTextsEndTheirTextAlone) {
+  const ModelFiles files = chain_files();
+  const std::string file = files.file_of({"z", "A", "", "B"});
+  EXPECT_EQ(out_of(files.generate({"--prompts", file, "--steps", "5", "--stop", "C"})),
+            "zzzz\nAB\nAB\nB\n");
+  EXPECT_TRUE(files.generate({"--prompts", file, "--steps", "5", "--stop", "z", "--stop", "B"})
+                  .err.starts_with("5 tokens in "))
+      << "z, B, A B, and C: no token is made after a stop text";
+}
+
+TEST(GenerateCommand, EndsBeforeTokensOfChoice) {
+  const ModelFiles files = chain_files();
+  const auto ids = [&](const Arguments& more) {
+    return out_of(files.generate(Arguments{"--prompt", "A", "--steps", "7", "--ids"} + more));
+  };
+  EXPECT_EQ(ids({}), "1 259 68 69 70\n");
+  EXPECT_EQ(ids({"--end-token", "70"}), "1 259 68 69\n");
+  EXPECT_EQ(ids({"--end-token", "3", "--end-token", "69"}), "1 259 68\n");
+  EXPECT_EQ(ids({"--end-token", "3"}), "1 259 68 69 70 1 68 69\n") << "1 is one of many then";
+}
+
+TEST(GenerateCommand, TakesEscapesWhereAsked) {
+  const ModelFiles files = chain_files();
+  const auto ids = [&](const std::string& prompt, const Arguments& more) {
+    return out_of(files.generate(Arguments{"--prompt", prompt, "--steps", "12", "--ids"} + more));
+  };
+  EXPECT_EQ(ids(R"(a\n\r\t\\\x7aA)", {"--escapes"}), ids("a\n\r\t\\zA", {}));
+  EXPECT_NE(ids(R"(\nA)", {}), ids("\nA", {}));
+  const std::string file = files.file_of({"z", R"(\x41)"});
+  EXPECT_EQ(
+      out_of(files.generate({"--prompts", file, "--escapes", "--steps", "5", "--stop", R"(\x43)"})),
+      "zzzz\nAB\n");
+}
+
+std::vector<nlohmann::json> json_lines(const std::string& out) {
+  std::vector<nlohmann::json> lines;
+  std::istringstream text(out);
+  for (std::string line; std::getline(text, line);) lines.push_back(nlohmann::json::parse(line));
+  return lines;
+}
+
+TEST(GenerateCommand, PrintsJsonAsTextsEnd) {
+  const ModelFiles files = chain_files();
+  const std::string file = files.file_of({"z", "A", "Az", "C"});
+  const Arguments options = {"--prompts", file, "--steps", "6", "--stop", "B", "--json"};
+  const auto line = [](int prompt, const char* text, const char* end) {
+    return nlohmann::json{{"prompt", prompt}, {"text", text}, {"end", end}};
+  };
+  nlohmann::json stopped = line(2, "A", "stop");
+  stopped["stop"] = "B";
+  const std::vector<nlohmann::json> expected = {
+      stopped, line(4, "C", "token"), line(3, "Azzzz", "steps"), line(1, "zzzzz", "steps")};
+  std::vector<nlohmann::json> lines = json_lines(out_of(files.generate(options)));
+  EXPECT_EQ(lines.front()["prompt"], 2) << "what ends first comes first";
+  const auto by_number = [](const nlohmann::json& a, const nlohmann::json& b) {
+    return a["prompt"] < b["prompt"];
+  };
+  std::ranges::sort(lines, by_number);
+  std::vector<nlohmann::json> sorted = expected;
+  std::ranges::sort(sorted, by_number);
+  EXPECT_EQ(lines, sorted);
+
+  const auto ids = json_lines(out_of(files.generate({"--prompt", "A", "--json", "--ids"})));
+  ASSERT_EQ(ids.size(), 1U);
+  EXPECT_EQ(ids[0]["ids"], (std::vector<int>{1, 259, 68, 69, 70}));
+  EXPECT_EQ(ids[0]["text"], "ABC");
+}
+
+TEST(GenerateCommand, PrintsJsonOfAnyBytes) {
+  const ModelFiles files = chain_files();
+  const auto lines = json_lines(
+      out_of(files.generate({"--prompt", R"(\xC3\n"A)", "--escapes", "--json", "--steps", "9"})));
+  ASSERT_EQ(lines.size(), 1U);
+  EXPECT_EQ(lines[0]["text"], "\xEF\xBF\xBD\n\"ABC");
+}
+
 TEST(GenerateCommand, Refuses) {
   const ModelFiles files = chain_files();
   const std::string no_lines = files.folder().path("empty");
@@ -282,6 +380,17 @@ TEST(GenerateCommand, Refuses) {
       {{"--prompt", "A", "--temperature", "-1"}, "--temperature (\"-1\") must be a number"},
       {{"--prompt", "A", "--threads", "0"}, "--threads (\"0\") must be an integer from 1 to 1024"},
       {{"--prompt", "A", "--isa", "sse9"}, "--isa (\"sse9\") must be one of"},
+      {{"--prompt", "A", "--stop", ""}, "--stop (\"\") must be a text that is not empty"},
+      {{"--prompt", "A", "--stop", "a\\q", "--escapes"},
+       "--stop (\"a\\q\") has a backslash that begins none of \\n, \\r, \\t, \\\\ and \\xHH"},
+      {{"--prompt", "a\\", "--escapes"}, "prompt 1 (\"a\\\") has a backslash that begins none of"},
+      {{"--prompt", "\\x4", "--escapes"},
+       "prompt 1 (\"\\x4\") has a backslash that begins none of"},
+      {{"--prompt", "\\x4g", "--escapes"}, "prompt 1 (\"\\x4g\") has a backslash that begins none"},
+      {{"--prompt", "A", "--end-token", "260"},
+       "--end-token (\"260\") must be an integer from 0 to"},
+      {{"--prompt", "A", "--end-token", "</s>"},
+       "--end-token (\"</s>\") must be an integer from 0"},
       {{"--prompt", std::string(47, 'A')}, "prompt 1 has 49 tokens; the model's context has 48"},
   };
   for (const auto& [arguments, part] : faults) {

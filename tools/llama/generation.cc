@@ -58,8 +58,8 @@ Status Generation::create(Model& model, const GenerationOptions& options,
   const auto most = static_cast<std::size_t>(options.steps) + 1;
   for (std::vector<std::int32_t>& prompt : prompts) {
     prompt.resize(std::min(prompt.size(), most));
-    const bool ended = prompt.size() == most;
-    made.texts_.push_back({std::move(prompt), ended});
+    const End end = prompt.size() == most ? End::steps : End::none;
+    made.texts_.push_back({std::move(prompt), end});
   }
   Status status = KvCache::create(cache_config(model.shape(), options, made.at_once_), made.cache_);
   if (status.ok()) status = made.admit();
@@ -69,7 +69,7 @@ Status Generation::create(Model& model, const GenerationOptions& options,
 
 Status Generation::admit() {
   for (; waiting_ < texts_.size() && std::ssize(running_) < at_once_; ++waiting_) {
-    if (texts_[waiting_].ended) continue;
+    if (texts_[waiting_].ended()) continue;
     Running running{waiting_, -1};
     HEED_RETURN_IF_ERROR(cache_.add(running.sequence));
     running_.push_back(running);
@@ -122,23 +122,32 @@ Status Generation::pick_tokens() {
   for (const std::size_t text : growing_) positions_.push_back(std::ssize(texts_[text].ids));
   picked_.resize(growing_.size());
   HEED_RETURN_IF_ERROR(sampler_.pick(logits_, positions_, picked_));
-  for (std::size_t i = 0; i < growing_.size(); ++i) {
-    Text& text = texts_[growing_[i]];
-    if (picked_[i] == kNoToken) text.fault = no_probabilities(positions_[i]);
-    const bool has_token = text.fault.ok() && picked_[i] != kBoundary;
-    if (has_token) text.ids.push_back(picked_[i]);
-    text.ended = !has_token || std::ssize(text.ids) == options_.steps + 1;
-  }
+  for (std::size_t i = 0; i < growing_.size(); ++i) grow(growing_[i], picked_[i]);
   return {};
+}
+
+void Generation::grow(std::size_t number, std::int32_t token) {
+  Text& text = texts_[number];
+  if (token == kNoToken) {
+    text.fault = no_probabilities(std::ssize(text.ids));
+    text.end = End::fault;
+  } else if (std::ranges::find(options_.end_tokens, token) != options_.end_tokens.end()) {
+    text.end = End::token;
+  } else {
+    text.ids.push_back(token);
+    const bool stops = options_.stops && options_.stops(number, text.ids);
+    const bool full = std::ssize(text.ids) == options_.steps + 1;
+    text.end = stops ? End::stop : full ? End::steps : End::none;
+  }
 }
 
 /// Texts that have ended make room for others.
 Status Generation::retire() {
   for (const Running& running : running_) {
-    if (!texts_[running.text].ended) continue;
+    if (!texts_[running.text].ended()) continue;
     HEED_RETURN_IF_ERROR(cache_.remove(running.sequence));
   }
-  std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended; });
+  std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended(); });
   return admit();
 }
 

@@ -3,11 +3,13 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
 #include "heed/kv_cache.h"
 #include "heed/status.h"
+#include "tools/llama/checkpoint.h"
 #include "tools/llama/model.h"
 #include "tools/llama/sampler.h"
 
@@ -22,19 +24,34 @@ struct GenerationOptions {
   std::int64_t cache_bytes = std::int64_t{1} << 30;
   DType kv_type = DType::f32;  ///< of the cache
   SamplerOptions sampler = {};
+  std::vector<std::int32_t> end_tokens = {kBoundary};  ///< texts end before each of these
+  /// Asked after each new token, the last of `ids`, whether the text ends with it. Empty: never.
+  std::function<bool(std::size_t text, std::span<const std::int32_t> ids)> stops = {};
+};
+
+/// What ends a text.
+enum class End {
+  none,   ///< nothing yet
+  token,  ///< an end token, which is no part of it
+  stop,   ///< GenerationOptions::stops
+  steps,  ///< as many positions as were asked for
+  fault,  ///< Text::fault
 };
 
 /// A text: its prompt, which begins with kBoundary, and what follows it.
 struct Text {
   std::vector<std::int32_t> ids;
-  bool ended = false;
+  End end = End::none;
   Status fault = {};  ///< why it ended before its time, if it did
+
+  bool ended() const { return end != End::none; }
 };
 
 /// Texts that grow together. In each step those that have had their prompts get a token each, and
 /// prompts are read in their order, chunk by chunk. Texts begin in their order, as soon as there
-/// are the pages that they may come to need. They end before kBoundary, or when each of the `steps`
-/// positions has given a token: with steps + 1 ids at most. A longer prompt is cut there.
+/// are the pages that they may come to need. They end before an end token, where the options'
+/// `stops` says so, or when each of the `steps` positions has given a token: with steps + 1 ids at
+/// most. A longer prompt is cut there.
 class Generation {
  public:
   /// Begins. Both model and this must stay where they are.
@@ -61,6 +78,7 @@ class Generation {
   Status gather();
   Status read(const Running& running, std::int64_t tokens);
   Status pick_tokens();
+  void grow(std::size_t text, std::int32_t token);
   Status retire();
 
   Model* model_ = nullptr;
