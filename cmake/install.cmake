@@ -42,6 +42,16 @@ if(TARGET heed_c)
   install(TARGETS heed_c EXPORT heed_c_targets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   install(EXPORT heed_c_targets FILE heed-c-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir})
 endif()
+# cmake --install … --component python: the package for Python with the library in it, where Debian's Python
+# looks below /usr.
+if(TARGET heed_c)
+  set(python_dir lib/python3/dist-packages/heed)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/python/heed/ DESTINATION ${python_dir} COMPONENT python
+          EXCLUDE_FROM_ALL FILES_MATCHING PATTERN "*.py" PATTERN py.typed PATTERN __pycache__ EXCLUDE)
+  install(FILES $<TARGET_FILE:heed_c> DESTINATION ${python_dir} COMPONENT python EXCLUDE_FROM_ALL)
+  install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES
+          DESTINATION ${python_dir} COMPONENT python EXCLUDE_FROM_ALL)
+endif()
 if(TARGET heed_command)
   heed_install_rpath(heed_command ${CMAKE_INSTALL_BINDIR})
   install(TARGETS heed_command)

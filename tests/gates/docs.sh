@@ -18,7 +18,7 @@ fault() {
 }
 
 documents=()
-for file in *.md docs/*.md bench/*.md; do
+for file in *.md docs/*.md bench/*.md bindings/*/*.md; do
   [[ -e $file ]] && documents+=("$file")
 done
 if ((${#documents[@]} == 0)); then
@@ -28,7 +28,7 @@ fi
 
 shopt -s extglob
 # The names of tests, one a line.
-programs=$(grep -rhoE "(heed_test\(|add_test\(NAME )[a-z_0-9]+" tests --include=CMakeLists.txt | sed -E 's/.*[( ]//')
+programs=$(grep -rhoE "(heed_(python_)?test\(|add_test\(NAME )[a-z_0-9]+" tests --include=CMakeLists.txt | sed -E 's/.*[( ]//')
 cases=$(grep -rhoE "TEST(_F|_P)?\([A-Za-z0-9]+, [A-Za-z0-9]+" tests --include='*.cc' | sed -E 's/.*\(//; s/, /./')
 # is_in LIST NAME: whether NAME is a line of LIST.
 is_in() { [[ $'\n'$1$'\n' == *$'\n'"$2"$'\n'* ]]; }

@@ -1,0 +1,68 @@
+"""heed: multi-head attention for CPUs, on arrays of NumPy and tensors of PyTorch where they lie.
+
+    import heed
+    out = heed.attention(q, k, v, causal=True)   # [batch, tokens, heads, head_dim]
+
+Everything of heed's C interface is here under the names of the C++ one. heed.torch has PyTorch's
+scaled_dot_product_attention. What goes wrong raises a heed.Error with a sentence.
+"""
+
+from ._attention import attention, clear_plans
+from ._cache import KvCache, KvPages, Memory, PageCopy, PagedSequences, append
+from ._cpu import CpuInfo, Isa, alibi_slopes, chosen_isa, convert, cpu_info, isas, version
+from ._options import KeyLists, KeyMask, KeyShard
+from ._plan import Executor, Plan, StateShape, Workspace
+from ._rotary import Rotary
+from ._rows import log_softmax, log_softmax_gradient, log_sum_exp, softmax, softmax_gradient
+from ._sampling import NO_TOKEN, sample
+from ._states import PartialStates, clear, empty_states, merge, merge_into, run_partial
+from ._weights import AttentionWeights, attention_weights
+from .errors import Error, Exhausted, Internal, InvalidArgument, OutOfMemory, Unsupported
+
+__all__ = [
+    "alibi_slopes",
+    "append",
+    "attention",
+    "attention_weights",
+    "AttentionWeights",
+    "chosen_isa",
+    "clear",
+    "clear_plans",
+    "convert",
+    "cpu_info",
+    "CpuInfo",
+    "empty_states",
+    "Error",
+    "Executor",
+    "Exhausted",
+    "Internal",
+    "InvalidArgument",
+    "Isa",
+    "isas",
+    "KeyLists",
+    "KeyMask",
+    "KeyShard",
+    "KvCache",
+    "KvPages",
+    "log_softmax",
+    "log_softmax_gradient",
+    "log_sum_exp",
+    "Memory",
+    "merge",
+    "merge_into",
+    "NO_TOKEN",
+    "OutOfMemory",
+    "PageCopy",
+    "PagedSequences",
+    "PartialStates",
+    "Plan",
+    "Rotary",
+    "run_partial",
+    "sample",
+    "softmax",
+    "softmax_gradient",
+    "StateShape",
+    "Unsupported",
+    "version",
+    "Workspace",
+]
