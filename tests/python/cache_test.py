@@ -61,6 +61,17 @@ class Caches(Refusals):
                         numpy.testing.assert_array_equal(k[0], heed.convert(K, name).view(k.dtype))
                         numpy.testing.assert_array_equal(v[0], heed.convert(V, name).view(v.dtype))
 
+    def test_pages_are_copied_with_their_scales(self):
+        for layout in ("bhsd", "bshd"):
+            cache = cache_of(layout=layout, k_type="int8", v_type="int8", k_zero_points=True)
+            first = cache.add()
+            cache.append(K[:7], V[:7], cache.extend(first, 7))
+            second, alone = cache.fork(first, 6), cache.add()
+            cache.append(K[6:9], V[6:9], cache.extend(second, 3))
+            cache.append(K[:9], V[:9], cache.extend(alone, 9))
+            out = cache.attention(Q[[0, 0]], [second, alone])
+            numpy.testing.assert_array_equal(out[0], out[1])
+
     def test_codes_and_scales(self):
         """With the largest magnitude / 127 as scale, an element is within half a scale of its code's value."""
         cache = cache_of(k_type="int8", v_type="int8")
@@ -157,6 +168,10 @@ class Caches(Refusals):
         rows = numpy.ascontiguousarray(K.transpose(1, 0, 2))
         self.assertIs(rotary.rotate(rows, list(positions), layout="bhsd", out=rows), rows)
         numpy.testing.assert_array_equal(rows.transpose(1, 0, 2), turned)
+        wide = numpy.zeros((TOKENS, 4, 64), "f2")
+        rotary.rotate(K, positions, out=wide[:, ::2])
+        numpy.testing.assert_array_equal(wide[:, ::2], turned.astype("f2"))
+        self.assertFalse(wide[:, 1::2].any())
         for sentence, function, arguments, options in (
             ("positions has 22 entries", rotary.rotate, (K, positions[1:]), {}),
             ("positions[0] (100)", rotary.rotate, (K, positions + 60), {}),

@@ -223,6 +223,11 @@ class Replacement(Refusals):
         with heed.torch.replaced():
             self.assertIs(functional.scaled_dot_product_attention, heed.torch.scaled_dot_product_attention)
         self.assertIs(getattr(functional, "scaled_dot_product_attention", None), before)
+        theirs = mock.Mock()
+        with mock.patch.object(functional, "scaled_dot_product_attention", theirs, create=True):
+            with self.assertRaises(KeyError), heed.torch.replaced():
+                raise KeyError
+            self.assertIs(functional.scaled_dot_product_attention, theirs)
 
 
 class Mine(torch.Tensor):

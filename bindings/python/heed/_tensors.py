@@ -135,11 +135,19 @@ _readers: dict[type, Callable[[Any, str], View]] = {}
 
 def numpy_empty(shape: Sequence[int], name: str) -> Any:
     """An array of NumPy's for results, as Kind.empty."""
+    empty, types = _numpy_makers()
+    dtype = types.get(name)
+    return empty(shape, name if dtype is None else dtype)
+
+
+@functools.cache
+def _numpy_makers() -> tuple[Any, dict[str, Any]]:
+    """What makes arrays, and the types of those that hold heed's elements."""
     try:
         import numpy
     except ImportError:
         raise InvalidArgument("there is no numpy to make an output with: give out") from None
-    return numpy.empty(shape, _NUMPY_TYPES.get(name, name))
+    return numpy.empty, {name: numpy.dtype(held) for name, held in _NUMPY_TYPES.items()}
 
 
 _ARRAY_ELEMENTS = {

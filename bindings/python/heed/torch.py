@@ -76,7 +76,7 @@ def scaled_dot_product_attention(
         shared = _batched(attn_mask, query.shape[:-3], heads, "attn_mask")
         mask, bias = (shared, None) if attn_mask.dtype is torch.bool else (None, _floats(shared))
     out = attention(q, k, v, layout="bhsd", causal=is_causal, alignment="start", scale=scale, mask=mask, bias=bias)
-    return out.reshape(*query.shape[:-1], value.shape[-1])
+    return out if query.dim() == 4 else out.reshape(*query.shape[:-1], value.shape[-1])
 
 
 @contextlib.contextmanager
@@ -133,6 +133,8 @@ def _batched(tensor: Tensor, batch: torch.Size, heads: int, name: str) -> Tensor
     """A tensor as [batch, heads, rows, columns], its leading dimensions broadcast to those of the query."""
     if tensor.shape[-1] > 1 and tensor.stride(-1) != 1:
         tensor = tensor.contiguous()
+    if tensor.shape[:-2] == (*batch, heads) and len(batch) == 1:
+        return tensor
     matrix = tensor.shape[-2:]
     try:
         spread = tensor.expand(*batch, heads, *matrix)
