@@ -6,7 +6,7 @@ namespace heed::c {
 
 PageBudget to_cpp(const Path& path, const heed_page_budget* given) {
   const heed_page_budget c = read(path, given);
-  return {c.pages, c.page_tokens, c.sequences, c.sequence_tokens};
+  return {c.pages, c.page_tokens, c.sequences, c.sequence_tokens, c.prefixes != 0};
 }
 
 KvCacheConfig to_cpp(const Path& path, const heed_kv_cache_config* given) {
@@ -18,7 +18,8 @@ KvCacheConfig to_cpp(const Path& path, const heed_kv_cache_config* given) {
           .k_type = static_cast<DType>(c.k_type),
           .v_type = static_cast<DType>(c.v_type),
           .k_zero_points = c.k_zero_points != 0,
-          .v_zero_points = c.v_zero_points != 0};
+          .v_zero_points = c.v_zero_points != 0,
+          .prefixes = c.prefixes != 0};
 }
 
 KvPages to_cpp(const Path& path, const heed_kv_pages* given) {
@@ -61,6 +62,25 @@ const auto& owner(const heed_kv_cache* handle) { return needed("cache", handle).
 template <class Handle>
 heed_status add(Handle* handle, int32_t* id) {
   return call([&] { return owner(handle).add(needed("id", id)); });
+}
+
+template <class Handle>
+heed_status begin(Handle* handle, std::span<const int32_t> tokens, int32_t* id, int64_t* found) {
+  return call([&] {
+    return owner(handle).begin(elements("tokens", tokens.data(), tokens.size()), needed("id", id),
+                               needed("found", found));
+  });
+}
+
+template <class Handle>
+heed_status publish(Handle* handle, int32_t id, std::span<const int32_t> tokens) {
+  return call(
+      [&] { return owner(handle).publish(id, elements("tokens", tokens.data(), tokens.size())); });
+}
+
+template <class Handle>
+heed_status forget(Handle* handle, int32_t id, int64_t tokens, int64_t keep_first) {
+  return call([&] { return owner(handle).forget(id, tokens, keep_first); });
 }
 
 template <class Handle>
@@ -186,6 +206,17 @@ heed_status heed_kv_cache_extend(heed_kv_cache* cache, int32_t id, int64_t* slot
 #define HEED_C_SEQUENCES(type)                                                                     \
   void type##_destroy(type* handle) { delete handle; }                                             \
   heed_status type##_add(type* handle, int32_t* id) { return heed::c::add(handle, id); }           \
+  heed_status type##_begin(type* handle, const int32_t* tokens, size_t tokens_count, int32_t* id,  \
+                           int64_t* found) {                                                       \
+    return heed::c::begin(handle, {tokens, tokens_count}, id, found);                              \
+  }                                                                                                \
+  heed_status type##_publish(type* handle, int32_t id, const int32_t* tokens,                      \
+                             size_t tokens_count) {                                                \
+    return heed::c::publish(handle, id, {tokens, tokens_count});                                   \
+  }                                                                                                \
+  heed_status type##_forget(type* handle, int32_t id, int64_t tokens, int64_t keep_first) {        \
+    return heed::c::forget(handle, id, tokens, keep_first);                                        \
+  }                                                                                                \
   heed_status type##_fork(type* handle, int32_t id, int64_t tokens, int32_t* child) {              \
     return heed::c::fork(handle, id, tokens, child);                                               \
   }                                                                                                \

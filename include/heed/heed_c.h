@@ -708,6 +708,8 @@ typedef struct heed_page_budget {
   int64_t page_tokens;
   int64_t sequences;
   int64_t sequence_tokens;  ///< of one sequence at most; 0: as many as the pages hold
+  int prefixes;             ///< whether pages can be found by their tokens
+  int reserved;
 } heed_page_budget;
 
 /// What must be copied, in every layer: heed::PageCopy in kv_cache.h. 0 tokens: nothing.
@@ -726,6 +728,16 @@ HEED_C_API heed_status heed_paged_sequences_create(const heed_page_budget* budge
                                                    heed_paged_sequences** sequences);
 HEED_C_API void heed_paged_sequences_destroy(heed_paged_sequences* sequences);
 HEED_C_API heed_status heed_paged_sequences_add(heed_paged_sequences* sequences, int32_t* id);
+/// A new sequence for a text with these tokens, `found` of which it shares with earlier ones.
+HEED_C_API heed_status heed_paged_sequences_begin(heed_paged_sequences* sequences,
+                                                  const int32_t* tokens, size_t tokens_count,
+                                                  int32_t* id, int64_t* found);
+/// Lets others find the pages of a sequence's first tokens, which have been written.
+HEED_C_API heed_status heed_paged_sequences_publish(heed_paged_sequences* sequences, int32_t id,
+                                                    const int32_t* tokens, size_t tokens_count);
+/// Gives back pages before `tokens`, but for the first `keep_first` tokens; they are −1 then.
+HEED_C_API heed_status heed_paged_sequences_forget(heed_paged_sequences* sequences, int32_t id,
+                                                   int64_t tokens, int64_t keep_first);
 /// Makes room for slots_count more tokens and writes their slots.
 HEED_C_API heed_status heed_paged_sequences_extend(heed_paged_sequences* sequences, int32_t id,
                                                    int64_t* slots, size_t slots_count,
@@ -779,6 +791,8 @@ typedef struct heed_kv_cache_config {
   int64_t sequence_tokens;          ///< of one sequence at most; 0: as many as the pages hold
   heed_dtype k_type, v_type;        ///< default HEED_F32
   int k_zero_points, v_zero_points;
+  int prefixes;  ///< whether pages can be found by their tokens
+  int reserved;
 } heed_kv_cache_config;
 
 /// Keys and values of new tokens: heed::NewTokens in kv_cache.h.
@@ -805,6 +819,12 @@ HEED_C_API heed_status heed_kv_cache_create(const heed_kv_cache_config* config,
                                             heed_kv_cache** cache);
 HEED_C_API void heed_kv_cache_destroy(heed_kv_cache* cache);
 HEED_C_API heed_status heed_kv_cache_add(heed_kv_cache* cache, int32_t* id);
+HEED_C_API heed_status heed_kv_cache_begin(heed_kv_cache* cache, const int32_t* tokens,
+                                           size_t tokens_count, int32_t* id, int64_t* found);
+HEED_C_API heed_status heed_kv_cache_publish(heed_kv_cache* cache, int32_t id,
+                                             const int32_t* tokens, size_t tokens_count);
+HEED_C_API heed_status heed_kv_cache_forget(heed_kv_cache* cache, int32_t id, int64_t tokens,
+                                            int64_t keep_first);
 /// Makes room for slots_count more tokens and writes their slots; copies a page where one must be.
 HEED_C_API heed_status heed_kv_cache_extend(heed_kv_cache* cache, int32_t id, int64_t* slots,
                                             size_t slots_count);

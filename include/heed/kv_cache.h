@@ -3,7 +3,8 @@
 //
 // Token t of a sequence lies in the (t / page_tokens)th page of the sequence, at offset t %
 // page_tokens: in the slot page · page_tokens + offset. Sequences that share a prefix share its
-// pages; a page that is partly filled is copied when one of them writes to it.
+// pages; a page that is partly filled is copied when one of them writes to it. Pages that a window
+// has passed can be given back (forget), and full pages be found by their tokens (publish, begin).
 //
 //   PagedSequences   which page holds what, for storage that the caller has
 //   KvCache          the same with memory for the keys and values of several layers
@@ -26,6 +27,10 @@
 
 namespace heed {
 
+namespace detail {
+struct Prefixes;
+}
+
 /// What PagedSequences may hand out.
 struct PageBudget {
   std::int64_t pages = 0;        ///< 1 … 2³¹ − 1
@@ -34,7 +39,13 @@ struct PageBudget {
   /// The most tokens of one sequence; 0: as many as the pages hold. It bounds the page tables: four
   /// bytes for each page that each sequence may have.
   std::int64_t sequence_tokens = 0;
+  /// Whether pages can be found by their tokens (PagedSequences::begin). It takes the memory of
+  /// page_tokens + 12 numbers of four bytes for each page.
+  bool prefixes = false;
 };
+
+/// A page that a sequence has given back by PagedSequences::forget, in the place of its number.
+inline constexpr std::int32_t kForgottenPage = -1;
 
 /// The first `tokens` tokens of page `from` must be copied to page `to`, in every layer. 0 tokens:
 /// there is nothing to copy.
@@ -51,7 +62,10 @@ struct PageCopy {
 /// const calls among themselves.
 class HEED_API PagedSequences {
  public:
-  PagedSequences() noexcept = default;
+  PagedSequences() noexcept;
+  ~PagedSequences();
+  PagedSequences(PagedSequences&&) noexcept;
+  PagedSequences& operator=(PagedSequences&&) noexcept;
 
   /// Allocates for the whole budget. All pages are free, and there is no sequence.
   static Status create(const PageBudget& budget, PagedSequences& sequences) noexcept;
@@ -59,12 +73,38 @@ class HEED_API PagedSequences {
   /// A new, empty sequence. Ids are 0 … sequences − 1, and used again after remove.
   Status add(std::int32_t& id) noexcept;
 
+  /// A new sequence for a text with these tokens, which shares the pages of earlier texts that
+  /// begin with the same ones, ended texts included, as far as they were published and are still
+  /// there: `found` tokens, whole pages, and fewer than there are tokens, so that one is left to
+  /// compute. The others follow by extend. Only where PageBudget::prefixes is set.
+  ///
+  /// Pages are found by a hash of their tokens and of all before them, and compared token by token:
+  /// texts are never taken for each other. Published pages that no sequence holds are kept until
+  /// there is no other free page; then the one goes first that has been without a sequence for
+  /// longest, of one sequence its last one.
+  Status begin(std::span<const std::int32_t> tokens, std::int32_t& id,
+               std::int64_t& found) noexcept;
+
+  /// Says what the first tokens of a sequence are, all of them from the first on, up to as many as
+  /// it has: their keys and values have been written, in every layer. Full pages of them can be
+  /// found from then on. Tokens that were published already are not looked at again, so that
+  /// publishing a growing text costs what is new of it. Only where PageBudget::prefixes is set.
+  Status publish(std::int32_t id, std::span<const std::int32_t> tokens) noexcept;
+
+  /// Gives back the pages that hold only tokens before `tokens` (0 … all of the sequence), but for
+  /// the first `keep_first` ones: attention does not see them any more, for it has a window
+  /// (AttentionConfig::window_left, keep_first). The sequence keeps its length and its positions;
+  /// pages() and page tables have kForgottenPage in the place of these pages. A run, or a step of
+  /// heed::layer, that would see one of their keys fails. Nothing that was forgotten comes back.
+  Status forget(std::int32_t id, std::int64_t tokens, std::int64_t keep_first = 0) noexcept;
+
   /// Makes room for slots.size() more tokens and writes their slots to `slots`. Where the sequence
   /// shares its last, partly filled page, it gets one of its own in place of it: the caller must
   /// then do `copy` before anything is appended, and several in the order of their calls.
   Status extend(std::int32_t id, std::span<std::int64_t> slots, PageCopy& copy) noexcept;
 
-  /// A new sequence that shares the first `tokens` tokens of `id`, and needs no page for them.
+  /// A new sequence that shares the first `tokens` tokens of `id`, and needs no page for them. They
+  /// may not end within a page that was forgotten, nor may those of truncate.
   Status fork(std::int32_t id, std::int64_t tokens, std::int32_t& child) noexcept;
 
   /// Forgets all but the first `tokens` tokens, for instance those that were speculated in vain.
@@ -75,10 +115,11 @@ class HEED_API PagedSequences {
 
   /// Tokens of a sequence; −1 where the id is not in use.
   std::int64_t tokens(std::int32_t id) const noexcept;
-  /// The pages of a sequence, in the order of its tokens; valid until it changes.
+  /// The pages of a sequence, in the order of its tokens, kForgottenPage among them; valid until it
+  /// changes.
   std::span<const std::int32_t> pages(std::int32_t id) const noexcept;
-  /// Pages that no sequence holds.
-  std::int64_t free_pages() const noexcept { return static_cast<std::int64_t>(free_pages_.size()); }
+  /// Pages that no sequence holds, those that could be found by their tokens included.
+  std::int64_t free_pages() const noexcept;
 
   /// The page tables of a batch, a row per sequence: row i is at i · stride and begins with the
   /// pages of ids[i]; what follows them stays as it is. `table` has ids.size() · stride
@@ -93,8 +134,9 @@ class HEED_API PagedSequences {
                     std::span<std::int32_t> indices) const noexcept;
 
   /// What neighbours of a batch have in common, for Batch::shared_prefixes: prefixes[i] is how many
-  /// tokens, the first ones, ids[i] has in the same pages as ids[i − 1]; prefixes[0] is 0.
-  /// `prefixes` has ids.size() elements.
+  /// tokens, the first ones, ids[i] has in the same pages as ids[i − 1], where pages that both have
+  /// forgotten are the same if pages in common follow; prefixes[0] is 0. `prefixes` has ids.size()
+  /// elements.
   Status shared_prefixes(std::span<const std::int32_t> ids,
                          std::span<std::int32_t> prefixes) const noexcept;
 
@@ -102,10 +144,13 @@ class HEED_API PagedSequences {
   Status check_id(std::int32_t id) const;
   Status check_ids(std::span<const std::int32_t> ids) const;
   Status check_prefix(std::int32_t id, std::int64_t prefix) const;
+  Status check_end(std::int32_t id, std::int64_t prefix) const;
+  Status check_published(std::int32_t id, std::span<const std::int32_t> tokens) const;
   std::int64_t pages_for(std::int64_t tokens) const;
   std::int64_t shared_tokens(std::int32_t a, std::int32_t b) const;
   std::int32_t* row(std::int32_t id) const;
   std::int32_t take_page();
+  void hold_page(std::int32_t page);
   void release_page(std::int32_t page);
 
   std::int64_t page_tokens_ = 1;
@@ -116,6 +161,7 @@ class HEED_API PagedSequences {
   std::vector<std::int32_t> free_ids_;      ///< the next one last
   std::vector<std::int32_t> free_pages_;    ///< the next one last
   std::unique_ptr<std::int32_t[]> tables_;  ///< the pages of each sequence: rows of row_pages_
+  std::unique_ptr<detail::Prefixes> prefixes_;  ///< where pages can be found
 };
 
 /// The pages of one layer, as PagedLayout describes them, with elements of any type.
@@ -136,6 +182,7 @@ struct KvCacheConfig {
   DType k_type = DType::f32, v_type = DType::f32;
   /// Whether keys and values of int8 and int4 have zero points beside their scales.
   bool k_zero_points = false, v_zero_points = false;
+  bool prefixes = false;  ///< as in PageBudget
 };
 
 /// PagedSequences with memory for the keys and values of `layers` layers and for their scales: one
@@ -149,7 +196,10 @@ class HEED_API KvCache : private PagedSequences {
   static Status create(const KvCacheConfig& config, KvCache& cache) noexcept;
 
   using PagedSequences::add;
+  using PagedSequences::begin;
+  using PagedSequences::forget;
   using PagedSequences::fork;
+  using PagedSequences::publish;
   using PagedSequences::remove;
   using PagedSequences::truncate;
   /// As PagedSequences::extend; a page that must be copied is copied, in all layers.

@@ -194,8 +194,9 @@ Status KvCache::create(const KvCacheConfig& config, KvCache& cache) noexcept {
     place(v_scales, made.v_scales_);
     place(config.v_zero_points ? v_scales : 0, made.v_zero_points_);
     HEED_RETURN_IF_ERROR(check_size(config.layers, layer_bytes));
-    HEED_RETURN_IF_ERROR(PagedSequences::create(
-        {layout.pages, layout.page_tokens, config.sequences, config.sequence_tokens}, made));
+    HEED_RETURN_IF_ERROR(PagedSequences::create({layout.pages, layout.page_tokens, config.sequences,
+                                                 config.sequence_tokens, config.prefixes},
+                                                made));
     made.layout_ = layout;
     made.layers_ = config.layers;
     made.k_type_ = config.k_type;

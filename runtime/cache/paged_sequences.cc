@@ -8,6 +8,7 @@
 #include "heed/kv_cache.h"
 #include "runtime/base/message.h"
 #include "runtime/base/regions.h"
+#include "runtime/cache/prefix_table.h"
 
 namespace heed {
 namespace {
@@ -36,6 +37,10 @@ Status check_budget(const PageBudget& budget) {
   return invalid("sequence_tokens (", budget.sequence_tokens, ") must be 0 or more");
 }
 
+Status no_prefixes() {
+  return invalid("prefixes must be set when sequences are created that share pages by tokens");
+}
+
 /// Whether what is written lies apart from the ids that are read meanwhile.
 Status check_apart(std::initializer_list<detail::Region> outputs,
                    std::span<const std::int32_t> ids) {
@@ -44,6 +49,27 @@ Status check_apart(std::initializer_list<detail::Region> outputs,
 }
 
 }  // namespace
+
+/// What sequences know of the pages that can be found.
+struct detail::Prefixes {
+  Prefixes(std::int64_t sequences, std::int64_t pages, std::int64_t page_tokens)
+      : table(pages, page_tokens), published(static_cast<std::size_t>(sequences)) {}
+
+  /// The first pages of a sequence that were published, and the last one's chain.
+  struct Published {
+    std::int64_t pages = 0;
+    PrefixTable::Chain chain = {};
+  };
+  Published& of(std::int32_t id) { return published[static_cast<std::size_t>(id)]; }
+
+  PrefixTable table;
+  std::vector<Published> published;
+};
+
+PagedSequences::PagedSequences() noexcept = default;
+PagedSequences::~PagedSequences() = default;
+PagedSequences::PagedSequences(PagedSequences&&) noexcept = default;
+PagedSequences& PagedSequences::operator=(PagedSequences&&) noexcept = default;
 
 Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequences) noexcept {
   return guarded([&]() -> Status {
@@ -59,6 +85,10 @@ Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequence
       return invalid("sequences (", budget.sequences, ") with page tables of ", made.row_pages_,
                      " entries reach beyond the address space: sequence_tokens bounds them");
     }
+    if (budget.prefixes && most > detail::kMaxElements) {
+      return invalid("prefixes of ", budget.pages, " pages of ", budget.page_tokens,
+                     " tokens reach beyond the address space");
+    }
     try {
       // The largest first, and not initialised: what no sequence has used yet takes up no physical
       // memory.
@@ -68,6 +98,10 @@ Status PagedSequences::create(const PageBudget& budget, PagedSequences& sequence
       made.owners_.assign(static_cast<std::size_t>(budget.pages), 0);
       made.free_ids_ = descending(budget.sequences);
       made.free_pages_ = descending(budget.pages);
+      if (budget.prefixes) {
+        made.prefixes_ =
+            std::make_unique<detail::Prefixes>(budget.sequences, budget.pages, budget.page_tokens);
+      }
     } catch (const std::bad_alloc&) {
       return detail::failure(StatusCode::out_of_memory, "out of memory: ", budget.sequences,
                              " sequences with page tables of ", made.row_pages_, " entries, and ",
@@ -84,6 +118,63 @@ Status PagedSequences::add(std::int32_t& id) noexcept {
     id = free_ids_.back();
     free_ids_.pop_back();
     tokens_[static_cast<std::size_t>(id)] = 0;
+    if (prefixes_ != nullptr) prefixes_->of(id) = {};
+    return {};
+  });
+}
+
+Status PagedSequences::begin(std::span<const std::int32_t> tokens, std::int32_t& id,
+                             std::int64_t& found) noexcept {
+  return guarded([&]() -> Status {
+    if (prefixes_ == nullptr) return no_prefixes();
+    const std::int64_t wanted = std::min(std::ssize(tokens) - 1, sequence_tokens_);
+    HEED_RETURN_IF_ERROR(add(id));
+    detail::Prefixes::Published& published = prefixes_->of(id);
+    std::int32_t* const row = this->row(id);
+    for (std::int64_t end = page_tokens_; end <= wanted; end += page_tokens_) {
+      const auto first = static_cast<std::size_t>(end - page_tokens_);
+      const std::int32_t page = prefixes_->table.find(
+          published.chain, tokens.subspan(first, static_cast<std::size_t>(page_tokens_)));
+      if (page < 0) break;
+      hold_page(page);
+      row[published.pages++] = page;
+      published.chain = prefixes_->table.chain(page);
+    }
+    found = published.pages * page_tokens_;
+    tokens_[static_cast<std::size_t>(id)] = found;
+    return {};
+  });
+}
+
+Status PagedSequences::publish(std::int32_t id, std::span<const std::int32_t> tokens) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_published(id, tokens));
+    detail::PrefixTable& table = prefixes_->table;
+    auto& [pages, chain] = prefixes_->of(id);
+    for (; (pages + 1) * page_tokens_ <= std::ssize(tokens); ++pages) {
+      const auto own = tokens.subspan(static_cast<std::size_t>(pages * page_tokens_),
+                                      static_cast<std::size_t>(page_tokens_));
+      const std::int32_t known = table.find(chain, own);
+      const std::int32_t page = known >= 0 ? known : row(id)[pages];
+      if (page == kForgottenPage) return {};
+      if (known < 0 && table.listed(page)) table.unlist(page);  // what it followed is not there
+      if (known < 0) table.list(chain, own, page);
+      chain = table.chain(page);
+    }
+    return {};
+  });
+}
+
+Status PagedSequences::forget(std::int32_t id, std::int64_t tokens,
+                              std::int64_t keep_first) noexcept {
+  return guarded([&]() -> Status {
+    HEED_RETURN_IF_ERROR(check_prefix(id, tokens));
+    if (keep_first < 0) return invalid("keep_first (", keep_first, ") must be 0 or more");
+    std::int32_t* const row = this->row(id);
+    const std::int64_t first = pages_for(std::min(keep_first, tokens));
+    for (std::int64_t i = tokens / page_tokens_; i > first; --i) {
+      release_page(std::exchange(row[i - 1], kForgottenPage));
+    }
     return {};
   });
 }
@@ -108,6 +199,10 @@ Status PagedSequences::extend(std::int32_t id, std::span<std::int64_t> slots,
                        " more tokens; free pages: ", free_pages(), " of ", owners_.size());
     }
     copy = {};
+    const bool rewritten = more > 0 && filled > 0 && !shared && prefixes_ != nullptr;
+    if (rewritten && prefixes_->table.listed(row[held - 1])) {
+      prefixes_->table.unlist(row[held - 1]);  // its end is cut off, and other tokens come there
+    }
     if (shared) {
       copy = {row[held - 1], take_page(), static_cast<std::int32_t>(filled)};
       release_page(copy.from);
@@ -125,14 +220,18 @@ Status PagedSequences::extend(std::int32_t id, std::span<std::int64_t> slots,
 Status PagedSequences::fork(std::int32_t id, std::int64_t tokens, std::int32_t& child) noexcept {
   return guarded([&]() -> Status {
     HEED_RETURN_IF_ERROR(check_prefix(id, tokens));
+    HEED_RETURN_IF_ERROR(check_end(id, tokens));
     HEED_RETURN_IF_ERROR(add(child));
     const std::int32_t* const from = row(id);
     std::int32_t* const to = row(child);
     for (std::int64_t i = 0; i < pages_for(tokens); ++i) {
       to[i] = from[i];
-      ++owners_[to[i]];
+      if (to[i] != kForgottenPage) ++owners_[to[i]];
     }
     tokens_[static_cast<std::size_t>(child)] = tokens;
+    if (prefixes_ != nullptr && prefixes_->of(id).pages * page_tokens_ <= tokens) {
+      prefixes_->of(child) = prefixes_->of(id);
+    }
     return {};
   });
 }
@@ -140,8 +239,12 @@ Status PagedSequences::fork(std::int32_t id, std::int64_t tokens, std::int32_t& 
 Status PagedSequences::truncate(std::int32_t id, std::int64_t tokens) noexcept {
   return guarded([&]() -> Status {
     HEED_RETURN_IF_ERROR(check_prefix(id, tokens));
+    HEED_RETURN_IF_ERROR(check_end(id, tokens));
     std::int64_t& length = tokens_[static_cast<std::size_t>(id)];
     const std::int32_t* const row = this->row(id);
+    if (prefixes_ != nullptr && prefixes_->of(id).pages * page_tokens_ > tokens) {
+      prefixes_->of(id) = {};
+    }
     for (std::int64_t i = pages_for(length); i > pages_for(tokens); --i) release_page(row[i - 1]);
     length = tokens;
     return {};
@@ -249,6 +352,37 @@ Status PagedSequences::check_prefix(std::int32_t id, std::int64_t prefix) const 
   return invalid("tokens (", prefix, ") must be from 0 to the ", tokens(id), " of sequence ", id);
 }
 
+/// Whether more tokens could follow the first `prefix` ones.
+Status PagedSequences::check_end(std::int32_t id, std::int64_t prefix) const {
+  if (prefix % page_tokens_ == 0) return {};
+  const std::int64_t page = prefix / page_tokens_;
+  if (row(id)[page] != kForgottenPage) return {};
+  return invalid("tokens (", prefix, ") must not end within page ", page, " of sequence ", id,
+                 ", which was forgotten");
+}
+
+/// Whether a sequence may have these tokens: published pages have no others.
+Status PagedSequences::check_published(std::int32_t id,
+                                       std::span<const std::int32_t> tokens) const {
+  if (prefixes_ == nullptr) return no_prefixes();
+  HEED_RETURN_IF_ERROR(check_id(id));
+  if (std::ssize(tokens) > this->tokens(id)) {
+    return invalid("tokens has ", tokens.size(), " entries; sequence ", id, " has ",
+                   this->tokens(id), " tokens");
+  }
+  const detail::PrefixTable& table = prefixes_->table;
+  for (std::int64_t i = prefixes_->of(id).pages; (i + 1) * page_tokens_ <= std::ssize(tokens);
+       ++i) {
+    const std::int32_t page = row(id)[i];
+    if (page == kForgottenPage || !table.listed(page)) continue;
+    const auto first = static_cast<std::size_t>(i * page_tokens_);
+    const auto own = tokens.subspan(first, static_cast<std::size_t>(page_tokens_));
+    if (std::ranges::equal(table.tokens(page), own)) continue;
+    return invalid("tokens: page ", i, " of sequence ", id, " was published with other tokens");
+  }
+  return {};
+}
+
 std::int64_t PagedSequences::pages_for(std::int64_t tokens) const {
   return (tokens + page_tokens_ - 1) / page_tokens_;
 }
@@ -256,21 +390,43 @@ std::int64_t PagedSequences::pages_for(std::int64_t tokens) const {
 /// The first tokens that two sequences have in the same pages.
 std::int64_t PagedSequences::shared_tokens(std::int32_t a, std::int32_t b) const {
   const std::span<const std::int32_t> of_a = pages(a), of_b = pages(b);
-  const std::int64_t same = std::ranges::mismatch(of_a, of_b).in1 - of_a.begin();
+  std::int64_t same = std::ranges::mismatch(of_a, of_b).in1 - of_a.begin();
+  while (same > 0 && of_a[static_cast<std::size_t>(same - 1)] == kForgottenPage) --same;
   return std::min({same * page_tokens_, tokens(a), tokens(b)});
 }
 
 std::int32_t* PagedSequences::row(std::int32_t id) const { return &tables_[id * row_pages_]; }
 
+std::int64_t PagedSequences::free_pages() const noexcept {
+  const std::int64_t resting = prefixes_ == nullptr ? 0 : prefixes_->table.resting();
+  return static_cast<std::int64_t>(free_pages_.size()) + resting;
+}
+
+/// A free page, of which there is one; where pages can be found, the one that is missed the least.
 std::int32_t PagedSequences::take_page() {
-  const std::int32_t page = free_pages_.back();
-  free_pages_.pop_back();
+  std::int32_t page = -1;
+  if (free_pages_.empty()) {
+    page = prefixes_->table.forget_oldest();
+  } else {
+    page = free_pages_.back();
+    free_pages_.pop_back();
+  }
   owners_[page] = 1;
   return page;
 }
 
+/// One more sequence holds a page that can be found.
+void PagedSequences::hold_page(std::int32_t page) {
+  if (owners_[page]++ == 0) prefixes_->table.wake(page);
+}
+
 void PagedSequences::release_page(std::int32_t page) {
-  if (--owners_[page] == 0) free_pages_.push_back(page);
+  if (page == kForgottenPage || --owners_[page] > 0) return;
+  if (prefixes_ != nullptr && prefixes_->table.listed(page)) {
+    prefixes_->table.rest(page);
+  } else {
+    free_pages_.push_back(page);
+  }
 }
 
 }  // namespace heed

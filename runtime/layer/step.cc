@@ -47,6 +47,26 @@ Status check_layout(const LayerConfig& config, const PagedLayout& layout) {
                  a.head_dim, " and ", a.value_head_dim);
 }
 
+/// Whether the pages are there whose keys the new tokens of a sequence see.
+Status check_pages(const AttentionConfig& attention, const KvCache& cache,
+                   const StepTokens& sequence) {
+  const auto& [id, tokens] = sequence;
+  const std::int64_t page_tokens = cache.layout().page_tokens;
+  const std::int64_t position = cache.tokens(id) - tokens;
+  const bool sees_all = attention.window_left == kUnlimited;
+  const std::int64_t first =
+      sees_all ? 0 : std::max<std::int64_t>(0, position - attention.window_left);
+  const std::span<const std::int32_t> pages = cache.pages(id);
+  for (std::int64_t i = 0; tokens > 0 && i < std::ssize(pages); ++i) {
+    const bool seen = (i + 1) * page_tokens > first || i * page_tokens < attention.keep_first;
+    if (!seen || pages[static_cast<std::size_t>(i)] != kForgottenPage) continue;
+    return invalid("sequence ", id, " has forgotten its page ", i, " of ", page_tokens,
+                   " tokens; the step sees keys from ", first, " on and the first ",
+                   attention.keep_first);
+  }
+  return {};
+}
+
 Status check_sequences(const LayerConfig& config, const KvCache& cache,
                        std::span<const StepTokens> sequences) {
   HEED_RETURN_IF_ERROR(
@@ -63,6 +83,7 @@ Status check_sequences(const LayerConfig& config, const KvCache& cache,
       return invalid("sequence ", id, " has ", length, " tokens; rotary has ",
                      config.rotary->config().positions, " positions");
     }
+    HEED_RETURN_IF_ERROR(check_pages(config.attention, cache, {id, tokens}));
     rows += tokens;
   }
   return check_range("tokens of the step", rows, 0, kMaxCount);

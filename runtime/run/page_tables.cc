@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "heed/kv_cache.h"
 #include "runtime/base/message.h"
 
 namespace heed::detail {
@@ -60,10 +61,11 @@ Status check_pages(const PlanData& plan, const PageTables& tables, std::int64_t 
   if (all_exist(pages, plan.pages->pages)) return {};
   for (std::size_t i = 0; i < pages.size(); ++i) {
     if (pages[i] >= 0 && pages[i] < plan.pages->pages) continue;
-    return invalid("tables.pages[", entries.first + used.first + static_cast<std::int64_t>(i),
-                   "] (", pages[i], "), page ", used.first + static_cast<std::int64_t>(i),
-                   " of sequence ", sequence, ", must be from 0 to pages.pages - 1 (",
-                   plan.pages->pages - 1, ")");
+    return invalid(
+        "tables.pages[", entries.first + used.first + static_cast<std::int64_t>(i), "] (", pages[i],
+        "), page ", used.first + static_cast<std::int64_t>(i), " of sequence ", sequence,
+        ", must be from 0 to pages.pages - 1 (", plan.pages->pages - 1, ")",
+        pages[i] == kForgottenPage ? ": it was forgotten, and queries see its keys" : "");
   }
   return {};
 }

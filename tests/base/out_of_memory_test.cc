@@ -408,6 +408,24 @@ TEST_F(OutOfMemory, RotatedVectors) {
   });
 }
 
+TEST_F(OutOfMemory, NormalisedHeads) {
+  expect_survival([] {
+    start_threads();
+    const auto x = std::make_shared<std::vector<float>>(numbers(kTokens * kHeads * kDims));
+    const auto y = std::make_shared<std::vector<float>>(x->size());
+    return Call{[=] {
+                  return normalise_heads({},
+                                         {.x = x->data(),
+                                          .y = y->data(),
+                                          .tokens = kTokens,
+                                          .heads = kHeads,
+                                          .head_dim = kDims},
+                                         {.workers = 2});
+                },
+                [=] { return *y; }};
+  });
+}
+
 TEST_F(OutOfMemory, AppendedTokens) {
   expect_survival([] {
     struct State {
@@ -445,7 +463,10 @@ std::vector<float> contents(const Cache& cache) {
 }
 
 KvCacheConfig cache_config() {
-  return {.layout = PagedLayout::bshd(64, kPageTokens, kHeads, kDims), .layers = 2, .sequences = 4};
+  return {.layout = PagedLayout::bshd(64, kPageTokens, kHeads, kDims),
+          .layers = 2,
+          .sequences = 4,
+          .prefixes = true};
 }
 
 TEST_F(OutOfMemory, CreatedCaches) {
@@ -457,7 +478,7 @@ TEST_F(OutOfMemory, CreatedCaches) {
   expect_survival([] {
     const auto sequences = std::make_shared<PagedSequences>();
     return Call{[=] {
-                  return PagedSequences::create({64, kPageTokens, 4}, *sequences);
+                  return PagedSequences::create({64, kPageTokens, 4, 0, true}, *sequences);
                 },
                 [=] { return contents(*sequences); }};
   });
@@ -470,6 +491,7 @@ struct CacheUse {
   std::vector<std::int32_t> table = std::vector<std::int32_t>(8);
   std::vector<std::int32_t> indptr = std::vector<std::int32_t>(3);
   std::vector<std::int32_t> indices = table, prefixes = {0, 0}, ids = {0, 1};
+  std::vector<std::int32_t> text = std::vector<std::int32_t>(40);
 };
 
 template <class Act>
@@ -481,10 +503,13 @@ bool works_in_the_end(const Act& act) {
 /// The life of two sequences; each call is made again where memory is out.
 Status live(CacheUse& u) {
   std::int32_t first = 0, second = 0;
+  std::int64_t found = 0;
   KvCache& cache = u.cache;
   const bool good =
-      works_in_the_end([&] { return cache.add(first); }) &&
+      works_in_the_end([&] { return cache.begin(u.text, first, found); }) &&
       works_in_the_end([&] { return cache.extend(first, u.slots); }) &&
+      works_in_the_end([&] { return cache.publish(first, u.text); }) &&
+      works_in_the_end([&] { return cache.forget(first, kPageTokens); }) &&
       works_in_the_end([&] { return cache.fork(first, 20, second); }) &&
       works_in_the_end([&] { return cache.extend(second, std::span(u.slots).first(3)); }) &&
       works_in_the_end([&] { return cache.block_table(u.ids, 4, u.table); }) &&

@@ -246,6 +246,59 @@ TEST(CachesInC, PageTablesOfSequences) {
   EXPECT_EQ(number, -1);
 }
 
+TEST(CachesInC, FindAndForgetPagesAsInCpp) {
+  PagedSequences cpp;
+  ASSERT_TRUE(PagedSequences::create({kPages, kPageTokens, 3, 0, true}, cpp).ok());
+  auto budget = initialised(heed_page_budget_init);
+  budget.pages = kPages;
+  budget.page_tokens = kPageTokens;
+  budget.sequences = 3;
+  budget.prefixes = 1;
+  OwnedSequences c;
+  ASSERT_DONE(heed_paged_sequences_create(&budget, c.out()));
+  std::vector<std::int32_t> text(kTokens, 5);
+  std::vector<std::int64_t> slots(kTokens);
+  std::int32_t id = -1, c_id = -1;
+  std::int64_t found = -1, c_found = -1;
+  PageCopy copy;
+  heed_page_copy c_copy;
+  ASSERT_TRUE(cpp.begin(text, id, found).ok());
+  ASSERT_DONE(heed_paged_sequences_begin(c, text.data(), text.size(), &c_id, &c_found));
+  EXPECT_EQ(c_found, 0);
+  ASSERT_TRUE(cpp.extend(id, slots, copy).ok());
+  ASSERT_DONE(heed_paged_sequences_extend(c, id, slots.data(), slots.size(), &c_copy));
+  ASSERT_TRUE(cpp.publish(id, text).ok());
+  ASSERT_DONE(heed_paged_sequences_publish(c, id, text.data(), text.size()));
+  ASSERT_TRUE(cpp.begin(text, id, found).ok());
+  ASSERT_DONE(heed_paged_sequences_begin(c, text.data(), text.size(), &c_id, &c_found));
+  EXPECT_EQ(c_id, id);
+  EXPECT_EQ(c_found, 8);
+  EXPECT_EQ(c_found, found);
+  ASSERT_TRUE(cpp.forget(id, 8, 2).ok());
+  ASSERT_DONE(heed_paged_sequences_forget(c, id, 8, 2));
+  const std::int32_t* pages = nullptr;
+  size_t count = 0;
+  ASSERT_DONE(heed_paged_sequences_pages(c, id, &pages, &count));
+  EXPECT_TRUE(std::ranges::equal(std::span(pages, count), cpp.pages(id)));
+  EXPECT_EQ(pages[1], -1);
+
+  const CPagedLayout layout(PagedLayout::bshd(kPages, kPageTokens, kHeads, kDims));
+  auto config = initialised(heed_kv_cache_config_init);
+  config.layout = layout.pointer();
+  config.sequences = 3;
+  OwnedCache without, cache;
+  ASSERT_DONE(heed_kv_cache_create(&config, without.out()));
+  EXPECT_EQ(heed_kv_cache_publish(without, 0, text.data(), 1), HEED_INVALID_ARGUMENT);
+  config.prefixes = 1;
+  ASSERT_DONE(heed_kv_cache_create(&config, cache.out()));
+  ASSERT_DONE(heed_kv_cache_begin(cache, text.data(), text.size(), &id, &found));
+  ASSERT_DONE(heed_kv_cache_extend(cache, id, slots.data(), slots.size()));
+  ASSERT_DONE(heed_kv_cache_publish(cache, id, text.data(), text.size()));
+  ASSERT_DONE(heed_kv_cache_forget(cache, id, 4, 0));
+  ASSERT_DONE(heed_kv_cache_begin(cache, text.data(), text.size(), &id, &found));
+  EXPECT_EQ(found, 8);
+}
+
 TEST(CachesInC, LayoutsOfPages) {
   const auto expect_same = [](const heed_paged_layout& c, const PagedLayout& layout) {
     const CPagedLayout expected(layout);

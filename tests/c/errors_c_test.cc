@@ -158,6 +158,13 @@ TEST(NullPointersInC, OfPlansAndRuns) {
 /// called.
 #define HEED_SEQUENCE_CALLS(type, name, handle)                                              \
   {name, [&] { return type##_add(nullptr, &id); }},                                          \
+      {name, [&] { return type##_begin(nullptr, &id, 1, &id, &number); }},                   \
+      {"tokens", [&] { return type##_begin(handle, nullptr, 1, &id, &number); }},            \
+      {"id", [&] { return type##_begin(handle, &id, 1, nullptr, &number); }},                \
+      {"found", [&] { return type##_begin(handle, &id, 1, &id, nullptr); }},                 \
+      {name, [&] { return type##_publish(nullptr, 0, &id, 1); }},                            \
+      {"tokens", [&] { return type##_publish(handle, 0, nullptr, 1); }},                     \
+      {name, [&] { return type##_forget(nullptr, 0, 0, 0); }},                               \
       {"id", [&] { return type##_add(handle, nullptr); }},                                   \
       {name, [&] { return type##_fork(nullptr, 0, 0, &id); }},                               \
       {"child", [&] { return type##_fork(handle, 0, 0, nullptr); }},                         \

@@ -1,5 +1,6 @@
-// A life of a cache beside a simple model of it: each sequence is the list of its tokens. Every
-// token is a number that no other one has, and its keys and values spell it.
+// A life of a cache beside a simple model of it: each sequence is the list of its tokens. A token
+// is a number that stands for it and for all tokens before it in its text, as its keys and values
+// do, which spell the number: a page that was shared with another text would be seen.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -47,14 +48,26 @@ class CacheLife {
   using Choice = std::function<std::int64_t(std::int64_t n)>;
 
   CacheLife(Choice below, const PagedLayout& layout) : below_(std::move(below)), layout_(layout) {
-    const Status status = KvCache::create({layout, kLayers, kSequences, longest(layout)}, cache_);
+    const Status status = KvCache::create({.layout = layout,
+                                           .layers = kLayers,
+                                           .sequences = kSequences,
+                                           .sequence_tokens = longest(layout),
+                                           .prefixes = true},
+                                          cache_);
     EXPECT_TRUE(status.ok()) << status.message();
   }
 
   void step() {
-    switch (below_(10)) {
+    switch (below_(14)) {
       case 0:
         return add();
+      case 10:
+      case 11:
+        return begin();
+      case 12:
+        return publish();
+      case 13:
+        return forget();
       case 1:
       case 2:
         return fork();
@@ -76,6 +89,7 @@ class CacheLife {
       const std::span<const std::int32_t> pages = cache_.pages(id);
       ASSERT_EQ(static_cast<std::int64_t>(pages.size()), pages_for(tokens.size()));
       held.insert(pages.begin(), pages.end());
+      held.erase(kForgottenPage);
       for (std::int64_t layer = 0; layer < kLayers; ++layer) check_contents(tokens, pages, layer);
       if (testing::Test::HasFailure()) return;
     }
@@ -92,6 +106,7 @@ class CacheLife {
   /// How often each way of an operation was taken: a life that misses one proves nothing of it.
   struct Lived {
     int extended, copied, exhausted, too_long, forked, truncated, removed, no_sequence, misused;
+    int found, not_found, forgotten, ends_forgotten;
   };
   const Lived& lived() const { return lived_; }
 
@@ -124,6 +139,11 @@ class CacheLife {
     const std::int64_t length = below_(static_cast<std::int64_t>(parent.size()) + 1);
     std::int32_t child = -1;
     const Status status = cache_.fork(id, length, child);
+    if (ends_forgotten(id, length)) {
+      ASSERT_EQ(status.code(), StatusCode::invalid_argument);
+      ++lived_.ends_forgotten;
+      return;
+    }
     ASSERT_EQ(status.code(), full() ? StatusCode::exhausted : StatusCode::ok);
     if (!status.ok()) return;
     const std::vector<int> prefix(parent.begin(), parent.begin() + length);
@@ -137,6 +157,11 @@ class CacheLife {
     std::vector<int>& tokens = model_[id];
     const auto length = static_cast<std::int64_t>(tokens.size());
     const std::int64_t cut = below_(std::min(length, 3 * layout_.page_tokens) + 1);
+    if (ends_forgotten(id, length - cut)) {
+      ASSERT_FALSE(cache_.truncate(id, length - cut).ok());
+      ++lived_.ends_forgotten;
+      return;
+    }
     ASSERT_TRUE(cache_.truncate(id, length - cut).ok());
     tokens.resize(static_cast<std::size_t>(length - cut));
     lived_.truncated += cut > 0;
@@ -146,8 +171,84 @@ class CacheLife {
     if (model_.empty()) return;
     const std::int32_t id = any();
     ASSERT_TRUE(cache_.remove(id).ok());
+    ended_ = std::move(model_[id]);
     model_.erase(id);
     ++lived_.removed;
+  }
+
+  /// The letter of a token, which is what a text has: its number tells it and all before it.
+  std::int32_t letter(int token) const { return letters_[static_cast<std::size_t>(token)]; }
+
+  std::vector<std::int32_t> text(std::span<const int> tokens) const {
+    std::vector<std::int32_t> letters;
+    for (const int token : tokens) letters.push_back(letter(token));
+    return letters;
+  }
+
+  /// The token that is this letter after `before`; −1 is the beginning of a text.
+  int token_after(int before, std::int32_t letter) {
+    const auto [it, is_new] = tokens_.try_emplace({before, letter}, std::ssize(letters_));
+    if (is_new) letters_.push_back(letter);
+    return it->second;
+  }
+
+  /// A text that begins as one that is there, or as the last one that ended, and may go on
+  /// otherwise.
+  void begin() {
+    std::vector<int> tokens = model_.empty() || below_(3) == 0 ? ended_ : model_[any()];
+    tokens.resize(static_cast<std::size_t>(below_(std::ssize(tokens) + 1)));
+    if (!tokens.empty() && below_(3) == 0) {
+      const int before = tokens.size() < 2 ? -1 : tokens[tokens.size() - 2];
+      tokens.back() = token_after(before, static_cast<std::int32_t>(below_(3)));
+    }
+    std::int32_t id = -1;
+    std::int64_t found = -1;
+    const Status status = cache_.begin(text(tokens), id, found);
+    ASSERT_EQ(status.code(), full() ? StatusCode::exhausted : StatusCode::ok);
+    lived_.no_sequence += full();
+    if (!status.ok()) return;
+    ASSERT_EQ(found % layout_.page_tokens, 0);
+    ASSERT_TRUE(found == 0 || found < std::ssize(tokens)) << found;
+    lived_.found += found > 0;
+    lived_.not_found += found == 0 && std::ssize(tokens) > layout_.page_tokens;
+    tokens.resize(static_cast<std::size_t>(found));
+    ASSERT_TRUE(model_.emplace(id, std::move(tokens)).second) << id;
+  }
+
+  void publish() {
+    if (model_.empty()) return;
+    const std::int32_t id = any();
+    const std::vector<int>& tokens = model_[id];
+    const std::int64_t count = below_(4) == 0 ? below_(std::ssize(tokens) + 1) : std::ssize(tokens);
+    std::vector<std::int32_t> letters = text(tokens);
+    letters.resize(static_cast<std::size_t>(count));
+    const Status status = cache_.publish(id, letters);
+    ASSERT_TRUE(status.ok()) << status.message();
+  }
+
+  void forget() {
+    if (model_.empty()) return;
+    const std::int32_t id = any();
+    const std::int64_t before = below_(std::ssize(model_[id]) + 1);
+    const std::int64_t keep = below_(2) * below_(2 * layout_.page_tokens);
+    const std::span<const std::int32_t> pages = cache_.pages(id);
+    std::vector<std::int32_t> expected(pages.begin(), pages.end());
+    for (std::int64_t i = 0; i < std::ssize(expected); ++i) {
+      const std::int64_t first = i * layout_.page_tokens;
+      if (first >= keep && first + layout_.page_tokens <= before) {
+        lived_.forgotten +=
+            std::exchange(expected[static_cast<std::size_t>(i)], kForgottenPage) >= 0;
+      }
+    }
+    ASSERT_TRUE(cache_.forget(id, before, keep).ok());
+    ASSERT_TRUE(std::ranges::equal(cache_.pages(id), expected));
+  }
+
+  /// Whether so many tokens of a sequence end within a page that it has forgotten.
+  bool ends_forgotten(std::int32_t id, std::int64_t tokens) const {
+    if (tokens % layout_.page_tokens == 0) return false;
+    const auto page = static_cast<std::size_t>(tokens / layout_.page_tokens);
+    return cache_.pages(id)[page] == kForgottenPage;
   }
 
   /// Whether another sequence holds this page.
@@ -198,7 +299,10 @@ class CacheLife {
     if (!status.ok()) return;
     lived_.copied += copies;
     ++lived_.extended;
-    for (std::int64_t i = 0; i < count; ++i) tokens.push_back(next_token_++);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto letter = static_cast<std::int32_t>(below_(2));
+      tokens.push_back(token_after(tokens.empty() ? -1 : tokens.back(), letter));
+    }
     write(std::span(tokens).subspan(length), slots);
   }
 
@@ -218,6 +322,7 @@ class CacheLife {
     for (std::size_t t = 0; t < tokens.size(); ++t) {
       const auto token = static_cast<std::int64_t>(t);
       const std::int64_t page = pages[static_cast<std::size_t>(token / layout_.page_tokens)];
+      if (page == kForgottenPage) continue;
       const std::int64_t slot = token % layout_.page_tokens;
       const auto at = [&](const PageStrides& s, std::int64_t head) {
         return page * s.page + slot * s.token + head * s.head;
@@ -269,7 +374,9 @@ class CacheLife {
   PagedLayout layout_;
   KvCache cache_;
   Model model_;
-  int next_token_ = 0;
+  std::map<std::pair<int, std::int32_t>, int> tokens_;  ///< by what is before, and the letter
+  std::vector<std::int32_t> letters_;                   ///< of each token
+  std::vector<int> ended_;                              ///< the last text that ended
   Lived lived_{};
 };
 

@@ -19,11 +19,12 @@ class KvCacheAllocation : public testing::Test {
  protected:
   void SetUp() override {
     if (!counts_allocations()) GTEST_SKIP() << "sanitizers replace the allocator themselves";
-    ASSERT_TRUE(
-        KvCache::create(
-            {.layout = PagedLayout::bhsd(100, 7, kHeads, kDims), .layers = 2, .sequences = 4},
-            cache_)
-            .ok());
+    ASSERT_TRUE(KvCache::create({.layout = PagedLayout::bhsd(100, 7, kHeads, kDims),
+                                 .layers = 2,
+                                 .sequences = 4,
+                                 .prefixes = true},
+                                cache_)
+                    .ok());
     ASSERT_TRUE(Rotary::create({.rotary_dim = kDims, .positions = 1000}, rotary_).ok());
     std::iota(positions_.begin(), positions_.end(), 0);
   }
@@ -46,7 +47,9 @@ class KvCacheAllocation : public testing::Test {
   /// A sequence's life, and that of a child which shares its beginning.
   bool live() {
     std::int32_t parent = -1, child = -1;
-    bool fine = cache_.add(parent).ok() && step(parent, kTokens);
+    std::int64_t found = 0;
+    bool fine = cache_.begin(text_, parent, found).ok() && step(parent, kTokens - found);
+    fine &= cache_.publish(parent, text_).ok() && cache_.forget(parent, 20).ok();
     fine &= cache_.fork(parent, 51, child).ok();
     for (int i = 0; i < 200; ++i) fine &= step(parent, 1) && step(child, 1);
     fine &= cache_.truncate(child, 60).ok();
@@ -61,6 +64,7 @@ class KvCacheAllocation : public testing::Test {
   Rotary rotary_;
   std::vector<float> k_ = std::vector<float>(kTokens * kHeads * kDims, 1.0F), v_ = k_;
   std::vector<std::int64_t> slots_ = std::vector<std::int64_t>(kTokens), positions_ = slots_;
+  std::array<std::int32_t, kTokens> text_{};
   std::array<std::int32_t, 3> indptr_{};
   std::vector<std::int32_t> table_ = std::vector<std::int32_t>(200);
 };

@@ -22,7 +22,7 @@ TEST_P(KvCacheLives, LoseNothingAndLeakNoPage) {
         PagedLayout::bhsd(kPages, page_tokens, kHeads, kDims, kValueDims)}) {
     proof::Random random(seed);
     CacheLife life([&](std::int64_t n) { return random.below(n); }, layout);
-    constexpr int steps = 10000;
+    constexpr int steps = 30000;
     for (int i = 0; i < steps && !HasFailure(); ++i) {
       SCOPED_TRACE(testing::Message() << "step " << i);
       life.step();
@@ -32,11 +32,13 @@ TEST_P(KvCacheLives, LoseNothingAndLeakNoPage) {
     life.end();
     const CacheLife::Lived& lived = life.lived();
     for (const int times : {lived.extended, lived.exhausted, lived.too_long, lived.forked,
-                            lived.truncated, lived.removed, lived.no_sequence, lived.misused}) {
+                            lived.truncated, lived.removed, lived.no_sequence, lived.misused,
+                            lived.found, lived.not_found, lived.forgotten}) {
       EXPECT_GT(times, 20);
     }
     if (page_tokens > 1) {
       EXPECT_GT(lived.copied, 20);
+      EXPECT_GT(lived.ends_forgotten, 20);
     }
   }
 }

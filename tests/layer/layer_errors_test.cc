@@ -159,6 +159,34 @@ TEST_F(PreparedStep, RefusesSequences) {
                       "sequence 1 has 6 tokens; rotary has 5 positions");
 }
 
+// Pages that the new tokens' windows see must be there, others need not.
+TEST(LayerErrors, ForgottenPages) {
+  LayerSpec spec;
+  spec.config = good_config();
+  spec.config.attention.window_left = 5;
+  spec.config.attention.keep_first = 2;
+  LayerModel model(spec);
+  const std::int32_t id = model.add();
+  model.forward({{id, std::vector<float>(18 * 6, 0.5F)}});
+  const auto prepare = [&](std::int64_t tokens) {
+    return model.step().prepare(model.cache(), std::vector<StepTokens>{{id, tokens}});
+  };
+  ASSERT_TRUE(model.cache().forget(id, 12, 2).ok());  // pages 1 and 2, tokens 4 … 11
+  EXPECT_TRUE(prepare(1).ok()) << "token 17 sees 12 … 17";
+  EXPECT_TRUE(model.layer()
+                  .forward(model.step(), model.cache().layer(0), std::vector<float>(6).data(),
+                           std::vector<float>(6).data())
+                  .ok());
+  expect_refused(prepare(2),
+                 "sequence 0 has forgotten its page 2 of 4 tokens; the step sees keys from 11 on "
+                 "and the first 2");
+  EXPECT_TRUE(prepare(0).ok());
+  ASSERT_TRUE(model.cache().forget(id, 4).ok());
+  expect_refused(prepare(1),
+                 "sequence 0 has forgotten its page 0 of 4 tokens; the step sees keys from 12 on "
+                 "and the first 2");
+}
+
 TEST_F(PreparedStep, RefusesAnotherCache) {
   KvCache other;
   ASSERT_TRUE(

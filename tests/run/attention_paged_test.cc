@@ -105,12 +105,13 @@ class AttentionPagedTables : public testing::Test {
 
 TEST_F(AttentionPagedTables, PagesThatDoNotExist) {
   const std::string last = std::to_string(paged_.layout().pages - 1);
-  for (const std::int32_t number : {-1, static_cast<std::int32_t>(paged_.layout().pages)}) {
+  for (const std::int32_t number : {-1, -2, static_cast<std::int32_t>(paged_.layout().pages)}) {
+    const char* const forgotten = ": it was forgotten, and queries see its keys";
     const std::int32_t former = std::exchange(paged_.page(1, 37), number);
     expect_refused(paged_.tensors(true),
                    "tables.pages[42] (" + std::to_string(number) +
                        "), page 37 of sequence 1, must be from 0 to pages.pages - 1 (" + last +
-                       ")");
+                       ")" + (number == kForgottenPage ? forgotten : ""));
     paged_.page(1, 37) = former;
   }
 }
