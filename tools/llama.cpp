@@ -83,7 +83,7 @@ build() {
   [[ -z $check$model ]] || options=(-DHEED_LLAMA_BINARIES="$binaries")
   cmake -S . -B "$work/cmake" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release \
     -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TESTS=OFF -DHEED_BUILD_TOOLS=OFF -DHEED_BUILD_BENCH=OFF \
-    -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=OFF "${options[@]}" >&2
+    -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=OFF -DHEED_THREADS=none "${options[@]}" >&2
   cmake --build "$work/cmake" --parallel "$(nproc)" >&2
 }
 

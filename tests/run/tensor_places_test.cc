@@ -202,7 +202,8 @@ TEST_F(TensorPlaces, StatesBeyondTheAddressSpace) {
 }
 
 TEST(ExecutorsThatWereNeverCreated, AreRefusedEverywhere) {
-  const std::string message = "executor has no threads: make it with Executor::create first";
+  const std::string message =
+      "executor has no threads: make it with Executor::create or Executor::adopt first";
   const Case c(small_case(3, 5));
   const Plan plan = plan_case(c, on({}, 2));
   Workspace workspace;
