@@ -201,6 +201,13 @@ class Reading(Refusals):
             ("k_zero_points need k_scales", Q, K, V, {"k_zero_points": numpy.ones((2, 7, 2, 1), "f4")}),
             ("page_table", Q, K, V, {"page_table": numpy.zeros((2, 1), "i4")}),
             ("isa", Q, K, V, {"isa": "mmx"}),
+            ("isa (3) must be a word", Q, K, V, {"isa": 3}),
+            ("an option must be a number or a word", Q, K, V, {"causal": [1]}),
+            ("shard ((1, 2, 3)) must be two things", Q, K, V, {"shard": (1, 2, 3)}),
+            ("key_lists (5) must be two things", Q, K, V, {"key_lists": 5}),
+            ("key_lengths must be integers of one dimension", Q, K, V, {"key_lengths": 5}),
+            ("out_type (3) must be one of f32", Q, K, V, {"out_type": 3}),
+            ("out_type ('int8') must be f32, f16 or bf16", Q, K, V, {"out_type": "int8"}),
         ):
             with self.subTest(sentence):
                 self.refused(sentence, heed.attention, q, k, v, kind=heed.Error, **options)

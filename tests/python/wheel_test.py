@@ -28,7 +28,9 @@ def clean(**variables):
 
 class Wheel(unittest.TestCase):
     def setUp(self):
-        self.folder = pathlib.Path(self.enterContext(tempfile.TemporaryDirectory()))
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.folder = pathlib.Path(folder.name)
         self.sources = self.folder / "python"
         shutil.copytree(
             ROOT / "bindings/python", self.sources, ignore=shutil.ignore_patterns("dist", "build", "*.egg-info")

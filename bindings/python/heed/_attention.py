@@ -9,6 +9,7 @@ from ._bind import Modifiers, PageTable, ZeroPoints, bind
 from ._options import KeyLists, KeyMask, KeyShard, Options, real
 from ._plan import Executor, Plan, Workspace, spare_workspaces
 from ._tensors import Views, read, read_output
+from .errors import InvalidArgument
 
 #: The most plans that heed.attention keeps: those that were made last.
 PLANS = 256
@@ -181,7 +182,12 @@ def attention(
         options = Options._make(options).hashable()
     if mask is None and key_lists is None:
         key += options
-        plan = _plans.get(key) or _kept_plan(key, views, Options._make(options))
+        try:
+            plan: Plan | None = _plans.get(key)
+        except TypeError as error:
+            raise InvalidArgument(f"an option must be a number or a word: {error}") from None
+        if plan is None:
+            plan = _kept_plan(key, views, Options._make(options))
     else:
         plan = Plan._of(views, Options._make(options), mask, key_lists)
     runner = plan._runner()

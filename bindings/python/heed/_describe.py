@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from . import _structs as c
 from ._library import address, make
-from ._options import UNLIMITED, KeyMask, KeyShard, Options, choice, real, whole
+from ._options import UNLIMITED, KeyMask, KeyShard, Options, choice, pair, real, whole, word
 from ._tensors import (
     ELEMENT_TYPES,
     Axes,
@@ -16,6 +16,7 @@ from ._tensors import (
     View,
     Views,
     axes_of,
+    computing_type,
     element_type,
     int_array,
     integers,
@@ -141,10 +142,7 @@ def _out_type(out: View | None, q_type: ElementType, o: Options) -> ElementType:
         return element_type(out, o.out_type, "out")
     if o.out_type is None:
         return q_type
-    dtype = ELEMENT_TYPES.get(o.out_type)
-    if dtype is None or not dtype.computes:
-        raise InvalidArgument(f"out_type ({o.out_type!r}) must be f32, f16 or bf16")
-    return dtype
+    return computing_type(o.out_type, "out_type")
 
 
 def _check_sides(query: Side, key: Side, value: Side, o: Options) -> None:
@@ -328,7 +326,7 @@ def _longest(side: Side, lengths: bytes | None, offsets: bytes | None) -> int:
 def _plan_options(o: Options) -> c.heed_plan_options:
     return make(
         c.heed_plan_options,
-        isa=None if o.isa is None else o.isa.encode(),
+        isa=word("isa", o.isa),
         workers=whole("workers", o.workers, 32),
         tile_keys=whole("tile_keys", o.tile_keys, 32),
         item_rows=whole("item_rows", o.item_rows, 32),
@@ -389,7 +387,7 @@ def _visibility(mask: Any, key_lists: Any, d: Description) -> None:
         d.keep.append(struct)
         d.batch.mask = address(struct)
     if key_lists is not None:
-        offsets, keys = key_lists
+        offsets, keys = pair("key_lists", key_lists)
         arrays = int_array(integers(offsets, "key_lists.offsets", 8), 8), int_array(integers(keys, "key_lists.keys"))
         lists = make(
             c.heed_key_lists,

@@ -84,8 +84,9 @@ class Options(NamedTuple):
             name: integers(getattr(self, name), name) for name in arrays if getattr(self, name) is not None
         }
         if self.shard is not None:
+            first, whole_length = pair("shard", self.shard)
             changes["shard"] = KeyShard(
-                *(value if isinstance(value, int) else integers(value, "shard") for value in self.shard)
+                *(value if isinstance(value, int) else integers(value, "shard") for value in (first, whole_length))
             )
         return self._replace(**changes)
 
@@ -114,3 +115,17 @@ def real(name: str, given: Any) -> float:
         return float(given)
     except (TypeError, ValueError, OverflowError):
         raise InvalidArgument(f"{name} ({given!r}) must be a number") from None
+
+
+def word(name: str, given: Any) -> bytes | None:
+    """A name as C takes it; None is its default."""
+    if given is not None and not isinstance(given, str):
+        raise InvalidArgument(f"{name} ({given!r}) must be a word")
+    return None if given is None else given.encode()
+
+
+def pair(name: str, given: Any) -> tuple[Any, Any]:
+    """The two things that a tuple has."""
+    if not isinstance(given, (tuple, list)) or len(given) != 2:
+        raise InvalidArgument(f"{name} ({given!r}) must be two things, as its class in heed says")
+    return given[0], given[1]

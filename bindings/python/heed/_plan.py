@@ -10,7 +10,7 @@ from . import _structs as c
 from ._bind import Modifiers, PageTable, ZeroPoints, bind
 from ._describe import describe
 from ._library import Handle, address, check, failure, lib, make, text_of
-from ._options import Options, whole
+from ._options import Options, whole, word
 from ._tensors import ELEMENT_TYPES, View, Views, contiguous, element_type, look, read, read_output
 from .errors import InvalidArgument
 
@@ -80,7 +80,7 @@ def run_options(executor: Executor | None, workers: int, isa: str | None) -> c.h
     """How a function without a plan is computed."""
     return make(
         c.heed_run_options,
-        isa=None if isa is None else isa.encode(),
+        isa=word("isa", isa),
         workers=whole("workers", workers, 32),
         executor=executor and executor._handle,
     )

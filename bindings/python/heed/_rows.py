@@ -7,9 +7,9 @@ from typing import Any, NamedTuple
 
 from . import _structs as c
 from ._library import address, check, lib, make
-from ._options import real, whole
+from ._options import real, whole, word
 from ._plan import Executor
-from ._tensors import ElementType, View, element_type, named_type, read, read_output, require_f32
+from ._tensors import ElementType, View, computing_type, element_type, read, read_output, require_f32
 from .errors import InvalidArgument
 
 
@@ -64,9 +64,7 @@ def _struct(kind: Any, matrix: _Matrix) -> Any:
 
 def _output(like: _Matrix, out: Any, name: str, dtype: str | None = None) -> tuple[Any, _Matrix]:
     """A tensor of the shape of another one to write to, made where there is none."""
-    wanted = named_type(dtype or like.dtype.name, "out_type")
-    if not wanted.computes:
-        raise InvalidArgument(f"out_type ({wanted.name!r}) must be f32, f16 or bf16")
+    wanted = computing_type(dtype or like.dtype.name, "out_type")
     if out is None:
         out = like.view[3].empty(tuple(like.view[1]), wanted.name)
     matrix = matrix_of(read_output(out, name), name, wanted.name)
@@ -89,7 +87,7 @@ class _Options(NamedTuple):
         struct = make(
             c.heed_softmax_options,
             scale=real("scale", self.scale),
-            isa=None if self.isa is None else self.isa.encode(),
+            isa=word("isa", self.isa),
             workers=whole("workers", self.workers, 32),
             executor=self.executor and self.executor._handle,
         )

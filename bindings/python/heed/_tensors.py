@@ -373,9 +373,17 @@ def element_type(view: View, given: str | None, name: str) -> ElementType:
 
 def named_type(given: str, name: str) -> ElementType:
     """One of heed's types by its name."""
-    dtype = ELEMENT_TYPES.get(given)
+    dtype = ELEMENT_TYPES.get(given) if isinstance(given, str) else None
     if dtype is None:
         raise InvalidArgument(f"{name} ({given!r}) must be one of {', '.join(ELEMENT_TYPES)}")
+    return dtype
+
+
+def computing_type(given: str, name: str) -> ElementType:
+    """One of the types that outputs may have."""
+    dtype = named_type(given, name)
+    if not dtype.computes:
+        raise InvalidArgument(f"{name} ({given!r}) must be f32, f16 or bf16")
     return dtype
 
 
@@ -485,8 +493,8 @@ def integers(values: Any, name: str, size: int = 4) -> bytes:
         view = _read_integers(values, name)
         if view is not None and view[3].element == element and view[1] and view[2][-1] * view[3].unit == size:
             return ctypes.string_at(view[0], view[1][0] * size)
-        values = values.tolist() if hasattr(values, "tolist") else list(values)
     try:
+        values = values.tolist() if hasattr(values, "tolist") else list(values)
         array = (number * len(values))(*values)
     except TypeError:
         raise InvalidArgument(f"{name} must be integers of one dimension") from None

@@ -9,7 +9,7 @@ from ._bind import Modifiers, PageTable, ZeroPoints
 from ._library import address, check, lib, make
 from ._options import whole
 from ._plan import Executor, Plan, Workspace, read_all, spare_workspaces, take_workspace
-from ._tensors import ELEMENT_TYPES, read
+from ._tensors import computing_type, read
 from .errors import InvalidArgument
 
 
@@ -105,9 +105,7 @@ def _answers(
         return read(answers[name], name)[0]
 
     if weights:
-        dtype = ELEMENT_TYPES.get("f32" if weights is True else weights)
-        if dtype is None or not dtype.computes:
-            raise InvalidArgument(f"weights ({weights!r}) must be True, f32, f16 or bf16")
+        dtype = computing_type("f32" if weights is True else weights, "weights")
         struct.weights.data, struct.weights.type = room("weights", matrix, dtype.name), dtype.number
         keep.append(c.heed_weight_layout(matrix[1] * matrix[2] * matrix[3], matrix[2] * matrix[3], matrix[3]))
         struct.layout = address(keep[-1])
