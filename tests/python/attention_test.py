@@ -230,6 +230,9 @@ class Forms(Refusals):
             options = {"kv_layout": layout, "key_lengths": [290, 300], "causal": True}
             out = heed.attention(Q, *pools, page_table=order, **options)
             self.same(out, heed.attention(Q, K, V, key_lengths=[290, 300], causal=True))
+            plan = heed.Plan(Q, *pools, paged=True, **options)
+            self.same(plan.run(Q, *pools, page_table=order), out)
+            self.refused("page_table must be given: k and v are pages", plan.run, Q, *pools)
             wide = numpy.full((2, 25), -1, "i4")
             wide[:, :19] = order
             self.same(heed.attention(Q, *pools, page_table=wide[:, :19], **options), out)
@@ -289,6 +292,10 @@ class Forms(Refusals):
                 Q, codes, values, k_scales=scales, v_scales=scales, k_zero_points=zeros, v_zero_points=zeros
             )
             self.same(out, heed.attention(Q, *wide))
+        given = {"k_scales": scales, "v_scales": scales}
+        plan = heed.Plan(Q, codes, values, **given)
+        self.same(plan.run(Q, codes, values, **given, k_zero_points=zeros, v_zero_points=zeros), out)
+        self.refused("k_scales must be given: the plan was made with them", plan.run, Q, codes, values)
         swapped = [numpy.ascontiguousarray(a.transpose(0, 2, 1, 3)) for a in (codes, values, scales, zeros)]
         self.same(
             heed.attention(
