@@ -27,6 +27,8 @@ def c_type(declared):
     declared = " ".join(declared.replace("const", "").split())
     if "*" in declared:
         return ctypes.c_char_p if declared in ("char*", "char *") else ctypes.c_void_p
+    if declared.endswith("_function"):
+        return ctypes.c_void_p
     if declared in ENUMS:
         return ctypes.c_int
     return NUMBERS.get(declared) or getattr(_structs, declared)

@@ -9,10 +9,10 @@ scaled_dot_product_attention. What goes wrong raises a heed.Error with a sentenc
 
 from ._attention import attention, clear_plans
 from ._cache import KvCache, KvPages, Memory, PageCopy, PagedSequences, append
-from ._cpu import CpuInfo, Isa, alibi_slopes, chosen_isa, convert, cpu_info, isas, version
+from ._cpu import CpuInfo, Isa, alibi_slopes, chosen_isa, convert, cpu_info, isas, thread_library, version
 from ._options import KeyLists, KeyMask, KeyShard
 from ._plan import Executor, Plan, StateShape, Workspace
-from ._rotary import Rotary
+from ._rotary import Rotary, RotaryScaling, normalise_heads
 from ._rows import log_softmax, log_softmax_gradient, log_sum_exp, softmax, softmax_gradient
 from ._sampling import NO_TOKEN, sample
 from ._states import PartialStates, clear, empty_states, merge, merge_into, run_partial
@@ -51,17 +51,20 @@ __all__ = [
     "merge",
     "merge_into",
     "NO_TOKEN",
+    "normalise_heads",
     "OutOfMemory",
     "PageCopy",
     "PagedSequences",
     "PartialStates",
     "Plan",
     "Rotary",
+    "RotaryScaling",
     "run_partial",
     "sample",
     "softmax",
     "softmax_gradient",
     "StateShape",
+    "thread_library",
     "Unsupported",
     "version",
     "Workspace",

@@ -57,6 +57,25 @@ class _Sequences(Handle):
         self._call("add", ctypes.byref(number))
         return number.value
 
+    def begin(self, tokens: Any) -> tuple[int, int]:
+        """A new sequence for a text with these tokens, and how many of them it shares with earlier texts that were
+        published; the others follow by extend. Needs prefixes=True."""
+        numbers, sequence, found = int_array(integers(tokens, "tokens")), c_int32(), c_int64()
+        self._call("begin", address(numbers), len(numbers), ctypes.byref(sequence), ctypes.byref(found))
+        return sequence.value, found.value
+
+    def publish(self, sequence: int, tokens: Any) -> None:
+        """Says what the first tokens of a sequence are, whose keys and values have been written in every layer: begin
+        finds full pages of them. Needs prefixes=True."""
+        numbers = int_array(integers(tokens, "tokens"))
+        self._call("publish", whole("sequence", sequence, 32), address(numbers), len(numbers))
+
+    def forget(self, sequence: int, tokens: int, keep_first: int = 0) -> None:
+        """Gives back the pages that hold only tokens before `tokens`, but for the first `keep_first` ones: a window has
+        passed them. They are −1 in pages and page tables."""
+        numbers = whole("tokens", tokens), whole("keep_first", keep_first)
+        self._call("forget", whole("sequence", sequence, 32), *numbers)
+
     def fork(self, sequence: int, tokens: int) -> int:
         """A new sequence that shares the first `tokens` tokens of another, and needs no page for them."""
         child = c_int32()
@@ -119,14 +138,18 @@ class PagedSequences(_Sequences):
     __slots__ = ()
     _name = "paged_sequences"
 
-    def __init__(self, pages: int, page_tokens: int, sequences: int, sequence_tokens: int = 0) -> None:
-        """`sequences` at once, of at most `sequence_tokens` tokens each (0: as many as the pages hold)."""
+    def __init__(
+        self, pages: int, page_tokens: int, sequences: int, sequence_tokens: int = 0, prefixes: bool = False
+    ) -> None:
+        """`sequences` at once, of at most `sequence_tokens` tokens each (0: as many as the pages hold). `prefixes`:
+        whether pages can be found by their tokens."""
         budget = make(
             c.heed_page_budget,
             pages=whole("pages", pages),
             page_tokens=whole("page_tokens", page_tokens),
             sequences=whole("sequences", sequences),
             sequence_tokens=whole("sequence_tokens", sequence_tokens),
+            prefixes=int(bool(prefixes)),
         )
         super().__init__(address(budget))
         self._pages, self._page_tokens = budget.pages, budget.page_tokens
@@ -211,10 +234,12 @@ class KvCache(_Sequences):
         v_type: str = "f32",
         k_zero_points: bool = False,
         v_zero_points: bool = False,
+        prefixes: bool = False,
     ) -> None:
         """`layout`: of a page, [heads, tokens, dim] ("bhsd") or [tokens, heads, dim] ("bshd"). `sequences` at once,
         of at most `sequence_tokens` tokens each (0: as many as the pages hold). Types are any of heed's; those of
-        int8 and int4 have a scale for each token and head, and zero points where asked for."""
+        int8 and int4 have a scale for each token and head, and zero points where asked for. `prefixes`: whether
+        pages can be found by their tokens."""
         choice("layout", layout, ("bshd", "bhsd"))
         pool = make(c.heed_paged_layout)
         self.layout, self.layers = layout, whole("layers", layers)
@@ -238,6 +263,7 @@ class KvCache(_Sequences):
             v_type=named_type(v_type, "v_type").number,
             k_zero_points=int(bool(k_zero_points)),
             v_zero_points=int(bool(v_zero_points)),
+            prefixes=int(bool(prefixes)),
         )
         super().__init__(address(config))
 

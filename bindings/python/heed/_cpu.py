@@ -43,6 +43,11 @@ def version() -> str:
     return lib.heed_version().decode()
 
 
+def thread_library() -> str:
+    """ "tbb", "std" or "none": what spreads work over threads in this library."""
+    return lib.heed_thread_library().decode()
+
+
 def isas() -> list[Isa]:
     """The instruction sets of this build, best first."""
     count = ctypes.c_size_t()

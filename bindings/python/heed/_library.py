@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from typing import Any, TypeVar
 
 from . import _structs as structs
@@ -29,6 +29,9 @@ def _sequences(prefix: str) -> dict[str, tuple]:
     """The functions that caches and page tables without memory have in common."""
     calls = {
         "add": (_address, POINTER(c_int32)),
+        "begin": (_address, _address, c_size_t, POINTER(c_int32), POINTER(c_int64)),
+        "publish": (_address, _id, _address, c_size_t),
+        "forget": (_address, _id, c_int64, c_int64),
         "fork": (_address, _id, c_int64, POINTER(c_int32)),
         "truncate": (_address, _id, c_int64),
         "remove": (_address, _id),
@@ -79,6 +82,9 @@ STATUS_FUNCTIONS: dict[str, tuple] = {
     "heed_merge_into": (_address, _address, _address, _address, _address),
     "heed_clear": (_address, _address),
     "heed_rotary_create": (_address, _new),
+    "heed_rotary_frequencies": (_address, POINTER(c_void_p), POINTER(c_size_t)),
+    "heed_rotary_attention_factor": (_address, POINTER(c_double)),
+    "heed_normalise_heads": (_address, _address, _address),
     "heed_rotate": (_address, _address, _address),
     "heed_paged_sequences_create": (_address, _new),
     "heed_paged_sequences_extend": (_address, _id, _address, c_size_t, _address),
@@ -102,6 +108,7 @@ OTHER_FUNCTIONS: dict[str, tuple] = {
     "heed_last_message": (c_char_p, ()),
     "heed_status_name": (c_char_p, (c_int,)),
     "heed_version": (c_char_p, ()),
+    "heed_thread_library": (c_char_p, ()),
     "heed_abi": (c_int, ()),
     **{
         f"heed_{handle}_destroy": (None, (_address,))
@@ -114,6 +121,10 @@ ABSENT: dict[str, str] = {
     **dict.fromkeys(
         ("heed_run_share", "heed_run_partial_share"),
         "shares are for the thread pools of hosts; threads of Python call run, each with a workspace",
+    ),
+    **dict.fromkeys(
+        ("heed_executor_adopt", "heed_parallel_for"),
+        "work that Python's threads did would wait for Python's lock",
     ),
     **dict.fromkeys(
         ("heed_paged_layout_bshd", "heed_paged_layout_bhsd", "heed_paged_layout_together"),
@@ -188,7 +199,7 @@ def check(status: int) -> None:
 Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
-def make(kind: type[Struct], **members: Any) -> Struct:
+def make(kind: type[Struct], /, **members: Any) -> Struct:
     """A struct with the defaults of its init function, but for these members."""
     defaults = _defaults.get(kind)
     if defaults is None:

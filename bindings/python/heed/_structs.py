@@ -279,6 +279,27 @@ class heed_const_partial_states(Structure):
     _fields_ = [("m", c_void_p), ("l", c_void_p), ("o", c_void_p), ("partitions", c_int64)]
 
 
+class heed_rotary_scaling(Structure):
+    _fields_ = [
+        _SIZE,
+        ("kind", c_int),
+        ("truncate", c_int),
+        ("factor", c_double),
+        ("original_positions", c_int64),
+        ("low_freq_factor", c_double),
+        ("high_freq_factor", c_double),
+        ("beta_fast", c_double),
+        ("beta_slow", c_double),
+        ("mscale", c_double),
+        ("mscale_all_dim", c_double),
+        ("attention_factor", c_double),
+        ("short_factors", c_void_p),
+        ("short_factors_count", c_size_t),
+        ("long_factors", c_void_p),
+        ("long_factors_count", c_size_t),
+    ]
+
+
 class heed_rotary_config(Structure):
     _fields_ = [
         _SIZE,
@@ -288,6 +309,34 @@ class heed_rotary_config(Structure):
         ("base", c_double),
         ("position_scale", c_double),
         ("positions", c_int64),
+        ("scaling", c_void_p),
+        ("frequencies", c_void_p),
+        ("frequencies_count", c_size_t),
+        ("factors", c_void_p),
+        ("factors_count", c_size_t),
+    ]
+
+
+class heed_rms_norm(Structure):
+    _fields_ = [
+        _SIZE,
+        ("weight", c_void_p),
+        ("weight_offset", c_float),
+        ("reserved", c_int),
+        ("epsilon", c_double),
+    ]
+
+
+class heed_head_tensors(Structure):
+    _fields_ = [
+        _SIZE,
+        ("x", c_void_p),
+        ("y", c_void_p),
+        ("tokens", c_int64),
+        ("heads", c_int64),
+        ("head_dim", c_int64),
+        ("x_layout", c_void_p),
+        ("y_layout", c_void_p),
     ]
 
 
@@ -312,6 +361,8 @@ class heed_page_budget(Structure):
         ("page_tokens", c_int64),
         ("sequences", c_int64),
         ("sequence_tokens", c_int64),
+        ("prefixes", c_int),
+        ("reserved", c_int),
     ]
 
 
@@ -344,6 +395,8 @@ class heed_kv_cache_config(Structure):
         ("v_type", c_int),
         ("k_zero_points", c_int),
         ("v_zero_points", c_int),
+        ("prefixes", c_int),
+        ("reserved", c_int),
     ]
 
 
