@@ -231,6 +231,45 @@ TEST(Layer, ReadsPrefixesOfForkedSequencesOnce) {
   EXPECT_EQ(last_outputs(spec, 600, true), last_outputs(spec, 600, false));
 }
 
+/// The outputs of some tokens of sequences that had a prompt of 900 tokens in common, with a window
+/// that has left part of it behind; `forget` gives the pages back that it has passed.
+std::vector<float> windowed_outputs(const LayerSpec& spec, bool forget) {
+  LayerModel model(spec);
+  const std::int64_t dim = spec.config.dim;
+  proof::Random random(9);
+  const std::int32_t first = model.add();
+  model.forward({{first, random_tokens(random, 900, dim)}});
+  std::vector<std::pair<std::int32_t, std::vector<float>>> fresh;
+  for (int i = 0; i < 4; ++i) {
+    std::int32_t id = -1;
+    EXPECT_TRUE(model.cache().fork(first, 900, id).ok());
+    fresh.emplace_back(id, random_tokens(random, 3, dim));
+  }
+  if (forget) {
+    const AttentionConfig& a = spec.config.attention;
+    for (std::int32_t id = 0; id < 5; ++id) {
+      EXPECT_TRUE(model.cache().forget(id, 900 - a.window_left, a.keep_first).ok());
+    }
+    EXPECT_GT(model.cache().free_pages(), spec.pages - 45);
+  }
+  return model.forward(fresh);
+}
+
+TEST(Layer, PagesThatWindowsHavePassedLeaveNoTrace) {
+  LayerSpec spec = spec_of(4, 2, 16);
+  spec.rotary = {.rotary_dim = 16, .positions = 1000};
+  spec.exact_products = true;
+  spec.page_tokens = 16;
+  spec.pages = 100;
+  for (const std::int64_t window : {300, 610}) {
+    for (const std::int64_t keep_first : {0, 20}) {
+      spec.config.attention.window_left = window;
+      spec.config.attention.keep_first = keep_first;
+      EXPECT_EQ(windowed_outputs(spec, true), windowed_outputs(spec, false)) << window;
+    }
+  }
+}
+
 // Layers share a step; each has pages of its own.
 TEST(Layer, OneStepServesAllLayers) {
   LayerSpec spec = specs()["llama"];
