@@ -66,6 +66,7 @@ class History {
   /// A step in which sequences get so many tokens each, checked against the reference.
   void step(const std::vector<std::pair<std::int32_t, std::int64_t>>& sequences) {
     std::vector<std::pair<std::int32_t, std::vector<float>>> fresh;
+    fresh.reserve(sequences.size());
     for (const auto& [id, tokens] : sequences) {
       fresh.emplace_back(id, random_tokens(random_, tokens, model_.config().dim));
     }
