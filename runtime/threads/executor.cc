@@ -46,7 +46,8 @@ Status run_shares(int shares, Executor* executor, TaskFunction share, void* cont
     if (shares <= 1) {
       run_here(shares, share, context);
     } else {
-      ThreadPool& pool = executor != nullptr ? *executor->pool() : callers_pool();
+      ThreadPool* const own = executor != nullptr ? executor->pool() : nullptr;
+      ThreadPool& pool = own != nullptr ? *own : callers_pool();
       pool.run(shares, share, context);
     }
     return {};

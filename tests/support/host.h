@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <atomic>
+#include <cstddef>
 #include <thread>
 #include <vector>
 
@@ -47,6 +48,7 @@ inline void on_one_thread(Host&, int tasks, TaskFunction task, void* argument) {
 /// A thread for each call, the last one first.
 inline void on_threads(Host&, int tasks, TaskFunction task, void* argument) {
   std::vector<std::jthread> threads;
+  threads.reserve(static_cast<std::size_t>(tasks));
   for (int i = tasks - 1; i > 0; --i) threads.emplace_back(task, argument, i);
   task(argument, 0);
 }

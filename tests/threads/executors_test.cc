@@ -123,6 +123,7 @@ TEST(AdoptedExecutor, SeveralThreadsOfTheHostAtOnce) {
     SCOPED_TRACE(way.name);
     LateHost host(way.spread, kThreads);
     std::vector<std::thread> callers;
+    callers.reserve(2);
     for (int caller = 0; caller < 2; ++caller) {
       callers.emplace_back([&] {
         for (int repeat = 0; repeat < 5; ++repeat) {

@@ -106,6 +106,7 @@ TEST(StdPool, WaitsForTheLastShare) {
 TEST(StdPool, ServesSeveralThreadsAtOnce) {
   StdPool pool(3);
   std::vector<std::thread> callers;
+  callers.reserve(4);
   for (int caller = 0; caller < 4; ++caller) {
     callers.emplace_back([&, caller] {
       Shares work(2 + caller);
