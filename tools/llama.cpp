@@ -151,6 +151,7 @@ plugin=$work/cmake/bindings/ggml/libggml-heed.so
 if [[ -n $check ]]; then
   check_stranger
   "$work/cmake/bin/node_test"
+  "$work/cmake/bin/mask_test"
   check_operation
   check_texts
 fi

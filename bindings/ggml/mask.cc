@@ -70,7 +70,6 @@ bool is_distance(const std::vector<float>& row) {
   if (last == 0) return true;
   // The last key is the nearest one, whose distance is the most precise.
   const float nearest = row[last - 1];
-  if (!(nearest <= 0) || nearest < -2048) return false;
   for (std::size_t j = 0; j < last; ++j) {
     if (is_hidden(row[j])) continue;
     const float distance = nearest - static_cast<float>(last - 1 - j);

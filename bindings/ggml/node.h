@@ -11,14 +11,15 @@ namespace heed::plugin {
 
 /// All of a node that a plan depends on: nodes of the same shape share one.
 struct NodeShape {
-  std::int64_t sequences, queries, keys, heads, kv_heads, head_dim, value_head_dim;
-  DType q_type, k_type, v_type;
-  Layout q, k, v, out;
-  float scale;
-  const ggml_tensor* mask;  ///< f16, [keys, queries, 1 or heads, 1 or sequences]; or null
-  float max_bias;           ///< of ALiBi; 0: the mask is added as it is
-  float softcap;            ///< 0: none
-  bool sinks;
+  std::int64_t sequences = 0, queries = 0, keys = 0, heads = 0, kv_heads = 0, head_dim = 0,
+               value_head_dim = 0;
+  DType q_type = DType::f32, k_type = DType::f32, v_type = DType::f32;
+  Layout q = {}, k = {}, v = {}, out = {};
+  float scale = 0;
+  const ggml_tensor* mask = nullptr;  ///< f16, [keys, queries, 1 or heads, 1 or sequences]; or none
+  float max_bias = 0;                 ///< of ALiBi; 0: the mask is added as it is
+  float softcap = 0;                  ///< 0: none
+  bool sinks = false;
 
   bool operator==(const NodeShape& other) const noexcept;
 };

@@ -64,6 +64,12 @@ const Case kCases[] = {
        node->op_params[5] = 1;
        return node;
      }},
+    {"half precision", "",
+     [](ggml_context* c, Tensors t) {
+       ggml_tensor* const node = attend(c, t);
+       ggml_prec_set_acc(node, GGML_PREC_F16);
+       return node;
+     }},
     {"unknown precision", "a precision that this plug-in does not know",
      [](ggml_context* c, Tensors t) {
        ggml_tensor* const node = attend(c, t);
