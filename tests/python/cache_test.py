@@ -182,77 +182,67 @@ class Caches(Refusals):
             with self.subTest(sentence):
                 self.refused(sentence, function, *arguments, **options)
 
-    def test_scaled_rotary(self):
-        base = 10000.0 ** (-numpy.arange(4) / 4)
-        lists = {"short_factors": [1, 2, 3, 4], "long_factors": [5, 6, 7, 8]}
-        for scaling, wanted, factor in (
-            ({"kind": "linear", "factor": 4}, base / 4, 1),
-            ({"kind": "long_rope", "original_positions": 64, **lists}, base / numpy.arange(1, 5), None),
-            ({"kind": "long_rope", "original_positions": 16, **lists}, base / numpy.arange(5, 9), None),
-            (
-                {
-                    "kind": "llama3",
-                    "factor": 8,
-                    "original_positions": 4096,
-                    "low_freq_factor": 1e6,
-                    "high_freq_factor": 2e6,
-                },
-                base / 8,
-                1,
-            ),
-            (
-                {"kind": "yarn", "factor": 4, "original_positions": 16, "beta_fast": 1e-9, "beta_slow": 1e-9},
-                None,
-                1 + numpy.log(4) / 10,
-            ),
-            (
-                {"kind": "yarn", "factor": 4, "original_positions": 16, "mscale": 1.0, "mscale_all_dim": 2.0},
-                None,
-                (1 + numpy.log(4) / 10) / (1 + numpy.log(4) / 5),
-            ),
-            ({"attention_factor": 0.5}, base, 0.5),
-        ):
-            with self.subTest(scaling):
-                rotary = heed.Rotary(8, 32, scaling=heed.RotaryScaling(**scaling))
-                if wanted is not None:
-                    numpy.testing.assert_allclose(rotary.frequencies, wanted, rtol=1e-14)
-                if factor is not None:
-                    self.assertAlmostEqual(rotary.attention_factor, factor, delta=1e-14)
-        own = heed.Rotary(8, 32, frequencies=[1, 2, 3, 4], factors=[1, 1, 2, 2])
-        self.assertEqual(own.frequencies, [1, 2, 1.5, 2])
-        self.refused("scaling.kind ('ntk')", heed.Rotary, 8, 32, scaling=heed.RotaryScaling("ntk"))
-        self.refused("frequencies", heed.Rotary, 8, 32, frequencies=[1, 2, 3])
-
-    def test_norm_of_heads(self):
-        weight = random(numpy, 64, seed=8)
-        wide_weight = weight.astype("f8") + 1.0
-        exact = K.astype("f8") / numpy.sqrt((K.astype("f8") ** 2).mean(-1, keepdims=True) + 1e-3) * wide_weight
-        out = heed.normalise_heads(K, weight, weight_offset=1.0, epsilon=1e-3)
-        self.assertTrue((abs(out - exact) <= 1.001 * 2.0**-24 * abs(exact) + 2.0**-150).all())
-        wide = numpy.zeros((TOKENS, 4, 64), "f4")
-        heed.normalise_heads(K, weight, weight_offset=1.0, epsilon=1e-3, out=wide[:, ::2])
-        numpy.testing.assert_array_equal(wide[:, ::2], out)
-        self.refused("weight must have the shape (64,)", heed.normalise_heads, K, weight[1:])
-        self.refused("out has the shape", heed.normalise_heads, K, out=K[1:])
-
     def test_pages_are_found_and_given_back(self):
         cache = cache_of(prefixes=True)
         text = list(range(100, 100 + TOKENS))
         first, found = cache.begin(text)
-        self.assertEqual(found, 0)
-        cache.append(K, V, cache.extend(first, TOKENS))
-        cache.publish(first, text)
-        second, found = cache.begin(numpy.array(text[:11]))
-        self.assertEqual((found, cache.tokens(second)), (8, 8))
-        self.assertEqual(cache.pages(second), cache.pages(first)[:2])
-        options = {"causal": True, "window_left": 5, "keep_first": 4}
+        self.assertEqual((found, cache.tokens(first)), (0, 0))
+        cache.append(K, V, cache.extend(first, TOKENS), layer=1)
+        cache.publish(first, numpy.array(text[:13]))
+        self.assertEqual(cache.begin(text[:3] + [0] + text[4:])[1], 0)
+        second, found = cache.begin(numpy.array(text, "i4"))
+        self.assertEqual((found, cache.tokens(second), cache.pages(second)), (12, 12, cache.pages(first)[:3]))
+        cache.append(K[12:], V[12:], cache.extend(second, TOKENS - 12), layer=1)
+        options = {"causal": True, "window_left": 5, "keep_first": 4, "layer": 1}
         wanted = cache.attention(Q[:1], [first], **options)
-        cache.remove(second)
+        numpy.testing.assert_array_equal(cache.attention(Q[:1], [second], **options), wanted)
+        cache.remove(first)
         free = cache.free_pages
-        cache.forget(first, 14, keep_first=4)
-        self.assertEqual((cache.pages(first)[1:3], cache.free_pages), ([-1, -1], free + 2))
-        numpy.testing.assert_array_equal(cache.attention(Q[:1], [first], **options), wanted)
-        self.refused("", cache_of().begin, text)
+        cache.forget(second, 15, keep_first=3)
+        pages = cache.pages(second)
+        self.assertEqual([page == heed.FORGOTTEN_PAGE for page in pages], [False, True, True, False, False, False])
+        self.assertEqual((cache.free_pages, cache.tokens(second)), (free + 2, TOKENS))
+        self.assertEqual(list(numpy.asarray(cache.block_table([second]))[0]), pages)
+        self.assertEqual(list(numpy.asarray(cache.page_lists([second])[1])), pages)
+        numpy.testing.assert_array_equal(cache.attention(Q[:1], [second], **options), wanted)
+        cache.remove(second)
+        self.assertEqual(cache.begin(text)[1], 12)  # of a text that has ended
+        plain = cache_of()
+        for sentence, function, arguments in (
+            ("prefixes", plain.begin, (text,)),
+            ("prefixes", plain.publish, (plain.add(), text)),
+            ("tokens must be integers", cache.begin, (["a"],)),
+            ("tokens has 4294967296", cache.begin, ([1 << 32],)),
+            ("sequence 9 is not in use", cache.forget, (9, 0)),
+            ("tokens (-1)", cache.forget, (cache.add(), -1)),
+            ("keep_first (-1)", cache.forget, (cache.add(), 0, -1)),
+        ):
+            with self.subTest(sentence):
+                self.refused(sentence, function, *arguments)
+
+    def test_what_was_forgotten_is_not_seen(self):
+        cache = cache_of()
+        sequence = cache.add()
+        cache.append(K, V, cache.extend(sequence, TOKENS))
+        cache.forget(sequence, 9)
+        for window in (None, TOKENS - 8):
+            self.refused("it was forgotten", cache.attention, Q[:1], [sequence], causal=True, window_left=window)
+        numpy.testing.assert_array_equal(
+            cache.attention(Q[:1, :1], [sequence], causal=True, window_left=14),
+            heed.attention(Q[:1, :1], K[None], V[None], causal=True, window_left=14),
+        )
+        self.refused("which was forgotten", cache.fork, sequence, 7)
+        self.refused("which was forgotten", cache.truncate, sequence, 7)
+
+    def test_pages_without_memory_are_found(self):
+        sequences = heed.PagedSequences(pages=6, page_tokens=4, sequences=3, prefixes=True)
+        first, _ = sequences.begin(range(9))
+        sequences.extend(first, 9)
+        sequences.publish(first, range(9))
+        second, found = sequences.begin(range(9))
+        self.assertEqual((found, sequences.pages(second)), (8, sequences.pages(first)[:2]))
+        sequences.forget(first, 5)
+        self.assertEqual(sequences.pages(first)[0], heed.FORGOTTEN_PAGE)
 
     def test_pools_of_ones_own(self):
         sequences = heed.PagedSequences(pages=6, page_tokens=4, sequences=2)

@@ -6,8 +6,8 @@ import re
 import unittest
 
 import heed
-from heed import _attention, _describe, _library, _structs, errors
-from support import ROOT, Refusals, main
+from heed import _attention, _describe, _library, _rotary, _structs, errors
+from support import ROOT, Refusals, main, setting
 
 HEADER = re.sub(r"//[^\n]*|/\*.*?\*/", "", (ROOT / "include/heed/heed_c.h").read_text(), flags=re.S)
 NUMBERS = {
@@ -27,8 +27,6 @@ def c_type(declared):
     declared = " ".join(declared.replace("const", "").split())
     if "*" in declared:
         return ctypes.c_char_p if declared in ("char*", "char *") else ctypes.c_void_p
-    if declared.endswith("_function"):
-        return ctypes.c_void_p
     if declared in ENUMS:
         return ctypes.c_int
     return NUMBERS.get(declared) or getattr(_structs, declared)
@@ -44,6 +42,10 @@ def declared_structs():
         yield name, members
 
 
+def types_of_python():
+    return {name: kind for name, kind in vars(_structs).items() if name.startswith("heed_")}
+
+
 def declared_functions():
     for result, name, arguments in re.findall(
         r"HEED_C_API ((?:const )?\w+\s*\*?)\s*(\w+)\((.*?)\);", HEADER, flags=re.S
@@ -56,10 +58,38 @@ class Tables(unittest.TestCase):
     def test_structs_are_those_of_the_header(self):
         structs = dict(declared_structs())
         self.assertGreater(len(structs), 40)
-        mine = {name: kind for name, kind in vars(_structs).items() if name.startswith("heed_")}
+        mine = {name: kind for name, kind in types_of_python().items() if issubclass(kind, ctypes.Structure)}
         self.assertEqual(sorted(mine), sorted(structs))
         for name, members in structs.items():
             self.assertEqual([(member, kind) for member, kind in mine[name]._fields_], members, name)
+
+    def test_types_of_functions_are_those_of_the_header(self):
+        functions = re.findall(r"typedef void \(\*(\w+)\)\((.*?)\);", HEADER, flags=re.S)
+        mine = {name: kind for name, kind in types_of_python().items() if not issubclass(kind, ctypes.Structure)}
+        self.assertEqual(sorted(mine), sorted(name for name, _ in functions))
+        for name, arguments in functions:
+            types = [c_type(re.sub(r"\w+\s*$", "", one)) for one in arguments.split(",")]
+            self.assertEqual((mine[name]._restype_, list(mine[name]._argtypes_)), (None, types), name)
+
+    def test_words_are_those_of_the_header(self):
+        for prefix, words in (
+            ("ROTARY_SCALING", _rotary._KINDS),
+            ("ROTARY", _rotary._PAIRS),
+            ("PRODUCTS", _describe._PRODUCTS),
+            ("ALIGN", _describe._ALIGNMENTS),
+        ):
+            names = [f"HEED_{prefix}_{word.upper()}" for word in words]
+            self.assertRegex(HEADER, r"HEED_C_ENUM \{\s*" + r",\s*".join(names) + r"\s*\}")
+
+    def test_defaults_are_those_of_the_library(self):
+        scaling = _library.make(_structs.heed_rotary_scaling)
+        for name, default in heed.RotaryScaling()._asdict().items():
+            if name == "kind":
+                default = _rotary._KINDS.index(default)
+            self.assertEqual(getattr(scaling, name) or 0, default or 0, name)
+        norm, arguments = _library.make(_structs.heed_rms_norm), inspect.signature(heed.normalise_heads).parameters
+        for name in ("weight", "weight_offset", "epsilon"):
+            self.assertEqual(getattr(norm, name), arguments[name].default, name)
 
     def test_every_symbol_is_declared_or_absent_with_a_reason(self):
         exported = set((ROOT / "bindings/c/symbols.txt").read_text().split())
@@ -127,6 +157,7 @@ class Package(unittest.TestCase):
         self.assertGreater(info.default_workers, 0)
         self.assertEqual(isas[-1].name, "generic")
         self.assertEqual([isa.name for isa in isas if isa.chosen], [heed.chosen_isa()])
+        self.assertEqual(heed.thread_library(), setting("HEED_THREADS") or heed.thread_library())
 
 
 class WithoutNumpy(Refusals):

@@ -84,6 +84,13 @@ class Refusals(unittest.TestCase):
         self.assertIn(sentence, str(caught.exception))
 
 
+def setting(name):
+    """What CMake was told when it built the library; None where that is not known."""
+    cache = pathlib.Path(os.environ.get("HEED_BUILD", "")) / "CMakeCache.txt"
+    lines = cache.read_text().splitlines() if cache.exists() else []
+    return next((line.partition("=")[2] for line in lines if line.startswith(name + ":")), None)
+
+
 def command():
     """The heed command, or None where it was not built."""
     path = os.environ.get("HEED_COMMAND", "")

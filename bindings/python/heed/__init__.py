@@ -8,11 +8,12 @@ scaled_dot_product_attention. What goes wrong raises a heed.Error with a sentenc
 """
 
 from ._attention import attention, clear_plans
-from ._cache import KvCache, KvPages, Memory, PageCopy, PagedSequences, append
+from ._cache import FORGOTTEN_PAGE, KvCache, KvPages, Memory, PageCopy, PagedSequences, append
 from ._cpu import CpuInfo, Isa, alibi_slopes, chosen_isa, convert, cpu_info, isas, thread_library, version
+from ._head_norm import normalise_heads
 from ._options import KeyLists, KeyMask, KeyShard
 from ._plan import Executor, Plan, StateShape, Workspace
-from ._rotary import Rotary, RotaryScaling, normalise_heads
+from ._rotary import Rotary, RotaryScaling
 from ._rows import log_softmax, log_softmax_gradient, log_sum_exp, softmax, softmax_gradient
 from ._sampling import NO_TOKEN, sample
 from ._states import PartialStates, clear, empty_states, merge, merge_into, run_partial
@@ -35,6 +36,7 @@ __all__ = [
     "Error",
     "Executor",
     "Exhausted",
+    "FORGOTTEN_PAGE",
     "Internal",
     "InvalidArgument",
     "Isa",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import array
 import ctypes
-from ctypes import POINTER, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import c_int32, c_int64, c_size_t
 from typing import Any, NamedTuple, Sequence
 
 from . import _structs as c
@@ -28,6 +28,10 @@ from ._tensors import (
     require_like,
 )
 from .errors import InvalidArgument
+
+
+#: What stands in the place of a page that a sequence has given back by forget.
+FORGOTTEN_PAGE = -1
 
 
 class PageCopy(NamedTuple):
@@ -58,26 +62,37 @@ class _Sequences(Handle):
         return number.value
 
     def begin(self, tokens: Any) -> tuple[int, int]:
-        """A new sequence for a text with these tokens, and how many of them it shares with earlier texts that were
-        published; the others follow by extend. Needs prefixes=True."""
+        """A new sequence for a text with these tokens, integers of 32 bits: its number, and how many of the tokens, the
+        first ones, it has already. The others follow by extend. Needs prefixes=True.
+
+        It shares the whole pages of earlier texts that begin alike, ended ones included, as far as they were
+        published and are still there; at least one token is left to compute. Published pages that no sequence holds
+        are kept until there is no other free page, and then the one goes first that no sequence has held for longest.
+        """
         numbers, sequence, found = int_array(integers(tokens, "tokens")), c_int32(), c_int64()
         self._call("begin", address(numbers), len(numbers), ctypes.byref(sequence), ctypes.byref(found))
         return sequence.value, found.value
 
     def publish(self, sequence: int, tokens: Any) -> None:
-        """Says what the first tokens of a sequence are, whose keys and values have been written in every layer: begin
-        finds full pages of them. Needs prefixes=True."""
+        """Says what the first tokens of a sequence are, from the first on, whose keys and values have been written in
+        every layer: begin finds full pages of them. Of a growing text only what is new is looked at. Needs
+        prefixes=True."""
         numbers = int_array(integers(tokens, "tokens"))
         self._call("publish", whole("sequence", sequence, 32), address(numbers), len(numbers))
 
     def forget(self, sequence: int, tokens: int, keep_first: int = 0) -> None:
-        """Gives back the pages that hold only tokens before `tokens`, but for the first `keep_first` ones: a window has
-        passed them. They are −1 in pages and page tables."""
+        """Gives back the pages that hold only tokens before `tokens`, but for the first `keep_first` ones: no later
+        query sees them through its window (`window_left`, `keep_first` of heed.attention).
+
+        The sequence keeps its length and its positions; pages and page tables have FORGOTTEN_PAGE there, and
+        attention that would see one of these keys is refused. Nothing that was forgotten comes back.
+        """
         numbers = whole("tokens", tokens), whole("keep_first", keep_first)
         self._call("forget", whole("sequence", sequence, 32), *numbers)
 
     def fork(self, sequence: int, tokens: int) -> int:
-        """A new sequence that shares the first `tokens` tokens of another, and needs no page for them."""
+        """A new sequence that shares the first `tokens` tokens of another, and needs no page for them. They may not end
+        within a page that was forgotten, nor may those of truncate."""
         child = c_int32()
         self._call("fork", whole("sequence", sequence, 32), whole("tokens", tokens), ctypes.byref(child))
         return child.value
@@ -97,14 +112,13 @@ class _Sequences(Handle):
         return count.value
 
     def pages(self, sequence: int) -> list[int]:
-        """The pages of a sequence, in the order of its tokens; none where its number is not in use."""
-        pages, count = c_void_p(), c_size_t()
-        self._call("pages", whole("sequence", sequence, 32), ctypes.byref(pages), ctypes.byref(count))
-        return list(ctypes.cast(pages, POINTER(c_int32))[: count.value]) if count.value else []
+        """The pages of a sequence, in the order of its tokens, FORGOTTEN_PAGE among them; none where its number is not
+        in use."""
+        return self._list("pages", c_int32, whole("sequence", sequence, 32))
 
     @property
     def free_pages(self) -> int:
-        """The pages that no sequence holds."""
+        """The pages that no sequence holds, those that begin could find included."""
         return self._number("free_pages", c_int64)
 
     def block_table(self, sequences: Sequence[int]) -> Any:

@@ -44,7 +44,8 @@ def version() -> str:
 
 
 def thread_library() -> str:
-    """ "tbb", "std" or "none": what spreads work over threads in this library."""
+    """What spreads work over threads where no executor does: "tbb" (oneTBB, in the arena of the calling thread), "std"
+    (threads of heed's own) or "none" (the calling thread does all of it)."""
     return lib.heed_thread_library().decode()
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import os
 import re
+import threading
 from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_size_t, c_void_p
 from typing import Any, TypeVar
 
@@ -50,7 +51,7 @@ STATUS_FUNCTIONS: dict[str, tuple] = {
     **{
         name + "_init_sized": (_address, c_size_t)
         for name, struct in vars(structs).items()
-        if name.startswith("heed_") and struct._fields_[0][0] == "struct_size"
+        if name.startswith("heed_") and issubclass(struct, ctypes.Structure) and struct._fields_[0][0] == "struct_size"
     },
     **_sequences("heed_kv_cache_"),
     **_sequences("heed_paged_sequences_"),
@@ -61,6 +62,7 @@ STATUS_FUNCTIONS: dict[str, tuple] = {
     "heed_get_cpu_info": (_address,),
     "heed_cpu_features": (c_char_p, c_size_t, POINTER(c_size_t)),
     "heed_executor_create": (c_int, _new),
+    "heed_executor_adopt": (c_int, structs.heed_parallel_for_function, _address, _new),
     "heed_executor_threads": (_address, POINTER(c_int)),
     "heed_plan_create": (_new,),
     "heed_plan_attention": (_address, _address, _address, _address),
@@ -122,10 +124,7 @@ ABSENT: dict[str, str] = {
         ("heed_run_share", "heed_run_partial_share"),
         "shares are for the thread pools of hosts; threads of Python call run, each with a workspace",
     ),
-    **dict.fromkeys(
-        ("heed_executor_adopt", "heed_parallel_for"),
-        "work that Python's threads did would wait for Python's lock",
-    ),
+    "heed_parallel_for": "tasks of Python's would wait for its lock; concurrent.futures spreads what releases it",
     **dict.fromkeys(
         ("heed_paged_layout_bshd", "heed_paged_layout_bhsd", "heed_paged_layout_together"),
         "the strides of arrays say how pages lie",
@@ -196,6 +195,28 @@ def check(status: int) -> None:
         raise failure(status)
 
 
+#: What a callback raised on a thread, within the call of heed that the thread is in.
+_raised = threading.local()
+
+
+def keep_raised(error: BaseException) -> None:
+    """Keeps the first exception of a callback until the call that called it back ends, which raises it."""
+    vars(_raised).setdefault("error", error)
+
+
+def raise_kept() -> None:
+    """From now on calls raise what keep_raised keeps."""
+    for name in STATUS_FUNCTIONS:
+        getattr(lib, name).errcheck = _end_of_call
+
+
+def _end_of_call(status: int, function: Any, arguments: tuple) -> int:
+    error = vars(_raised).pop("error", None)
+    if error is not None:
+        raise error
+    return status
+
+
 Struct = TypeVar("Struct", bound=ctypes.Structure)
 
 
@@ -249,6 +270,13 @@ class Handle:
         answer = kind()
         check(getattr(lib, f"heed_{self._name}_{question}")(self._handle, ctypes.byref(answer)))
         return answer.value
+
+    def _list(self, question: str, kind: Any, *arguments: Any) -> list:
+        """The numbers that heed_NAME_QUESTION points to."""
+        where, count = c_void_p(), c_size_t()
+        function = getattr(lib, f"heed_{self._name}_{question}")
+        check(function(self._handle, *arguments, ctypes.byref(where), ctypes.byref(count)))
+        return list(ctypes.cast(where, POINTER(kind))[: count.value]) if count.value else []
 
 
 def text_of(function: Any, *arguments: Any) -> str:

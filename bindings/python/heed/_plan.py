@@ -3,30 +3,72 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char_p, c_int, c_int64, c_size_t
-from typing import Any, NamedTuple, Sequence
+import weakref
+from ctypes import c_char_p, c_int, c_int64, c_size_t, c_void_p
+from typing import Any, Callable, NamedTuple, Sequence
 
 from . import _structs as c
 from ._bind import Modifiers, PageTable, ZeroPoints, bind
 from ._describe import describe
-from ._library import Handle, address, check, failure, lib, make, text_of
+from ._library import Handle, address, check, failure, keep_raised, lib, make, raise_kept, text_of
 from ._options import Options, whole, word
 from ._tensors import ELEMENT_TYPES, View, Views, contiguous, element_type, look, read, read_output
 from .errors import InvalidArgument
 
 
-class Executor(Handle):
-    """Worker threads of heed's own, for runs and for all other functions that take an `executor`.
+class _Task:
+    """What a host's parallel_for is given to call. It keeps the executor alive, so that late calls find it."""
 
-    Without one, work runs in the oneTBB arena of the calling thread. One executor serves many threads at once.
+    __slots__ = ("_function", "_argument", "_executor")
+
+    def __init__(self, function: Any, argument: int | None, executor: Executor | None) -> None:
+        self._function, self._argument, self._executor = function, argument, executor
+
+    def __call__(self, index: int) -> None:
+        self._function(self._argument, whole("index", index, 32))
+
+
+class Executor(Handle):
+    """Threads for runs and for all other functions that take an `executor`: heed's own, or those that adopt is given.
+
+    Without one, work runs where heed.thread_library says. One executor serves many threads at once.
     """
 
-    __slots__ = ()
+    __slots__ = ("_callback",)
     _name = "executor"
+    _callback: Any  #: what C calls, as long as the executor is there
 
     def __init__(self, threads: int) -> None:
         """Starts `threads` ≥ 1 threads, the calling one included."""
         super().__init__(whole("threads", threads, 32))
+
+    @classmethod
+    def adopt(cls, threads: int, parallel_for: Callable[[int, Callable[[int], None]], Any]) -> Executor:
+        """An executor of a host's threads, of which there are `threads` ≥ 1.
+
+        heed calls parallel_for(tasks, task) on the thread that called heed, with `tasks` from 2 to `threads`. The
+        host calls task(i) for i = 0 … tasks − 1, from any of its threads, and returns when these calls have, as
+        `lambda tasks, task: list(pool.map(task, range(tasks)))` does with a pool of concurrent.futures; a task
+        releases Python's lock. Results do not depend on what the host keeps of this: the thread that called heed does
+        what is left. What parallel_for raises the call of heed raises, once all work is done and outputs are written.
+        """
+        if not callable(parallel_for):
+            raise InvalidArgument(f"parallel_for ({parallel_for!r}) must be callable")
+        executor = cls.__new__(cls)
+        mine = weakref.ref(executor)  # whoever calls heed holds it
+
+        def call(context: int | None, tasks: int, function: Any, argument: int | None) -> None:
+            try:
+                parallel_for(tasks, _Task(function, argument, mine()))
+            except BaseException as error:
+                keep_raised(error)
+
+        raise_kept()
+        executor._callback = c.heed_parallel_for_function(call)
+        handle = c_void_p()
+        check(lib.heed_executor_adopt(whole("threads", threads, 32), executor._callback, None, ctypes.byref(handle)))
+        executor._handle = handle.value
+        return executor
 
     @property
     def threads(self) -> int:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ctypes
+from ctypes import c_double
 from typing import Any, NamedTuple, Sequence
 
 from . import _structs as c
-from ._describe import side_of
+from ._heads import heads_of
 from ._library import Handle, address, check, lib, make
 from ._options import choice, real, whole
 from ._plan import Executor, run_options
-from ._tensors import axes_of, element_type, int_array, integers, read, read_output, require_f32, vector
+from ._tensors import doubles, int_array, integers
 from .errors import InvalidArgument
 
 _PAIRS = ("adjacent", "halves")
@@ -18,20 +19,32 @@ _KINDS = ("none", "linear", "dynamic_ntk", "llama3", "yarn", "long_rope")
 
 
 class RotaryScaling(NamedTuple):
-    """How a model stretches positions over longer contexts than those it was trained on first, as heed::RotaryScaling
-    in rotary.h, which has the formulas. What a kind does not name it does not read."""
+    """How a model stretches positions over longer contexts than it was trained on first: f, the frequency of a pair,
+    becomes
 
-    kind: str = "none"  #: "linear", "dynamic_ntk", "llama3", "yarn" or "long_rope"
-    factor: float = 1.0
-    original_positions: int = 0
+        linear       f / factor
+        dynamic_ntk  what it is for base · (1 + factor · (n / L − 1))^(d / (d − 2)), n = positions, d = rotary_dim
+        llama3       f where it turns high_freq_factor times or more in L tokens, f / factor where low_freq_factor
+                     times or fewer, and a mixture between (Llama 3.1)
+        yarn         f for pairs that turn beta_fast times or more in L tokens, f / factor for those that turn
+                     beta_slow times or fewer, and a mixture between
+        long_rope    f / short_factors, or f / long_factors where there are more positions than L (Phi-3)
+
+    with L = original_positions. heed/rotary.h has the formulas. What a kind does not name it does not read, but for
+    the lists, which are refused.
+    """
+
+    kind: str = "none"
+    factor: float = 1.0  #: ≥ 1
+    original_positions: int = 0  #: 2 or more; none and linear do not need it
     low_freq_factor: float = 1.0  #: of llama3
     high_freq_factor: float = 4.0
     beta_fast: float = 32.0  #: of yarn
     beta_slow: float = 1.0
-    truncate: bool = True
-    mscale: float = 0.0
+    truncate: bool = True  #: gpt-oss has it off
+    mscale: float = 0.0  #: of yarn, as in DeepSeek-V2: both or neither
     mscale_all_dim: float = 0.0
-    attention_factor: float = 0.0  #: 0: as the kind says
+    attention_factor: float = 0.0  #: what cosines and sines are multiplied by; 0: as the kind says, else 1
     short_factors: Sequence[float] = ()  #: of long_rope: rotary_dim / 2 of them
     long_factors: Sequence[float] = ()
 
@@ -39,7 +52,8 @@ class RotaryScaling(NamedTuple):
 class Rotary(Handle):
     """The cosines and sines of all positions: made once, then read by any number of threads.
 
-    θ = position · position_scale · base^(−2i / rotary_dim) for pair i
+    θ = position · position_scale · f, where f is base^(−2i / rotary_dim) for pair i unless `frequencies`, `factors` or
+    `scaling` say otherwise
     """
 
     __slots__ = ()
@@ -58,8 +72,9 @@ class Rotary(Handle):
         factors: Sequence[float] = (),
     ) -> None:
         """`rotary_dim`: dimensions that turn, the first of a vector, an even number. `positions`: 0 … positions − 1
-        are known. `pairs`: "adjacent" (2i and 2i + 1) or "halves" (i and i + rotary_dim / 2). `frequencies`, one for
-        each pair, take the place of base; `factors` divide them before they are scaled."""
+        are known. `pairs`: "adjacent" (2i and 2i + 1) or "halves" (i and i + rotary_dim / 2). `frequencies`, a number
+        for each pair, take the place of those of base; `factors`, as many, divide them before they are scaled, as
+        rope_freqs of llama.cpp do."""
         keep: list = []
         config = make(
             c.heed_rotary_config,
@@ -79,14 +94,12 @@ class Rotary(Handle):
     @property
     def frequencies(self) -> list[float]:
         """What each pair turns by at a position of 1, after scaling."""
-        where, count = ctypes.c_void_p(), ctypes.c_size_t()
-        check(lib.heed_rotary_frequencies(self._handle, ctypes.byref(where), ctypes.byref(count)))
-        return list(ctypes.cast(where, ctypes.POINTER(ctypes.c_double))[: count.value])
+        return self._list("frequencies", c_double)
 
     @property
     def attention_factor(self) -> float:
         """What cosines and sines are multiplied by."""
-        return self._number("attention_factor", ctypes.c_double)
+        return self._number("attention_factor", c_double)
 
     def rotate(
         self,
@@ -101,97 +114,47 @@ class Rotary(Handle):
     ) -> Any:
         """x rotated, [tokens, heads, head_dim] or, with layout="bhsd", [heads, tokens, head_dim], with a position for
         each token. The result is `out`, which may be x, or a new tensor of x's type."""
-        view = read(x, "x")
-        dtype = element_type(view, None, "x")
-        source = side_of(axes_of(view, dtype, "x"), "x", layout, True)
-        if out is None:
-            out = view[3].empty(tuple(view[1]), dtype.name)
-        target_view = read_output(out, "out")
-        out_type = element_type(target_view, None if target_view[3].dtype else dtype.name, "out")
-        if tuple(target_view[1]) != tuple(view[1]):
-            raise InvalidArgument(f"out has the shape {tuple(target_view[1])}; it must be {tuple(view[1])}")
-        target = side_of(axes_of(target_view, out_type, "out"), "out", layout, True)
+        heads = heads_of(x, out, layout)
         numbers = int_array(integers(positions, "positions", 8), 8)
-        if len(numbers) != source.tokens:
+        if len(numbers) != heads.x_side.tokens:
             raise InvalidArgument(
-                f"positions has {len(numbers)} entries; there must be one for each of {source.tokens} " "tokens"
+                f"positions has {len(numbers)} entries; there must be one for each of {heads.x_side.tokens} tokens"
             )
         tensors = make(
             c.heed_rotary_tensors,
-            heads=source.heads,
-            head_dim=source.dim,
-            x_layout=address(source.layout),
-            y_layout=address(target.layout),
+            heads=heads.x_side.heads,
+            head_dim=heads.x_side.dim,
+            x_layout=address(heads.x_side.layout),
+            y_layout=address(heads.y_side.layout),
             positions=address(numbers),
             positions_count=len(numbers),
         )
-        tensors.x.data, tensors.x.type = view[0], dtype.number
-        tensors.y.data, tensors.y.type = target_view[0], out_type.number
+        tensors.x.data, tensors.x.type = heads.x[0], heads.x_type.number
+        tensors.y.data, tensors.y.type = heads.y[0], heads.y_type.number
         options = run_options(executor, workers, isa)
         check(lib.heed_rotate(self._handle, address(tensors), address(options)))
-        return out
+        return heads.out
 
 
 def _numbers(struct: ctypes.Structure, name: str, values: Sequence[float], keep: list) -> None:
     """A list of doubles as a member, with its count."""
-    if len(values) == 0:
-        return
-    keep.append((ctypes.c_double * len(values))(*(real(name, value) for value in values)))
+    keep.append(doubles(values, name))
     setattr(struct, name, address(keep[-1]))
-    setattr(struct, name + "_count", len(values))
+    setattr(struct, name + "_count", len(keep[-1]))
 
 
 def _scaling(given: RotaryScaling, keep: list) -> c.heed_rotary_scaling:
+    if not isinstance(given, RotaryScaling):
+        raise InvalidArgument(f"scaling is a {type(given).__name__}; it must be a heed.RotaryScaling")
     struct = make(
         c.heed_rotary_scaling,
         kind=choice("scaling.kind", given.kind, _KINDS),
         truncate=int(bool(given.truncate)),
         original_positions=whole("scaling.original_positions", given.original_positions),
     )
-    for name in ("factor", "low_freq_factor", "high_freq_factor", "beta_fast", "beta_slow", "mscale", "mscale_all_dim"):
-        setattr(struct, name, real("scaling." + name, getattr(given, name)))
-    struct.attention_factor = real("scaling.attention_factor", given.attention_factor)
+    for name, kind in c.heed_rotary_scaling._fields_:
+        if kind is c_double:
+            setattr(struct, name, real("scaling." + name, getattr(given, name)))
     _numbers(struct, "short_factors", given.short_factors, keep)
     _numbers(struct, "long_factors", given.long_factors, keep)
     return struct
-
-
-def normalise_heads(
-    x: Any,
-    weight: Any = None,
-    *,
-    weight_offset: float = 0.0,
-    epsilon: float = 1e-6,
-    out: Any = None,
-    layout: str = "bshd",
-    executor: Executor | None = None,
-    workers: int = 0,
-    isa: str | None = None,
-) -> Any:
-    """The root mean square norm of each head of queries or keys, in float32: x / √(mean x² + epsilon) times weight +
-    weight_offset. x is [tokens, heads, head_dim] or, with layout="bhsd", [heads, tokens, head_dim], weight [head_dim]
-    (None: 1). The result is `out`, which may be x, or a new tensor."""
-    view = read(x, "x")
-    source = side_of(axes_of(view, require_f32(view, "x"), "x"), "x", layout, True)
-    if out is None:
-        out = view[3].empty(tuple(view[1]), "f32")
-    target_view = read_output(out, "out")
-    target = side_of(axes_of(target_view, require_f32(target_view, "out"), "out"), "out", layout, True)
-    if tuple(target_view[1]) != tuple(view[1]):
-        raise InvalidArgument(f"out has the shape {tuple(target_view[1])}; it must be {tuple(view[1])}")
-    norm = make(c.heed_rms_norm, weight_offset=real("weight_offset", weight_offset), epsilon=real("epsilon", epsilon))
-    weights = None if weight is None else vector(weight, "weight", source.dim)
-    norm.weight = None if weights is None else weights[0]
-    tensors = make(
-        c.heed_head_tensors,
-        x=view[0],
-        y=target_view[0],
-        tokens=source.tokens,
-        heads=source.heads,
-        head_dim=source.dim,
-        x_layout=address(source.layout),
-        y_layout=address(target.layout),
-    )
-    options = run_options(executor, workers, isa)
-    check(lib.heed_normalise_heads(address(norm), address(tensors), address(options)))
-    return out

@@ -1,4 +1,4 @@
-"""The structs of heed_c.h, member for member, under their names there.
+"""The structs of heed_c.h, member for member, and its types of functions, under their names there.
 
 A test compares them with the header. Pointers are plain addresses (c_void_p): what they point to is
 kept alive by whoever fills them in.
@@ -6,9 +6,24 @@ kept alive by whoever fills them in.
 
 from __future__ import annotations
 
-from ctypes import Structure, c_char_p, c_double, c_float, c_int, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import (
+    CFUNCTYPE,
+    Structure,
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int32,
+    c_int64,
+    c_size_t,
+    c_uint64,
+    c_void_p,
+)
 
 _SIZE = ("struct_size", c_size_t)
+
+heed_task_function = CFUNCTYPE(None, c_void_p, c_int)
+heed_parallel_for_function = CFUNCTYPE(None, c_void_p, c_int, heed_task_function, c_void_p)
 
 
 class heed_dtype_info(Structure):

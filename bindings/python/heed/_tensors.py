@@ -11,7 +11,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from ctypes import POINTER, c_char_p, c_int, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_int32, c_int64, c_uint8, c_uint16, c_uint32, c_uint64, c_void_p
 from typing import Any, Callable, NamedTuple, Sequence
 
 from ._library import lib, make
@@ -479,7 +479,7 @@ def strides_in(view: View, shape: Sequence[int], meaning: str, name: str) -> lis
     return result
 
 
-# --- Integers
+# --- Lists of numbers
 
 _INTEGERS = {4: ("int32", c_int32), 8: ("int64", c_int64)}
 
@@ -518,3 +518,12 @@ def _read_integers(values: Any, name: str) -> View | None:
 def int_array(data: bytes, size: int = 4) -> ctypes.Array:
     """A C array of what `integers` gave."""
     return (_INTEGERS[size][1] * (len(data) // size)).from_buffer_copy(data)
+
+
+def doubles(values: Any, name: str) -> ctypes.Array:
+    """A C array of the numbers of any sequence or tensor of one dimension."""
+    try:
+        numbers = values.tolist() if hasattr(values, "tolist") else list(values)
+        return (c_double * len(numbers))(*numbers)
+    except (TypeError, OverflowError):
+        raise InvalidArgument(f"{name} must be numbers of one dimension") from None
