@@ -10,19 +10,19 @@
 namespace heed::plugin {
 namespace {
 
-/// What the device's functions need, which ggml hands no context in part.
+/// What the device needs: its context.
 struct Parts {
-  const Host* host = nullptr;
-  ggml_backend_dev_t cpu = nullptr;
+  const Host& host;
+  ggml_backend_dev_t cpu;
 };
-Parts& parts() {
-  static Parts the_parts;
-  return the_parts;
+
+const Parts& parts_of(ggml_backend_dev_t device) {
+  return *static_cast<const Parts*>(device->context);
 }
 
 /// A backend, with the CPU backend whose threads it uses.
 struct Engine {
-  explicit Engine(ggml_backend_t with) : cpu(with), takeover(*parts().host) {}
+  Engine(const Host& host, ggml_backend_t with) : cpu(with), takeover(host) {}
   ggml_backend_t cpu;
   Takeover takeover;
 };
@@ -33,7 +33,7 @@ const char* backend_name(ggml_backend_t) { return "heed"; }
 
 void free_backend(ggml_backend_t backend) {
   Engine* const engine = &engine_of(backend);
-  parts().host->backend_free(engine->cpu);
+  parts_of(backend->device).host.backend_free(engine->cpu);
   delete engine;
   delete backend;
 }
@@ -44,9 +44,9 @@ ggml_status compute(ggml_backend_t backend, ggml_cgraph* graph) {
 }
 
 void set_n_threads(ggml_backend_t backend, int threads) {
-  ggml_backend_reg_t const reg = parts().host->dev_backend_reg(parts().cpu);
+  const auto& [host, cpu] = parts_of(backend->device);
   const auto set = reinterpret_cast<ggml_backend_set_n_threads_t>(
-      parts().host->reg_get_proc_address(reg, "ggml_backend_set_n_threads"));
+      host.reg_get_proc_address(host.dev_backend_reg(cpu), "ggml_backend_set_n_threads"));
   if (set != nullptr) set(engine_of(backend).cpu, threads);
 }
 
@@ -70,10 +70,11 @@ void device_properties(ggml_backend_dev_t device, ggml_backend_dev_props* proper
 ggml_backend_t init_backend(ggml_backend_dev_t device, const char* params) {
   static ggml_guid guid = {0x6B, 0x1D, 0x5A, 0x0E, 0x3C, 0x2F, 0x4B, 0x87,
                            0x9D, 0x14, 0xE2, 0x70, 0x88, 0xC5, 0x31, 0xFA};
-  ggml_backend_t const cpu = parts().host->dev_init(parts().cpu, params);
+  const Parts& parts = parts_of(device);
+  ggml_backend_t const cpu = parts.host.dev_init(parts.cpu, params);
   if (cpu == nullptr) return nullptr;
   try {
-    auto engine = std::make_unique<Engine>(cpu);
+    auto engine = std::make_unique<Engine>(parts.host, cpu);
     auto backend = std::make_unique<ggml_backend>();
     backend->guid = &guid;
     backend->iface.get_name = backend_name;
@@ -83,13 +84,13 @@ ggml_backend_t init_backend(ggml_backend_dev_t device, const char* params) {
     backend->context = engine.release();
     return backend.release();
   } catch (const std::bad_alloc&) {
-    parts().host->backend_free(cpu);
+    parts.host.backend_free(cpu);
     return nullptr;
   }
 }
 
-ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t) {
-  return parts().host->cpu_buffer_type();
+ggml_backend_buffer_type_t buffer_type(ggml_backend_dev_t device) {
+  return parts_of(device).host.cpu_buffer_type();
 }
 
 bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) {
@@ -109,8 +110,8 @@ bool supports_op(ggml_backend_dev_t, const ggml_tensor* op) {
   return read_node(*op, shape).empty();
 }
 
-bool supports_buffer_type(ggml_backend_dev_t, ggml_backend_buffer_type_t type) {
-  return parts().host->buft_is_host(type);
+bool supports_buffer_type(ggml_backend_dev_t device, ggml_backend_buffer_type_t type) {
+  return parts_of(device).host.buft_is_host(type);
 }
 
 const char* name(ggml_backend_reg_t) { return "heed"; }
@@ -129,6 +130,7 @@ ggml_backend_dev_t the_device(ggml_backend_reg_t reg, std::size_t) {
     made.iface.supports_op = supports_op;
     made.iface.supports_buft = supports_buffer_type;
     made.reg = reg;
+    made.context = reg->context;
     return made;
   }();
   return &device;
@@ -144,13 +146,13 @@ void* function(ggml_backend_reg_t, const char* asked) {
 }  // namespace
 
 ggml_backend_reg_t with_device(const Host& host, ggml_backend_dev_t cpu) {
-  parts() = {&host, cpu};
+  static Parts parts{host, cpu};
   static ggml_backend_reg reg = {.api_version = GGML_BACKEND_API_VERSION,
                                  .iface = {.get_name = name,
                                            .get_device_count = one_device,
                                            .get_device = the_device,
                                            .get_proc_address = function},
-                                 .context = nullptr};
+                                 .context = &parts};
   return &reg;
 }
 

@@ -1,5 +1,6 @@
 #include "bindings/ggml/log.h"
 
+#include <cinttypes>
 #include <cstdio>
 #include <cstdlib>
 #include <mutex>
@@ -43,12 +44,10 @@ void Tally::count(std::string_view reason) {
 
 void Tally::print() const noexcept {
   if (!logs() || taken_ + handed_back_ == 0) return;
-  std::fprintf(stderr, "heed: computed %llu of %llu FLASH_ATTN_EXT nodes\n",
-               static_cast<unsigned long long>(taken_),
-               static_cast<unsigned long long>(taken_ + handed_back_));
+  std::fprintf(stderr, "heed: computed %" PRIu64 " of %" PRIu64 " FLASH_ATTN_EXT nodes\n", taken_,
+               taken_ + handed_back_);
   for (const auto& [reason, count] : reasons_) {
-    std::fprintf(stderr, "heed: handed back %llu: %s\n", static_cast<unsigned long long>(count),
-                 reason.c_str());
+    std::fprintf(stderr, "heed: handed back %" PRIu64 ": %s\n", count, reason.c_str());
   }
 }
 

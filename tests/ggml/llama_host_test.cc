@@ -114,8 +114,8 @@ bool texts_come_out(llama_context* context, int vocabulary, const std::vector<Id
       const auto s = static_cast<std::size_t>(sequence);
       const std::size_t position = written[s]++;
       if (token != texts[s][position]) return false;
-      if (written[s] < texts[s].size())
-        batch.add(token, static_cast<int>(position), sequence, true);
+      if (written[s] == texts[s].size()) continue;
+      batch.add(token, static_cast<int>(position), sequence, true);
     }
   }
   return true;
@@ -133,6 +133,7 @@ int test_texts(llama_model* model, int vocabulary, const std::vector<Ids>& texts
             Countdown never;
             const Context context = make_context(model, options, never);
             std::vector<Ids> chosen;
+            chosen.reserve(static_cast<std::size_t>(sequences));
             for (int s = 0; s < sequences; ++s) {
               chosen.push_back(texts[static_cast<std::size_t>(s) % texts.size()]);
             }
