@@ -1,4 +1,5 @@
-# cmake --install: headers, libraries, the command, licences, CMake package and pkg-config files.
+# cmake --install: headers, libraries, the command, licences, CMake package and pkg-config files. Its
+# components are the Debian packages of cmake/packages.cmake, and `python`.
 include(GNUInstallDirs)
 include(CMakePackageConfigHelpers)
 
@@ -18,8 +19,18 @@ function(heed_install_rpath target folder)
   set_target_properties(${target} PROPERTIES INSTALL_RPATH ${rpath})
 endfunction()
 
+# heed_install_library(<target> <export> <component>): a shared library in this component, what is
+# linked against it, and a static library, in libheed-dev.
+function(heed_install_library target export component)
+  install(TARGETS ${target} EXPORT ${export}
+          ARCHIVE COMPONENT libheed-dev
+          LIBRARY COMPONENT ${component} NAMELINK_COMPONENT libheed-dev
+          INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+endfunction()
+
 set(package_dir ${CMAKE_INSTALL_LIBDIR}/cmake/heed)
-install(TARGETS heed EXPORT heed_targets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+set(soversion ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
+heed_install_library(heed heed_targets libheed${soversion})
 if(NOT TARGET heed_layer)
   set(without_layer PATTERN layer.h EXCLUDE)
 endif()
@@ -27,39 +38,43 @@ if(NOT TARGET heed_c)
   set(without_c PATTERN heed_c.h EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/heed DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-        FILES_MATCHING PATTERN "*.h" ${without_layer} ${without_c})
-install(EXPORT heed_targets FILE heed-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir})
+        COMPONENT libheed-dev FILES_MATCHING PATTERN "*.h" ${without_layer} ${without_c})
+install(EXPORT heed_targets FILE heed-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir}
+        COMPONENT libheed-dev)
 # Exported apart, so that heed::heed can be found where OpenBLAS cannot.
 if(TARGET heed_layer)
   heed_install_rpath(heed_layer ${CMAKE_INSTALL_LIBDIR})
-  install(TARGETS heed_layer EXPORT heed_layer_targets
-          INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+  heed_install_library(heed_layer heed_layer_targets libheed-layer${soversion})
   install(EXPORT heed_layer_targets FILE heed-layer-targets.cmake NAMESPACE heed::
-          DESTINATION ${package_dir})
+          DESTINATION ${package_dir} COMPONENT libheed-dev)
 endif()
 # Exported apart, because it needs nothing of heed::heed.
 if(TARGET heed_c)
-  install(TARGETS heed_c EXPORT heed_c_targets INCLUDES DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
-  install(EXPORT heed_c_targets FILE heed-c-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir})
+  heed_install_library(heed_c heed_c_targets libheed-c1)
+  install(EXPORT heed_c_targets FILE heed-c-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir}
+          COMPONENT libheed-dev)
 endif()
-# cmake --install … --component python: the package for Python with the library in it, where Debian's Python
-# looks below /usr.
+# The package for Python, where Debian's Python looks below /usr: python3-heed takes the library of
+# libheed-c1, and cmake --install … --component python puts the library into the package.
 if(TARGET heed_c)
   set(python_dir lib/python3/dist-packages/heed)
-  install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/python/heed/ DESTINATION ${python_dir} COMPONENT python
-          EXCLUDE_FROM_ALL FILES_MATCHING PATTERN "*.py" PATTERN py.typed PATTERN __pycache__ EXCLUDE)
+  foreach(component IN ITEMS python python3-heed)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/bindings/python/heed/ DESTINATION ${python_dir}
+            COMPONENT ${component} EXCLUDE_FROM_ALL
+            FILES_MATCHING PATTERN "*.py" PATTERN py.typed PATTERN __pycache__ EXCLUDE)
+  endforeach()
   install(FILES $<TARGET_FILE:heed_c> DESTINATION ${python_dir} COMPONENT python EXCLUDE_FROM_ALL)
   install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES
           DESTINATION ${python_dir} COMPONENT python EXCLUDE_FROM_ALL)
 endif()
 if(TARGET heed_command)
   heed_install_rpath(heed_command ${CMAKE_INSTALL_BINDIR})
-  install(TARGETS heed_command)
+  install(TARGETS heed_command COMPONENT heed)
 endif()
 if(TARGET heed_generate)
   set(programs ${CMAKE_INSTALL_LIBEXECDIR}/heed)
   heed_install_rpath(heed_generate ${programs})
-  install(TARGETS heed_generate DESTINATION ${programs})
+  install(TARGETS heed_generate DESTINATION ${programs} COMPONENT heed-generate)
 endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES
         DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/heed)
@@ -68,7 +83,8 @@ configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/heed-config.cmake.in h
                               INSTALL_DESTINATION ${package_dir} NO_SET_AND_CHECK_MACRO)
 write_basic_package_version_file(heed-config-version.cmake COMPATIBILITY SameMinorVersion)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/heed-config.cmake
-              ${CMAKE_CURRENT_BINARY_DIR}/heed-config-version.cmake DESTINATION ${package_dir})
+              ${CMAKE_CURRENT_BINARY_DIR}/heed-config-version.cmake
+        DESTINATION ${package_dir} COMPONENT libheed-dev)
 
 # Who links a static heed links what its threads need, and with its layer OpenBLAS, with or without pkg-config
 # --static. What a shared one needs is its own affair: pkg-config asks for a package's
@@ -110,5 +126,5 @@ endif()
 foreach(package IN LISTS packages)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/${package}.pc.in ${package}.pc @ONLY)
   install(FILES ${CMAKE_CURRENT_BINARY_DIR}/${package}.pc
-          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig)
+          DESTINATION ${CMAKE_INSTALL_LIBDIR}/pkgconfig COMPONENT libheed-dev)
 endforeach()
