@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# components.sh PREFIX WORK_DIR CXX: find_package says why it finds no heed::layer, and does without
-# where it is optional.
+# components.sh PREFIX WORK_DIR CXX: find_package says why it finds no heed::layer, does without where it is
+# optional, and takes a heed of the wanted minor version only.
 set -euo pipefail
 prefix=$1 work=$2 cxx=$3
 gates=$(cd "$(dirname "$0")" && pwd)
@@ -12,3 +12,10 @@ without_openblas=(env PKG_CONFIG_LIBDIR="$work/nothing" "${find_heed[@]}")
 "$gates/expect_failure.sh" "heed's component layer" "${without_openblas[@]}" -DCOMPONENTS=layer
 "$gates/expect_failure.sh" "heed has no component head" "${find_heed[@]}" -DCOMPONENTS=head
 "${without_openblas[@]}" -DCOMPONENTS="OPTIONAL_COMPONENTS;layer" >/dev/null
+
+IFS=. read -r major minor _ < <(sed -n 's/^Version: //p' "$(find "$prefix" -name heed.pc)")
+"${find_heed[@]}" -DWANTED_VERSION="$major.$minor" >/dev/null
+for other in $((minor + 1)) $((minor - 1)); do
+  if ((other < 0)); then continue; fi
+  "$gates/expect_failure.sh" "requested version \"$major.$other\"" "${find_heed[@]}" -DWANTED_VERSION="$major.$other"
+done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# embedded.sh SOURCE_DIR WORK_DIR CXX [OPTION...]: a project that embeds heed builds its own program and
-# nothing else, installs it, and runs it; then one that brings its own oneTBB installs heed too. In one
-# piece (a unity build), and for one ISA, to save time. OPTION is for the first project.
+# embedded.sh SOURCE_DIR WORK_DIR CXX [OPTION...]: a project that fetches heed builds its own program and
+# nothing else, installs it, and runs it; then one that brings its own oneTBB, and asks for heed for C, installs
+# heed too. In one piece (a unity build), and for one ISA, to save time. OPTION is for the first project.
 set -euo pipefail
 source=$1 work=$2 cxx=$3
 shift 3
@@ -11,7 +11,7 @@ rm -rf "$work/prefix" "$work/shared"
 
 host=$work/host
 configure "$host" -DCMAKE_BUILD_TYPE=Release -DCMAKE_UNITY_BUILD=ON -DCMAKE_UNITY_BUILD_BATCH_SIZE=0 \
-  -DHEED_ISAS=generic -DOWN_TBB=OFF -DHEED_INSTALL=OFF -DHEED_BUILD_LAYER=OFF "$@"
+  -DHEED_ISAS=generic -DFETCH=ON -DOWN_TBB=OFF -DHEED_INSTALL=OFF -DHEED_C=OFF -DHEED_BUILD_LAYER=OFF "$@"
 cmake --build "$host" --target host
 cmake --install "$host" --prefix "$work/prefix/host" >/dev/null
 "$work/prefix/host/bin/host"
@@ -25,13 +25,17 @@ if [[ -n $(find "$host/heed/kernels" -name '*avx*.o') ]]; then
   exit 1
 fi
 
-configure "$host" -DOWN_TBB=ON -DHEED_INSTALL=ON
-cmake --build "$host" --target host heed
+configure "$host" -DOWN_TBB=ON -DHEED_INSTALL=ON -DHEED_C=ON
+cmake --build "$host" --target host c_host heed heed_c
+"$host/c_host"
 cmake --install "$host" --prefix "$work/prefix/both" >/dev/null
-cmake -S "$gates/consumer" -B "$work/consumer" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
-  -DCMAKE_PREFIX_PATH="$work/prefix/both" >/dev/null
-cmake --build "$work/consumer"
+for consumer in consumer consumer/c; do
+  cmake -S "$gates/$consumer" -B "$work/$consumer" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
+    -DCMAKE_PREFIX_PATH="$work/prefix/both" >/dev/null
+  cmake --build "$work/$consumer"
+done
 "$work/consumer/consumer"
+"$work/consumer/c/c_consumer"
 
 # Folders that are absolute, in the files that are written while configuring.
 libraries=$work/prefix/libraries
