@@ -313,7 +313,7 @@ TEST_F(RotaryErrors, Overlap) {
   t.positions = {reinterpret_cast<const std::int64_t*>(y_.data() + (y_.size() - 30)), 3};
   expect_refused(t, "y must not overlap positions");
   t = tensors();
-  t.y = reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(y_.data()) + 2);
+  t.y = static_cast<float*>(static_cast<void*>(reinterpret_cast<char*>(y_.data()) + 2));
   expect_refused(t, "y must begin at a multiple of 4 bytes, as its elements do");
   t = tensors();
   t.heads = 1;

@@ -98,7 +98,8 @@ TEST(Generation, WaitsForThePagesOfOthers) {
   const GenerationOptions options{.steps = 6, .page_tokens = 4};
   // Two pages of a token's keys and values of 8 numbers.
   constexpr std::int64_t text_bytes = 2 * 4 * 2 * 8 * sizeof(float);
-  const auto expect = [&](GenerationOptions o, std::vector<std::size_t> order, int steps) {
+  const auto expect = [&](const GenerationOptions& o, const std::vector<std::size_t>& order,
+                          int steps) {
     const Result result = generate(loaded.model(), o, prompts);
     EXPECT_EQ(result.texts, expected);
     EXPECT_EQ(result.order, order);

@@ -3,8 +3,10 @@
 // fine.
 #include <algorithm>
 #include <array>
+#include <cstddef>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "tests/support/attention_run.h"
@@ -17,7 +19,9 @@ using proof::Case;
 /// A pointer to the second byte of a float.
 template <class Float>
 Float* misaligned(Float* place) {
-  return reinterpret_cast<Float*>(reinterpret_cast<std::uintptr_t>(place) + 1);
+  using Byte = std::conditional_t<std::is_const_v<Float>, const std::byte, std::byte>;
+  using Void = std::conditional_t<std::is_const_v<Float>, const void, void>;
+  return static_cast<Float*>(static_cast<Void*>(reinterpret_cast<Byte*>(place) + 1));
 }
 
 void expect_refused(const Status& status, const std::string& message) {
