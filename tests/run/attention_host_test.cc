@@ -99,6 +99,7 @@ TEST_F(AttentionHost, OneExecutorForManyThreads) {
   Executor executor;
   ASSERT_TRUE(Executor::create(2, executor).ok());
   std::vector<std::thread> hosts;
+  hosts.reserve(kThreads);
   for (int i = 0; i < kThreads; ++i) {
     hosts.emplace_back([&] {
       Workspace workspace;
