@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "heed/attention.h"
@@ -147,6 +148,61 @@ void PlanBench::operator()(benchmark::State& state, const kernels::KernelTable& 
   state.SetItemsProcessed(state.iterations() * kSequences);
 }
 
+/// A mask of 512 queries and 8192 keys, of which half is visible in no order.
+struct MaskPlanBench {
+  MaskType type;
+  std::int64_t bits;  ///< of an element
+
+  void operator()(benchmark::State& state, const kernels::KernelTable& kernels) const;
+  std::vector<std::uint64_t> elements() const;
+};
+
+constexpr std::int64_t kMaskQueries = 512, kMaskKeys = 8192;
+
+std::vector<std::uint64_t> MaskPlanBench::elements() const {
+  proof::Random random(1);
+  std::vector<std::uint64_t> words(static_cast<std::size_t>(kMaskQueries * kMaskKeys * bits / 64));
+  const std::uint64_t hidden = type == MaskType::f32 ? 0xFF800000 : 1;
+  for (std::uint64_t& word : words) {
+    for (std::int64_t at = 0; at < 64; at += bits) {
+      if (random.below(2) == 1) word |= hidden << at;
+    }
+  }
+  return words;
+}
+
+void MaskPlanBench::operator()(benchmark::State& state, const kernels::KernelTable& kernels) const {
+  const std::vector<std::uint64_t> mask = elements();
+  AttentionConfig config;
+  config.query_heads = config.kv_heads = 8;
+  config.head_dim = 64;
+  Batch batch;
+  batch.query.length = kMaskQueries;
+  batch.key.length = kMaskKeys;
+  batch.mask = KeyMask::qk(type, mask.data(), kMaskKeys);
+  Plan plan;
+  for (auto _ : state) {
+    const PlanOptions options{.isa = kernels.name, .workers = 1};
+    if (!check(plan_attention(config, batch, options, plan), state)) return;
+    benchmark::DoNotOptimize(plan.visible_scores());
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(mask.size() * 8));
+}
+
+/// What planning with such a mask is compared with: adding up its 64-bit words.
+void read_mask(benchmark::State& state, const MaskPlanBench& bench) {
+  const std::vector<std::uint64_t> mask = bench.elements();
+  for (auto _ : state) {
+    std::uint64_t sum = 0;
+    for (const std::uint64_t word : mask) sum += word;
+    benchmark::DoNotOptimize(sum);
+  }
+  state.SetBytesProcessed(state.iterations() * static_cast<std::int64_t>(mask.size() * 8));
+}
+
+const std::pair<const char*, MaskPlanBench> kMaskPlans[] = {
+    {"bits", {MaskType::bits, 1}}, {"bytes", {MaskType::bytes, 8}}, {"f32", {MaskType::f32, 32}}};
+
 // What a call costs beside its arithmetic: one head, 16 queries, 16 keys, on the calling thread.
 void tiny_call(benchmark::State& state, const kernels::KernelTable& kernels) {
   constexpr std::int64_t kTokens = 16, kHeadDim = 64;
@@ -193,6 +249,7 @@ void register_isa(const kernels::KernelTable& kernels) {
   }
   add("plan_64_sequences", PlanBench{0});
   add("plan_64_sequences/shared:1024", PlanBench{1024});
+  for (const auto& [name, plan] : kMaskPlans) add(std::string("plan_mask/") + name, plan);
   add("tiny_call", tiny_call);
 }
 
@@ -207,6 +264,11 @@ int main(int argc, char** argv) {
     if (isa.supported && heed::detail::select_kernels(isa.name, kernels).ok()) {
       heed::bench::register_isa(*kernels);
     }
+  }
+  for (const auto& [name, mask] : heed::bench::kMaskPlans) {
+    benchmark::RegisterBenchmark(
+        (std::string("read_mask/") + name).c_str(),
+        [mask](benchmark::State& state) { heed::bench::read_mask(state, mask); });
   }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

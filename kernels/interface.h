@@ -14,6 +14,10 @@ namespace heed::kernels {
 /// (the canonical row), so that keys can be split there without leaving a trace in the bits.
 inline constexpr int kPartitionKeys = 256;
 
+/// Keys of a word of a mask, and words of a partition.
+inline constexpr std::int32_t kWordKeys = 32;
+inline constexpr std::int32_t kPartitionWords = kPartitionKeys / kWordKeys;
+
 /// Partitions of a section: the states of a row's partitions, counted from the first that it sees,
 /// are merged in sections of this many, and the states of sections into the result. Sums of any
 /// length then have chains of few additions: 256 keys, 64 partitions, and a 16384th of the keys.
@@ -119,6 +123,15 @@ struct MaskRows {
   std::int32_t first_key = 0;            ///< a multiple of kPartitionKeys
   std::int32_t query_block = 1;          ///< tokens of a row
   std::int32_t heads = 1;                ///< rows of each block of tokens: the group, or 1
+};
+
+/// What the elements of a mask are. Bits show keys by 1, bytes by anything but 0, floats by 0;
+/// other floats than −∞ are refused. Bits of a byte, and bytes of a word, come with the lowest one
+/// first.
+struct MaskFormat {
+  std::int32_t bits = 1;        ///< of an element: 1, 8, 16 or 32; from 16 up floats
+  std::uint32_t magnitude = 0;  ///< of floats, all bits but the sign
+  std::uint32_t hidden = 0;     ///< −∞, by its bits; 0 for bytes
 };
 
 /// Where a token of an item with rows of several sequences belongs.
@@ -382,6 +395,15 @@ struct KernelTable {
   SampledToken (*sample)(const SampledRow& row);
 
   void (*write_kv_slots)(const TokenVectors& vectors);
+
+  /// The words of `count` elements of a mask; those of bits begin with a byte. Returns the first
+  /// element that a mask may not have, or `count`.
+  std::int64_t (*mask_words)(const MaskFormat& format, const std::byte* elements,
+                             std::int64_t count, std::uint32_t* words);
+  /// Copies the bits of whole partitions to words, where they may be already, and counts them:
+  /// totals[p + 1] becomes totals[p] and the ones of partition p.
+  void (*mask_totals)(const void* bits, std::int64_t partitions, std::uint32_t* words,
+                      std::int32_t* totals);
 
   /// y[i] = 2^x[i] (0 below 2^−110) and e^x[i], i < n: the exponentials of attention and of
   /// softmax, for their tests.

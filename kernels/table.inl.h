@@ -7,6 +7,7 @@
 #include "kernels/attention/prefill.inl.h"
 #include "kernels/exp_array.inl.h"
 #include "kernels/interface.h"
+#include "kernels/masks/mask_words.inl.h"
 #include "kernels/sampling/sampling.inl.h"
 #include "kernels/softmax/softmax.inl.h"
 #include "kernels/softmax/softmax_gradient.inl.h"
@@ -48,6 +49,8 @@ constexpr KernelTable make_table(const char* name) {
       .log_softmax_gradient = log_softmax_gradient_rows<Arch>,
       .sample = sample_row<Arch>,
       .write_kv_slots = write_kv_slots<Arch>,
+      .mask_words = mask_words<Arch>,
+      .mask_totals = mask_totals<Arch>,
       .exp2 = exp2_array<Arch>,
       .exp = exp_array<Arch>,
   };

@@ -19,12 +19,6 @@ struct KeyInterval {
   bool operator==(const KeyInterval&) const = default;
 };
 
-/// Keys of a word of a mask.
-inline constexpr std::int32_t kWordKeys = 32;
-
-/// Words of a partition.
-inline constexpr std::int32_t kPartitionWords = kPartitionKeys / kWordKeys;
-
 /// The keys that a row of the item sees, but for those that a mask hides.
 struct RowKeys {
   std::int32_t head, first, last;

@@ -58,6 +58,15 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   }
   static HEED_INLINE M not_less(V a, V b) { return M(_mm256_cmp_ps(a, b, _CMP_NLT_UQ)); }
 
+  static HEED_INLINE std::uint32_t nonzero_bytes(const std::uint8_t* bytes) {
+    const __m256i x = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(bytes));
+    return ~static_cast<std::uint32_t>(
+        _mm256_movemask_epi8(_mm256_cmpeq_epi8(x, _mm256_setzero_si256())));
+  }
+  static HEED_INLINE std::uint64_t ones(std::uint64_t x) {
+    return static_cast<std::uint64_t>(_mm_popcnt_u64(x));
+  }
+
   /// Adds n to the exponent of p. All bits are set, which is a NaN, where n > 127.
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     const __m256i shifted = _mm256_slli_epi32(_mm256_cvttps_epi32(n), 23);

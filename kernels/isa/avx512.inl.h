@@ -38,6 +38,10 @@ struct Ops<xsimd::avx512dq> {
     return _mm512_mask_blend_ps(static_cast<__mmask16>(m.data), b, a);
   }
   static HEED_INLINE bool any(M m) { return static_cast<__mmask16>(m.data) != 0; }
+  static HEED_INLINE std::uint32_t nonzero_bytes(const std::uint8_t* bytes) {
+    return Half::nonzero_bytes(bytes);
+  }
+  static HEED_INLINE std::uint64_t ones(std::uint64_t x) { return Half::ones(x); }
   static HEED_INLINE std::uint32_t bits(M m) { return static_cast<__mmask16>(m.data); }
   static HEED_INLINE V compress(std::uint32_t lanes, V x, I& numbers) {
     const auto mask = static_cast<__mmask16>(lanes);

@@ -43,6 +43,10 @@ constinit const KernelTable table_avx512_bf16 = {
         of_avx512<&KernelTable::log_softmax_gradient, const SoftmaxGradientRows&>,
     .sample = of_avx512<&KernelTable::sample, const SampledRow&>,
     .write_kv_slots = of_avx512<&KernelTable::write_kv_slots, const TokenVectors&>,
+    .mask_words = of_avx512<&KernelTable::mask_words, const MaskFormat&, const std::byte*,
+                            std::int64_t, std::uint32_t*>,
+    .mask_totals = of_avx512<&KernelTable::mask_totals, const void*, std::int64_t, std::uint32_t*,
+                             std::int32_t*>,
     .exp2 = of_avx512<&KernelTable::exp2, const float*, float*, std::int64_t>,
     .exp = of_avx512<&KernelTable::exp, const float*, float*, std::int64_t>,
 };

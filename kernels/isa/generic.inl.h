@@ -58,6 +58,21 @@ struct Ops<xsimd::sse2> {
   static HEED_INLINE void store_nontemporal(float* p, V x) { _mm_stream_ps(p, x); }
   static HEED_INLINE void fence_nontemporal_stores() { _mm_sfence(); }
 
+  /// One bit for each of 32 bytes that are not 0.
+  static HEED_INLINE std::uint32_t nonzero_bytes(const std::uint8_t* bytes) {
+    const auto zeros = [](const std::uint8_t* p) __attribute__((always_inline)) {
+      const __m128i x = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+      return static_cast<std::uint32_t>(_mm_movemask_epi8(_mm_cmpeq_epi8(x, _mm_setzero_si128())));
+    };
+    return ~(zeros(bytes) | zeros(bytes + 16) << 16);
+  }
+  /// The bits that are set, of which each byte counts its own first.
+  static HEED_INLINE std::uint64_t ones(std::uint64_t x) {
+    x -= x >> 1U & 0x5555555555555555U;
+    x = (x & 0x3333333333333333U) + (x >> 2U & 0x3333333333333333U);
+    return ((x + (x >> 4U)) & 0x0F0F0F0F0F0F0F0FU) * 0x0101010101010101U >> 56U;
+  }
+
   template <class Combine>
   static HEED_INLINE float reduce(V x, Combine combine) {
     const V pair = combine(x, V(_mm_movehl_ps(x, x)));

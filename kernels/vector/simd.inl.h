@@ -129,6 +129,8 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             the same from their upper bytes, the lower ones being 0
 ///     V load_e4m3(const std::byte* p)
 ///                             as many numbers of fp8_e4m3
+///     u32 nonzero_bytes(const u8*)    one bit for each of 32 bytes that are not 0
+///     u64 ones(u64 x)         how many bits are set
 ///     V splat_half(const std::byte* p)
 ///                             one half-precision float in every lane
 ///     void store_halves(std::byte* p, V x)

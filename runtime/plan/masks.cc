@@ -4,11 +4,29 @@
 
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
-#include "runtime/plan/mask_words.h"
 #include "runtime/plan/validate.h"
 
 namespace heed::detail {
 namespace {
+
+using kernels::kPartitionWords;
+using kernels::kWordKeys;
+
+kernels::MaskFormat format_of(MaskType type) {
+  switch (type) {
+    case MaskType::bits:
+      return {1};
+    case MaskType::bytes:
+      return {8};
+    case MaskType::f16:
+      return {16, 0x7FFF, 0xFC00};
+    case MaskType::bf16:
+      return {16, 0x7FFF, 0xFF80};
+    case MaskType::f32:
+      return {32, 0x7FFFFFFF, 0xFF800000};
+  }
+  return {};
+}
 
 /// Sets the bits of keys [begin, end) of a row.
 void show(std::uint32_t* words, std::int64_t begin, std::int64_t end) {
@@ -41,7 +59,9 @@ std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + s
 
 }  // namespace
 
-Status PlannedMasks::build(const Description& d, std::span<const Visibility> sequences) {
+Status PlannedMasks::build(const Description& d, const kernels::KernelTable& kernels,
+                           std::span<const Visibility> sequences) {
+  kernels_ = &kernels;
   planes_.clear();
   words_.clear();
   totals_.clear();
@@ -75,7 +95,7 @@ MaskView PlannedMasks::of(std::int64_t sequence, std::int64_t kv_head) const {
           plane.row_words / kPartitionWords};
 }
 
-/// Adds rows of bits that are 0, of keys from the partition of `first_key` on.
+/// Adds rows of keys from the partition of `first_key` on, with whatever is in the memory.
 void PlannedMasks::add_plane(std::int64_t rows, std::int64_t keys, std::int64_t first_key) {
   Plane plane{words_.size(), totals_.size(), rows, 0, first_key / kPartitionKeys * kPartitionKeys};
   const std::int64_t partitions = ceil_div(keys - plane.first_key, kPartitionKeys);
@@ -85,18 +105,14 @@ void PlannedMasks::add_plane(std::int64_t rows, std::int64_t keys, std::int64_t 
   planes_.push_back(plane);
 }
 
-/// Counts the visible keys of rows that have been filled.
-void PlannedMasks::count_rows(const Plane& plane) {
-  const std::uint32_t* word = words_.data() + plane.word;
-  std::int32_t* total = totals_.data() + plane.total;
-  for (std::int64_t row = 0; row < plane.rows; ++row) {
-    std::int32_t count = 0;
-    *total++ = 0;
-    for (std::int64_t w = 0; w < plane.row_words; w += kPartitionWords, word += kPartitionWords) {
-      count += ones_of_partition(word);
-      *total++ = count;
-    }
-  }
+/// A row of which nothing has been counted.
+PlannedMasks::Row PlannedMasks::row_of(const Plane& plane, std::int64_t row) {
+  const std::int64_t partitions = plane.row_words / kPartitionWords;
+  Row own{words_.data() + plane.word + static_cast<std::size_t>(row * plane.row_words),
+          totals_.data() + plane.total + static_cast<std::size_t>(row * (partitions + 1)),
+          partitions};
+  *own.totals = 0;
+  return own;
 }
 
 /// Adds the rows of all KV heads of a sequence. One that has the rows of the sequence before it
@@ -122,16 +138,42 @@ Status PlannedMasks::add_planes(const Description& d, std::int64_t sequence, con
     for (std::int64_t row = 0; row < plane.rows; ++row) {
       const std::int64_t element = start + times(row / group_, mask.query_stride) +
                                    times(h * group_ + row % group_, mask.head_stride);
-      std::uint32_t* const words =
-          words_.data() + plane.word + static_cast<std::size_t>(row * plane.row_words);
-      HEED_RETURN_IF_ERROR(fill_row(d, element, sequence, own, words));
+      HEED_RETURN_IF_ERROR(make_row(d, element, sequence, own, row_of(plane, row)));
     }
-    count_rows(plane);
   }
   return {};
 }
 
 /// Makes a row of the elements from one on.
+Status PlannedMasks::make_row(const Description& d, std::int64_t element, std::int64_t sequence,
+                              const Visibility& own, const Row& row) {
+  if (row.partitions == 0) return {};
+  const KeyMask& mask = *d.mask;
+  const std::int64_t masked = masked_keys(mask, own.keys);
+  if (mask.type == MaskType::bits && mask.key_block == 1 &&
+      (own.keys - masked) % kPartitionKeys == 0) {
+    copy_row(static_cast<const std::byte*>(mask.data) + element / 8, masked, row);
+    return {};
+  }
+  std::fill_n(row.words, row.partitions * kPartitionWords, 0);
+  HEED_RETURN_IF_ERROR(fill_row(d, element, sequence, own, row.words));
+  kernels_->mask_totals(row.words, row.partitions, row.words, row.totals);
+  return {};
+}
+
+/// Makes a row of bits that lie as the row's do: whole partitions are counted while they are
+/// copied.
+void PlannedMasks::copy_row(const std::byte* bits, std::int64_t keys, const Row& row) const {
+  const std::int64_t whole = keys / kPartitionKeys, rest = keys % kPartitionKeys;
+  kernels_->mask_totals(bits, whole, row.words, row.totals);
+  if (rest == 0) return;
+  std::uint32_t* const words = row.words + whole * kPartitionWords;
+  std::fill_n(words, kPartitionWords, 0);
+  kernels_->mask_words(format_of(MaskType::bits), bits + whole * (kPartitionKeys / 8), rest, words);
+  kernels_->mask_totals(words, 1, words, row.totals + whole);
+}
+
+/// Sets the bits of a row of zeros.
 Status PlannedMasks::fill_row(const Description& d, std::int64_t element, std::int64_t sequence,
                               const Visibility& own, std::uint32_t* words) {
   const KeyMask& mask = *d.mask;
@@ -141,7 +183,10 @@ Status PlannedMasks::fill_row(const Description& d, std::int64_t element, std::i
   const bool in_place = lead == 0 && mask.key_block == 1;
   if (!in_place) packed_.assign(static_cast<std::size_t>(ceil_div(count, kWordKeys)), 0);
   std::uint32_t* const packed = in_place ? words : packed_.data();
-  const std::int64_t good = pack_mask(mask, element, count, packed);
+  const kernels::MaskFormat format = format_of(mask.type);
+  const std::byte* const elements =
+      static_cast<const std::byte*>(mask.data) + element * format.bits / 8;
+  const std::int64_t good = kernels_->mask_words(format, elements, count, packed);
   if (good < count) {
     return invalid("mask: element ", element + good, ", of key ", before + good * mask.key_block,
                    " of sequence ", sequence,
@@ -169,18 +214,18 @@ Status PlannedMasks::add_lists(const Description& d, std::int64_t sequence, cons
   const Plane plane = planes_.back();
   for (std::int64_t i = 0; i < own.queries; ++i) {
     const auto query = static_cast<std::size_t>(first_query + i);
-    std::uint32_t* const words =
-        words_.data() + plane.word + static_cast<std::size_t>(i * plane.row_words);
+    const Row row = row_of(plane, i);
+    std::fill_n(row.words, row.partitions * kPartitionWords, 0);
     for (std::int64_t at = lists.offsets[query]; at < lists.offsets[query + 1]; ++at) {
       const std::int64_t key = lists.keys[static_cast<std::size_t>(at)];
       if (key < 0 || key >= own.keys) {
         return invalid("key_lists.keys[", at, "] (", key, ") must be from 0 to ", own.keys - 1,
                        ", a key of sequence ", sequence);
       }
-      words[key / kWordKeys] |= 1U << (key % kWordKeys);
+      row.words[key / kWordKeys] |= 1U << (key % kWordKeys);
     }
+    kernels_->mask_totals(row.words, row.partitions, row.words, row.totals);
   }
-  count_rows(plane);
   return {};
 }
 

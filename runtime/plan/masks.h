@@ -6,6 +6,8 @@
 #include <vector>
 
 #include "heed/status.h"
+#include "kernels/interface.h"
+#include "runtime/base/unfilled_vector.h"
 #include "runtime/schedule/visibility.h"
 
 namespace heed::detail {
@@ -17,7 +19,8 @@ class PlannedMasks {
  public:
   /// Makes bits of the description's mask or lists, for sequences whose positions are known.
   /// Refuses numbers that are neither 0 nor −∞, and keys that a sequence does not have.
-  Status build(const Description& description, std::span<const Visibility> sequences);
+  Status build(const Description& description, const kernels::KernelTable& kernels,
+               std::span<const Visibility> sequences);
 
   bool exist() const { return !planes_.empty(); }
   /// Whether the KV heads of a sequence have masks of their own.
@@ -36,18 +39,28 @@ class PlannedMasks {
     std::int64_t rows = 0, row_words = 0, first_key = 0;
   };
 
+  struct Row {
+    std::uint32_t* words;
+    std::int32_t* totals;
+    std::int64_t partitions;
+  };
+
   void add_plane(std::int64_t rows, std::int64_t keys, std::int64_t first_key);
   Status add_planes(const Description& d, std::int64_t sequence, const Visibility& own,
                     std::int64_t first_query);
+  Row row_of(const Plane& plane, std::int64_t row);
+  Status make_row(const Description& d, std::int64_t element, std::int64_t sequence,
+                  const Visibility& own, const Row& row);
+  void copy_row(const std::byte* bits, std::int64_t keys, const Row& row) const;
   Status fill_row(const Description& d, std::int64_t element, std::int64_t sequence,
                   const Visibility& own, std::uint32_t* words);
   Status add_lists(const Description& d, std::int64_t sequence, const Visibility& own,
                    std::int64_t first_query);
-  void count_rows(const Plane& plane);
 
+  const kernels::KernelTable* kernels_ = nullptr;
   std::vector<Plane> planes_;  ///< one per sequence, or per sequence and KV head
-  std::vector<std::uint32_t> words_;
-  std::vector<std::int32_t> totals_;
+  UnfilledVector<std::uint32_t> words_;
+  UnfilledVector<std::int32_t> totals_;
   std::vector<std::uint32_t> packed_;  ///< of one row's elements
   std::int64_t heads_ = 1;             ///< planes of a sequence
   std::int64_t group_ = 1;             ///< rows of each block of tokens

@@ -77,7 +77,7 @@ class Planner {
   Status build() {
     fill_shape();
     place_sequences();
-    HEED_RETURN_IF_ERROR(plan_.key_masks.build(d_, plan_.masks));
+    HEED_RETURN_IF_ERROR(plan_.key_masks.build(d_, *plan_.kernels, plan_.masks));
     place_masks();
     count_tokens();
     find_shared_partitions();

@@ -46,11 +46,13 @@ void Scheduler::schedule(const Work& work, Schedule& schedule) {
 void Scheduler::find_totals() {
   double rows = 0;
   to_->visible_scores = 0;
+  scores_.clear();
   for (std::int32_t b = 0; b < static_cast<std::int32_t>(work_->sequences.size()); ++b) {
     const Visibility& s = work_->sequence(b);
+    scores_.push_back(s.rows() == 0 ? 0 : s.scores({0, s.rows()}, {0, s.keys}));
     if (s.rows() == 0) continue;
-    count_scores(s.scores({0, s.rows()}, {0, s.keys}));
-    rows += cost_of(b);
+    count_scores(scores_.back());
+    rows += cost_of(b, scores_.back());
   }
   for (const PrefixGroup& group : to_->groups) {
     std::int64_t together = 0;
@@ -61,9 +63,8 @@ void Scheduler::find_totals() {
 }
 
 /// Of the keys that it does not read in a group.
-double Scheduler::cost_of(std::int32_t sequence) const {
+double Scheduler::cost_of(std::int32_t sequence, std::int64_t scores) const {
   const Visibility& s = work_->sequence(sequence);
-  std::int64_t scores = s.scores({0, s.rows()}, {0, s.keys});
   if (prefixes_.member(sequence) >= 0) {
     const Range shared = prefixes_.keys(sequence);
     scores -= s.rows() * (shared.last - shared.first);
@@ -112,6 +113,8 @@ double Scheduler::estimate(double share) {
   return simulation_.makespan(to_->items, to_->splits, work_->workers);
 }
 
-void Scheduler::split(const Limits& limits) { splitter_.split(*work_, prefixes_, limits, *to_); }
+void Scheduler::split(const Limits& limits) {
+  splitter_.split(*work_, scores_, prefixes_, limits, *to_);
+}
 
 }  // namespace heed::detail

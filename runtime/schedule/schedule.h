@@ -18,7 +18,7 @@ class Scheduler {
 
  private:
   void find_totals();
-  double cost_of(std::int32_t sequence) const;
+  double cost_of(std::int32_t sequence, std::int64_t scores) const;
   void count_scores(std::int64_t scores);
   void search();
   double estimate(double share);
@@ -26,6 +26,7 @@ class Scheduler {
 
   const Work* work_ = nullptr;
   Schedule* to_ = nullptr;
+  std::vector<std::int64_t> scores_;  ///< of each sequence, for one KV head
   SharedPrefixes prefixes_;
   WorkSplitter splitter_;
   Simulation simulation_;

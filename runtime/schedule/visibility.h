@@ -14,16 +14,13 @@ struct Range {
   std::int64_t first = 0, last = 0;
 };
 
-/// How many ones each byte of a word has, in its place. Processors that this code is compiled for
-/// may lack an instruction for it, and a call of a library takes longer.
-constexpr std::uint32_t ones_of_bytes(std::uint32_t word) {
+/// The ones of a word, of which each byte counts its own first. Processors that this code is
+/// compiled for may lack an instruction for it, and a call of a library takes longer.
+constexpr std::int64_t ones(std::uint32_t word) {
   word -= word >> 1U & 0x55555555U;
   word = (word & 0x33333333U) + (word >> 2U & 0x33333333U);
-  return (word + (word >> 4U)) & 0x0F0F0F0FU;
+  return ((word + (word >> 4U)) & 0x0F0F0F0FU) * 0x01010101U >> 24U;
 }
-
-/// The ones of a word.
-constexpr std::int64_t ones(std::uint32_t word) { return ones_of_bytes(word) * 0x01010101U >> 24U; }
 
 /// The rows of a mask that belong to one sequence, and to one KV head where heads differ, with
 /// numbers of visible keys: row r has, from totals[r · (partitions + 1)] on, how many keys are

@@ -40,9 +40,10 @@ PlannedItem make_item(std::int32_t sequence, const Range& rows, const Range& key
 
 }  // namespace
 
-void WorkSplitter::split(const Work& work, const SharedPrefixes& prefixes, const Limits& limits,
-                         Schedule& to) {
+void WorkSplitter::split(const Work& work, std::span<const std::int64_t> scores,
+                         const SharedPrefixes& prefixes, const Limits& limits, Schedule& to) {
   work_ = &work;
+  scores_ = scores;
   prefixes_ = &prefixes;
   limits_ = limits;
   to_ = &to;
@@ -98,7 +99,7 @@ void WorkSplitter::split_rows(std::int32_t sequence) {
   const std::int64_t lanes = work_->cost.lanes, rows = s.rows();
   if (rows == 0) return;
   const std::int64_t vectors = (rows + lanes - 1) / lanes;
-  const std::int64_t most = (rows_per_item(s) + lanes - 1) / lanes;
+  const std::int64_t most = (rows_per_item(s, scores_[index(sequence)]) + lanes - 1) / lanes;
   const std::int64_t count = (vectors + most - 1) / most;
   for (std::int64_t i = 0; i < count; ++i) {
     const Range range{vectors * i / count * lanes,
@@ -110,10 +111,9 @@ void WorkSplitter::split_rows(std::int32_t sequence) {
 }
 
 /// Rows of an item: as many as the caches hold, or as cost no more than the limit.
-std::int64_t WorkSplitter::rows_per_item(const Visibility& s) const {
+std::int64_t WorkSplitter::rows_per_item(const Visibility& s, std::int64_t scores) const {
   const CostModel& cost = work_->cost;
   const std::int64_t most = work_->item_rows;
-  const std::int64_t scores = s.scores({0, s.rows()}, {0, s.keys});
   const double items = cost.attend(s.rows(), scores) / limits_.rows;
   const std::int64_t keys = s.uneven() ? scores / std::max<std::int64_t>(s.rows(), 1) + 1
                                        : std::min(s.keys, s.window_left + s.window_right + 1);
@@ -187,7 +187,7 @@ void WorkSplitter::split_group(const PrefixGroup& group) {
   for (std::int32_t b = group.first; b < group.last; ++b) {
     all.queries += work_->sequence(b).queries;
   }
-  const std::int64_t most = rows_per_item(all);
+  const std::int64_t most = rows_per_item(all, all.rows() * all.keys);
   std::int64_t rows = 0;
   std::int32_t first = group.first;
   for (std::int32_t b = group.first; b < group.last; ++b) {

@@ -24,7 +24,9 @@ struct Limits {
 /// reads in groups, before them and after them. All of its states come together in one split.
 class WorkSplitter {
  public:
-  void split(const Work& work, const SharedPrefixes& prefixes, const Limits& limits, Schedule& to);
+  /// `scores` are those of each sequence, for one KV head.
+  void split(const Work& work, std::span<const std::int64_t> scores, const SharedPrefixes& prefixes,
+             const Limits& limits, Schedule& to);
 
   /// The cost of the longest item.
   double longest() const { return longest_; }
@@ -44,7 +46,7 @@ class WorkSplitter {
   void add_items(const PlannedItem& item);
   bool limit_heads(double limit);
   void split_rows(std::int32_t sequence);
-  std::int64_t rows_per_item(const Visibility& sequence) const;
+  std::int64_t rows_per_item(const Visibility& sequence, std::int64_t scores) const;
   bool prefers_splits(const Visibility& sequence, double items) const;
 
   void open_members();
@@ -72,6 +74,7 @@ class WorkSplitter {
   void emit(const PlannedItem& of_head, std::int32_t head, std::int32_t heads);
 
   const Work* work_ = nullptr;
+  std::span<const std::int64_t> scores_;
   const SharedPrefixes* prefixes_ = nullptr;
   Limits limits_{};
   Schedule* to_ = nullptr;

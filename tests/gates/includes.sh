@@ -31,6 +31,7 @@ rooms() {
     kernels/isa) echo 'vector|isa' ;;
     kernels/elements) echo 'vector|elements' ;;
     kernels/attention) echo 'vector|elements|attention' ;;
+    kernels/masks) echo 'vector|masks' ;;
     kernels/sampling) echo 'vector|elements|sampling' ;;
     kernels/softmax) echo 'vector|elements|softmax' ;;
     kernels/tokens) echo 'vector|elements|tokens' ;;
@@ -60,7 +61,6 @@ allowed() {
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
     runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
-    runtime/plan/mask_words.cc) echo "$(allowed runtime/plan/any)|<emmintrin\.h>" ;;
     runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
     runtime/layer/*)
       echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/(message|check_executor|float_environment))\.h\"" ;;
