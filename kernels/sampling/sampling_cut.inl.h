@@ -25,13 +25,6 @@ HEED_INLINE std::uint32_t ordered_bits(float z) {
   return bits >> 31 != 0 ? ~bits : bits | 0x80000000U;
 }
 
-/// How many of 16 bits are set. Without popcnt compilers would call a function for it.
-HEED_INLINE std::int64_t bits_set(std::uint32_t bits) {
-  constexpr std::uint64_t counts = 0x4332322132212110;  // of four bits
-  const auto of = [&](int shift) { return counts >> (bits >> shift & 15U) * 4 & 15U; };
-  return static_cast<std::int64_t>(of(0) + of(4) + of(8) + of(12));
-}
-
 /// Some tokens of a row in the order of their places in it, with their keys.
 struct TokenList {
   std::uint32_t* keys;
@@ -52,7 +45,7 @@ struct TokenList {
       const Vec<Arch> first = Ops<Arch>::compress(lanes, load<Arch>(s), numbers);
       store<Arch>(reinterpret_cast<float*>(keys + count), first);
       (numbers + Integers<Arch>(static_cast<std::int32_t>(place))).store_unaligned(places + count);
-      count += bits_set(lanes);
+      count += static_cast<std::int64_t>(Ops<Arch>::ones(lanes));
     } else {
       for (; lanes != 0; lanes &= lanes - 1) {
         const int lane = __builtin_ctz(lanes);
