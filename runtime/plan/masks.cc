@@ -55,6 +55,13 @@ std::int64_t masked_keys(const KeyMask& mask, std::int64_t keys) {
   return mask.last_keys == 0 ? keys : std::min(mask.last_keys, keys);
 }
 
+/// Of a sequence, and 1 at least.
+std::int64_t most_queries(std::span<const Visibility> sequences) {
+  std::int64_t most = 1;
+  for (const Visibility& own : sequences) most = std::max(most, own.queries);
+  return most;
+}
+
 std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
 }  // namespace
@@ -68,7 +75,7 @@ Status PlannedMasks::build(const Description& d, const kernels::KernelTable& ker
   heads_ = group_ = query_block_ = 1;
   if (!d.mask && !d.key_lists) return {};
   if (d.mask) {
-    query_block_ = d.mask->query_block;
+    query_block_ = d.mask->query_stride == 0 ? most_queries(sequences) : d.mask->query_block;
     if (d.mask->head_stride != 0 && d.config.query_heads > 1) {
       heads_ = d.config.kv_heads;
       group_ = d.config.query_heads / d.config.kv_heads;

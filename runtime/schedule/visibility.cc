@@ -63,6 +63,18 @@ std::int64_t Visibility::head_of(std::int64_t token) const {
   return std::max(prefix, std::min(keep_first, last));
 }
 
+/// The end of tokens, from this one on and at most `end`, that see the same keys: those of a row of
+/// the mask, from its first one on, whose windows are the same at both ends. Windows move one way.
+std::int64_t Visibility::end_of_alike(std::int64_t token, std::int64_t end) const {
+  const std::int64_t block = mask.rows.query_block;
+  const std::int64_t last = std::min(end, token + (token % block == 0 ? block : 1));
+  if (last <= token + 1) return last;
+  const Range window = window_of(token), other = window_of(last - 1);
+  const bool alike = window.first == other.first && window.last == other.last &&
+                     head_of(token) == head_of(last - 1);
+  return alike ? last : token + 1;
+}
+
 Range Visibility::window_of(std::int64_t token) const {
   const std::int64_t position = query_position(token), head = head_of(token);
   const Range window{clamp(position - window_left, {0, keys}),
@@ -85,7 +97,7 @@ Range Visibility::of_rows(const Range& rows) const {
     }
     return all.first < all.last ? all : Range{0, 0};
   }
-  for (std::int64_t token = first; token <= last; ++token) {
+  for (std::int64_t token = first; token <= last; token = end_of_alike(token, last + 1)) {
     const Range window = window_of(token);
     const Range seen{head_of(token) > 0 ? 0 : window.first, std::max(window.last, head_of(token))};
     for (std::int64_t head = 0; head < mask.rows.heads; ++head) {
@@ -126,18 +138,25 @@ std::int64_t Visibility::unmasked_scores(const Range& rows, const Range& range) 
 }
 
 std::int64_t Visibility::masked_scores(const Range& rows, const Range& range) const {
-  std::int64_t sum = 0;
-  for (std::int64_t row = rows.first; row < rows.last;) {
+  const auto of_row = [&](std::int64_t row) {
     const std::int64_t token = row / group;
-    const std::int64_t alike =  // rows of this token that the same row of the mask belongs to
-        mask.rows.heads == 1 ? std::min(rows.last, (token + 1) * group) - row : 1;
     const std::int64_t own = mask.row_of(token, row % group), head = head_of(token);
     const Range window = window_of(token);
     const auto count = [&](std::int64_t first, std::int64_t last) {
       return mask.count(own, clamp(first, range), clamp(last, range));
     };
-    sum += alike * (count(window.first, window.last) + (window.first > head ? count(0, head) : 0));
-    row += alike;
+    return count(window.first, window.last) + (window.first > head ? count(0, head) : 0);
+  };
+  std::int64_t sum = 0;
+  for (std::int64_t row = rows.first; row < rows.last;) {
+    const std::int64_t token = row / group;
+    const std::int64_t end = row % group == 0 ? end_of_alike(token, rows.last / group) : token;
+    const std::int64_t last = end > token ? end * group : std::min(rows.last, (token + 1) * group);
+    const std::int64_t different = mask.rows.heads == 1 ? 1 : std::min(group, last - row);
+    for (std::int64_t i = 0; i < different; ++i) {
+      sum += (last - row) / different * of_row(row + i);
+    }
+    row = last;
   }
   return sum;
 }

@@ -75,6 +75,7 @@ struct Visibility {
  private:
   std::int64_t kept() const { return prefix > keep_first ? prefix : keep_first; }
   std::int64_t head_of(std::int64_t token) const;
+  std::int64_t end_of_alike(std::int64_t token, std::int64_t end) const;
   std::int64_t unmasked_scores(const Range& rows, const Range& keys) const;
   std::int64_t masked_scores(const Range& rows, const Range& keys) const;
 };
