@@ -64,7 +64,7 @@ class PlannedMasks {
   std::vector<std::uint32_t> packed_;  ///< of one row's elements
   std::int64_t heads_ = 1;             ///< planes of a sequence
   std::int64_t group_ = 1;             ///< rows of each block of tokens
-  std::int64_t query_block_ = 1;  ///< all of a sequence where these have the same bits
+  std::int64_t query_block_ = 1;       ///< all of a sequence where these have the same bits
 };
 
 }  // namespace heed::detail

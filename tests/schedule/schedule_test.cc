@@ -172,35 +172,6 @@ TEST(Simulation, SplitsAreMergedOneByOne) {
   EXPECT_EQ(makespan(items, {split(2, 2), split(2, 5)}, 1), 11);
 }
 
-// Masks, against one row at a time.
-
-TEST(Visibility, ScoresAreThoseOfSingleRows) {
-  Random random(7);
-  for (int round = 0; round < 2000; ++round) {
-    SCOPED_TRACE(round);
-    const auto side = [&] { return random.below(3) == 0 ? kAll : random.below(20); };
-    const Visibility s{.queries = 1 + random.below(30),
-                       .keys = random.below(30),
-                       .group = 1 + random.below(4),
-                       .window_left = side(),
-                       .window_right = side(),
-                       .alignment = random.below(2) == 0 ? Alignment::end : Alignment::start};
-    const auto range_below = [&](std::int64_t end) -> Range {
-      const std::int64_t a = random.below(end + 1), b = random.below(end + 1);
-      return {std::min(a, b), std::max(a, b)};
-    };
-    const Range rows = range_below(s.rows()), keys = range_below(s.keys);
-    std::int64_t expected = 0;
-    for (std::int64_t row = rows.first; row < rows.last; ++row) {
-      const std::int64_t position = row / s.group + s.query_position(0);
-      for (std::int64_t key = keys.first; key < keys.last; ++key) {
-        expected += key >= position - s.window_left && key <= position + s.window_right;
-      }
-    }
-    ASSERT_EQ(s.scores(rows, keys), expected);
-  }
-}
-
 // Completeness.
 
 struct Coverage {
