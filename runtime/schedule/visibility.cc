@@ -64,15 +64,14 @@ std::int64_t Visibility::head_of(std::int64_t token) const {
 }
 
 /// The end of tokens, from this one on and at most `end`, that see the same keys: those of a row of
-/// the mask, from its first one on, whose windows are the same at both ends. Windows move one way.
+/// the mask, from its first one on, whose windows are the same at both ends. Windows move one way,
+/// and what tokens see before them depends on where they end.
 std::int64_t Visibility::end_of_alike(std::int64_t token, std::int64_t end) const {
   const std::int64_t block = mask.rows.query_block;
   const std::int64_t last = std::min(end, token + (token % block == 0 ? block : 1));
   if (last <= token + 1) return last;
   const Range window = window_of(token), other = window_of(last - 1);
-  const bool alike = window.first == other.first && window.last == other.last &&
-                     head_of(token) == head_of(last - 1);
-  return alike ? last : token + 1;
+  return window.first == other.first && window.last == other.last ? last : token + 1;
 }
 
 Range Visibility::window_of(std::int64_t token) const {
