@@ -35,7 +35,7 @@ if(NOT TARGET heed_layer)
   set(without_layer PATTERN layer.h EXCLUDE)
 endif()
 if(NOT TARGET heed_c)
-  set(without_c PATTERN heed_c.h EXCLUDE)
+  set(without_c PATTERN heed_c.h EXCLUDE PATTERN c EXCLUDE)
 endif()
 install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/heed DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
         COMPONENT libheed-dev FILES_MATCHING PATTERN "*.h" ${without_layer} ${without_c})

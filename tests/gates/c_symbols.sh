@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# c_symbols.sh LIBRARY LIST HEADER: the C interface's library exports the functions of LIST, which may
-# only grow, and nothing else, all of the version HEED_C_1; HEADER declares each of them.
+# c_symbols.sh LIBRARY LIST HEADER...: the C interface's library exports the functions of LIST, which may
+# only grow, and nothing else, all of the version HEED_C_1; the headers declare each of them.
 set -euo pipefail
-library=$1 list=$2 header=$3
+library=$1 list=$2
+shift 2
 faults=0
 fault() {
   echo "$1"
@@ -13,8 +14,8 @@ exported=$(nm --dynamic --defined-only --with-symbol-versions "$library" | awk '
 names=$(sed 's/@.*//' <<<"$exported")
 listed=$(<"$list")
 declared=$({
-  grep -oE '^HEED_C_API [^(]+\(' "$header" | sed -E 's/.*[ *]//; s/\($//'
-  sed -nE 's/^HEED_C_INIT\((.*)\);/\1_init_sized/p' "$header"
+  grep -hoE '^HEED_C_API [^(]+\(' "$@" | sed -E 's/.*[ *]//; s/\($//'
+  sed -nE 's/^HEED_C_INIT\((.*)\);/\1_init_sized/p' "$@"
 } | LC_ALL=C sort)
 
 if [[ -z $names || -z $declared ]]; then

@@ -26,8 +26,8 @@ printf 'heed_b\nheed_a\n' >unsorted.txt
 planted "is not sorted" good.so unsorted.txt both.h
 printf 'HEED_C_API int heed_a(void);\n' >one.h
 planted "in the list, and not declared: heed_b" good.so both.txt one.h
-printf 'HEED_C_INIT(heed_struct);\n' | cat both.h - >three.h
-planted "declared, and not in the list: heed_struct_init_sized" good.so both.txt three.h
+printf 'HEED_C_INIT(heed_struct);\n' >struct.h
+planted "declared, and not in the list: heed_struct_init_sized" good.so both.txt both.h struct.h
 echo 'int nothing;' >nothing.c
 build nothing.c nothing.so good.map
 planted "nothing was checked" nothing.so both.txt both.h

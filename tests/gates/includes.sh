@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # includes.sh ROOT [FILE...]: who may include whom, in all sources or in these.
 #
-#   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS; heed_c.h only C's
+#   include/            itself and the standard library: no SIMD, no oneTBB, no BLAS; heed_c.h and
+#                       include/heed/c/ only each other and C's
 #   kernels/            itself, heed/dtype.h, of its rooms those that rooms() lists; headers of the standard library
 #                       without code; only vector xsimd, only isa intrinsics
 #   runtime/            include/, kernels/{interface,temperature}.h, and of its rooms those that rooms() lists; only
@@ -49,7 +50,7 @@ rooms() {
 
 allowed() {
   case $1 in
-    include/heed/heed_c.h) echo '<std(def|int)\.h>' ;;
+    include/heed/heed_c.h | include/heed/c/*) echo '<std(def|int)\.h>|"heed/c/[a-z_]+\.h"' ;;
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
     kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|isa/avx512_bf16)\.inl\.h"' ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;

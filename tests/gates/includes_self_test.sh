@@ -20,6 +20,9 @@ include/heed/cpu.h <oneapi/tbb/info.h>
 include/heed/heed.h <immintrin.h>
 include/heed/heed_c.h <vector>
 include/heed/heed_c.h "heed/status.h"
+include/heed/c/status.h "heed/status.h"
+include/heed/c/status.h <string.h>
+include/heed/status.h "heed/c/status.h"
 kernels/vector/simd.inl.h "runtime/cpu/dispatch.h"
 kernels/vector/simd.inl.h <algorithm>
 kernels/vector/simd.inl.h "kernels/isa/generic.inl.h"

@@ -47,7 +47,7 @@ describe() {
     if [[ -n $value ]]; then echo "$field: $value"; fi
   done
   echo "Scripts:$(dpkg-deb --ctrl-tarfile "$1" | tar -t | sed -nE 's,\./(pre|post)(inst|rm)$, \1\2,p' | sort | tr -d '\n')"
-  contents "$1" | all_of usr/include/heed .h include/heed |
+  contents "$1" | all_of usr/include/heed .h include/heed | all_of usr/include/heed/c .h include/heed/c |
     all_of usr/lib/python3/dist-packages/heed .py bindings/python/heed
   echo
 }

@@ -1,4 +1,4 @@
-"""The tables of ctypes against heed_c.h and the list of symbols, and what can be said without NumPy."""
+"""The tables of ctypes against the headers for C and the list of symbols, and what can be said without NumPy."""
 
 import ctypes
 import inspect
@@ -9,7 +9,8 @@ import heed
 from heed import _attention, _describe, _library, _rotary, _structs, errors
 from support import ROOT, Refusals, main, setting
 
-HEADER = re.sub(r"//[^\n]*|/\*.*?\*/", "", (ROOT / "include/heed/heed_c.h").read_text(), flags=re.S)
+HEADERS = "".join(path.read_text() for path in sorted((ROOT / "include/heed/c").glob("*.h")))
+HEADER = re.sub(r"//[^\n]*|/\*.*?\*/", "", HEADERS, flags=re.S)
 NUMBERS = {
     "size_t": ctypes.c_size_t,
     "int64_t": ctypes.c_int64,

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from . import _structs as structs
 from .errors import BY_STATUS, Error
 
-#: HEED_C_ABI of heed_c.h, and the name of the library that has it.
+#: HEED_C_ABI of heed/c/version.h, and the name of the library that has it.
 ABI = 1
 NAME = "libheed_c.so.1"
 

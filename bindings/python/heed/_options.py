@@ -92,7 +92,7 @@ class Options(NamedTuple):
 
 
 def choice(name: str, given: Any, choices: Sequence[str]) -> int:
-    """The number of a word in an enumeration of heed_c.h."""
+    """The number of a word in an enumeration of heed/c/*.h."""
     if given not in choices:
         raise InvalidArgument(f"{name} ({given!r}) must be one of {', '.join(choices)}")
     return choices.index(given)

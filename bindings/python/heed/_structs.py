@@ -1,6 +1,6 @@
-"""The structs of heed_c.h, member for member, and its types of functions, under their names there.
+"""The structs of heed/c/*.h, member for member, and its types of functions, under their names there.
 
-A test compares them with the header. Pointers are plain addresses (c_void_p): what they point to is
+A test compares them with the headers. Pointers are plain addresses (c_void_p): what they point to is
 kept alive by whoever fills them in.
 """
 

@@ -1,4 +1,4 @@
-"""What heed raises: one exception for each status of heed_c.h, each with heed's sentence."""
+"""What heed raises: one exception for each status of heed/c/status.h, each with heed's sentence."""
 
 from __future__ import annotations
 
