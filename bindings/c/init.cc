@@ -58,7 +58,7 @@ HEED_C_DEFINE_INIT(heed_rotary_scaling, long_factors_count);
 HEED_C_DEFINE_INIT(heed_rotary_config, factors_count);
 HEED_C_DEFINE_INIT(heed_rotary_tensors, positions_count);
 HEED_C_DEFINE_INIT(heed_rms_norm, epsilon);
-HEED_C_DEFINE_INIT(heed_head_tensors, y_layout);
+HEED_C_DEFINE_INIT(heed_head_tensors, y_type);
 HEED_C_DEFINE_INIT(heed_page_budget, reserved);
 HEED_C_DEFINE_INIT(heed_kv_pages, v_scales);
 HEED_C_DEFINE_INIT(heed_kv_cache_config, reserved);

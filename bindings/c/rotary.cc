@@ -53,8 +53,8 @@ RmsNorm to_cpp(const Path& path, const heed_rms_norm* given) {
 
 HeadTensors to_cpp(const Path& path, const heed_head_tensors* given) {
   const heed_head_tensors c = read(path, given);
-  return {.x = c.x,
-          .y = c.y,
+  return {.x = {c.x, static_cast<DType>(c.x_type)},
+          .y = {c.y, static_cast<DType>(c.y_type)},
           .tokens = c.tokens,
           .heads = c.heads,
           .head_dim = c.head_dim,

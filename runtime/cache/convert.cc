@@ -12,6 +12,7 @@
 #include "runtime/base/message.h"
 #include "runtime/base/regions.h"
 #include "runtime/base/strides.h"
+#include "runtime/cache/token_vectors.h"
 #include "runtime/cpu/dispatch.h"
 #include "runtime/threads/parallel_for_rows.h"
 
@@ -19,7 +20,6 @@ namespace heed {
 namespace {
 
 using detail::invalid;
-using kernels::TokenVectors;
 
 /// Numbers that a kernel converts at a time: as many as fit its buffer, whole blocks of every type.
 constexpr std::int64_t kRow = kMaxHeadDim;
@@ -69,19 +69,7 @@ void convert_rows(const kernels::KernelTable& table, const InputData& from, cons
   }
   const std::int64_t whole = std::min(count, elements / kRow - first);
   const auto write = [&](std::int64_t row, std::int64_t rows, std::int64_t dims) {
-    TokenVectors v;
-    v.x = static_cast<const std::byte*>((from + row * kRow).data());
-    v.y = static_cast<std::byte*>((to + row * kRow).data());
-    v.x_type = from.type();
-    v.y_type = to.type();
-    v.x_stride.token = dtype_info(from.type()).bytes(kRow);
-    v.y_stride.token = dtype_info(to.type()).bytes(kRow);
-    v.y_page_stride = v.y_stride.token;
-    v.page_tokens = 1;
-    v.tokens = rows;
-    v.heads = 1;
-    v.dims = static_cast<std::int32_t>(dims);
-    table.write_kv_slots(v);
+    table.write_kv_slots(detail::contiguous_rows(from + row * kRow, to + row * kRow, rows, dims));
   };
   if (whole > 0) write(first, whole, kRow);
   if (whole < count) write(first + whole, 1, elements % kRow);

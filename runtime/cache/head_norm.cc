@@ -44,16 +44,31 @@ void normalise(const RmsNorm& norm, std::int64_t dims, const float* x, float* y)
 }
 
 /// A tensor of heads, where they lie.
-template <class Byte>
+template <class Void>
 struct Heads {
-  Byte* data;
-  Strides stride;  ///< in bytes
+  TypedData<Void> data;
+  Strides stride = {};  ///< in bytes
 
-  auto* of(std::int64_t token, std::int64_t head) const {
-    using Float = std::conditional_t<std::is_const_v<Byte>, const float, float>;
-    return reinterpret_cast<Float*>(data + token * stride.token + head * stride.head);
+  TypedData<Void> of(std::int64_t token, std::int64_t head) const {
+    using Byte = std::conditional_t<std::is_const_v<Void>, const std::byte, std::byte>;
+    auto* const first = static_cast<Byte*>(data.data());
+    return {first + token * stride.token + head * stride.head, data.type()};
   }
 };
+
+/// A head of any type, by way of floats.
+void normalise(const kernels::KernelTable& table, const RmsNorm& norm, std::int64_t dims,
+               const InputData& x, const OutputData& y) {
+  float wide[kMaxHeadDim];
+  const float* from = x.as<float>();
+  float* const to = y.as<float>() == nullptr ? wide : y.as<float>();
+  if (from == nullptr) {
+    table.write_kv_slots(detail::contiguous_rows(x, wide, 1, dims));
+    from = wide;
+  }
+  normalise(norm, dims, from, to);
+  if (to == wide) table.write_kv_slots(detail::contiguous_rows(wide, y, 1, dims));
+}
 
 Status check_norm(const RmsNorm& norm) {
   if (!std::isfinite(norm.weight_offset)) {
@@ -64,11 +79,12 @@ Status check_norm(const RmsNorm& norm) {
 }
 
 /// Whether y is x, or shares no element with it; and none with the weights.
-Status check_places(const RmsNorm& norm, std::int64_t dims, const Region& x, const Region& y) {
+Status check_places(const RmsNorm& norm, std::int64_t dims, const Region& x, const Region& y,
+                    bool same_type) {
   const auto weights = static_cast<std::size_t>(norm.weight == nullptr ? 0 : dims);
   const Region weight({"weight"}, std::span(norm.weight, weights));
   const Region in_place[] = {weight}, apart[] = {x, weight};
-  if (x.same_place(y)) return detail::check_regions({&y, 1}, in_place);
+  if (same_type && x.same_place(y)) return detail::check_regions({&y, 1}, in_place);
   return detail::check_regions({&y, 1}, apart);
 }
 
@@ -81,7 +97,8 @@ Status describe(const RmsNorm& norm, const HeadTensors& t, Strides& x_stride, St
   const TokenTensor y{"y", t.y, t.y_layout, t.tokens, t.heads, t.head_dim};
   HEED_RETURN_IF_ERROR(detail::check_input(x, x_stride));
   HEED_RETURN_IF_ERROR(detail::check_output(y, y_stride));
-  return check_places(norm, t.head_dim, detail::region_of(x), detail::region_of(y));
+  return check_places(norm, t.head_dim, detail::region_of(x), detail::region_of(y),
+                      t.x.type() == t.y.type());
 }
 
 }  // namespace
@@ -89,10 +106,10 @@ Status describe(const RmsNorm& norm, const HeadTensors& t, Strides& x_stride, St
 Status normalise_heads(const RmsNorm& norm, const HeadTensors& tensors,
                        const RunOptions& options) noexcept {
   return guarded([&]() -> Status {
-    Heads<const std::byte> x{reinterpret_cast<const std::byte*>(tensors.x), {}};
-    Heads<std::byte> y{reinterpret_cast<std::byte*>(tensors.y), {}};
+    Heads<const void> x{tensors.x};
+    Heads<void> y{tensors.y};
     int workers = 1;
-    const kernels::KernelTable* table = nullptr;  // only its name is of use
+    const kernels::KernelTable* table = nullptr;
     HEED_RETURN_IF_ERROR(describe(norm, tensors, x.stride, y.stride));
     HEED_RETURN_IF_ERROR(detail::check_executor(options.executor));
     HEED_RETURN_IF_ERROR(detail::complete_workers(options.workers, workers));
@@ -101,7 +118,7 @@ Status normalise_heads(const RmsNorm& norm, const HeadTensors& tensors,
                                      options.executor, [&](std::int64_t first, std::int64_t count) {
                                        for (std::int64_t t = first; t < first + count; ++t) {
                                          for (std::int64_t h = 0; h < tensors.heads; ++h) {
-                                           normalise(norm, tensors.head_dim, x.of(t, h),
+                                           normalise(*table, norm, tensors.head_dim, x.of(t, h),
                                                      y.of(t, h));
                                          }
                                        }

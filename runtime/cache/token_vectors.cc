@@ -74,6 +74,22 @@ Status set_rotation(const Rotary& rotary, std::span<const std::int64_t> position
   return {};
 }
 
+TokenVectors contiguous_rows(const InputData& from, const OutputData& to, std::int64_t rows,
+                             std::int64_t dims) {
+  TokenVectors v;
+  v.x = static_cast<const std::byte*>(from.data());
+  v.y = static_cast<std::byte*>(to.data());
+  v.x_type = from.type();
+  v.y_type = to.type();
+  v.x_stride.token = dtype_info(from.type()).bytes(dims);
+  v.y_stride.token = dtype_info(to.type()).bytes(dims);
+  v.page_tokens = rows;
+  v.tokens = rows;
+  v.heads = 1;
+  v.dims = static_cast<std::int32_t>(dims);
+  return v;
+}
+
 TokenVectors rows_from(TokenVectors vectors, std::int64_t first, std::int64_t count) {
   vectors.x += first * vectors.x_stride.token;
   if (vectors.slots == nullptr) {

@@ -1,4 +1,5 @@
-// What rotate and append share: the vectors of a list of tokens, checked and described for kernels.
+// What functions of token vectors share (rotate, append, convert, normalise_heads): the vectors of
+// a list of tokens, checked and described for kernels.
 #pragma once
 
 #include <cstdint>
@@ -33,6 +34,10 @@ Status check_output(const TokenTensor& tensor, kernels::Strides& strides);
 /// that is skipped may have any position.
 Status set_rotation(const Rotary& rotary, std::span<const std::int64_t> positions,
                     kernels::TokenVectors& vectors);
+
+/// Rows of `dims` elements, one after the other, that become those of another type.
+kernels::TokenVectors contiguous_rows(const InputData& from, const OutputData& to,
+                                      std::int64_t rows, std::int64_t dims);
 
 /// The tokens first … first + count − 1.
 kernels::TokenVectors rows_from(kernels::TokenVectors vectors, std::int64_t first,

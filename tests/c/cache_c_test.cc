@@ -478,6 +478,42 @@ TEST(HeadNormInC, NormalisesAsInCpp) {
   EXPECT_NE(y, c_y);
 }
 
+TEST(HeadNormInC, TakesEveryTypeOfQueries) {
+  const std::vector<float> floats = numbers(kTokens * kHeads * kDims);
+  std::vector<BFloat16> x(floats.size());
+  std::vector<Float16> y(x.size()), c_y(x.size());
+  ASSERT_TRUE(convert(floats.data(), x.data(), kTokens * kHeads * kDims).ok());
+  const HeadTensors wanted = {
+      .x = x.data(), .y = y.data(), .tokens = kTokens, .heads = kHeads, .head_dim = kDims};
+  ASSERT_TRUE(normalise_heads({}, wanted).ok());
+  auto norm = initialised(heed_rms_norm_init);
+  auto tensors = initialised(heed_head_tensors_init);
+  tensors.x = x.data();
+  tensors.y = c_y.data();
+  tensors.tokens = kTokens;
+  tensors.heads = kHeads;
+  tensors.head_dim = kDims;
+  tensors.x_type = HEED_BF16;
+  tensors.y_type = HEED_F16;
+  ASSERT_DONE(heed_normalise_heads(&norm, &tensors, nullptr));
+  EXPECT_EQ(std::memcmp(y.data(), c_y.data(), y.size() * sizeof(Float16)), 0);
+  EXPECT_GT(std::count_if(y.begin(), y.end(), [](Float16 e) { return e.bits != 0; }), 0);
+
+  // Callers from before these members have f32.
+  std::vector<float> y32(x.size()), c_y32(x.size());
+  ASSERT_TRUE(normalise_heads({}, {.x = floats.data(),
+                                   .y = y32.data(),
+                                   .tokens = kTokens,
+                                   .heads = kHeads,
+                                   .head_dim = kDims})
+                  .ok());
+  tensors.x = floats.data();
+  tensors.y = c_y32.data();
+  tensors.struct_size = offsetof(heed_head_tensors, x_type);
+  ASSERT_DONE(heed_normalise_heads(&norm, &tensors, nullptr));
+  EXPECT_EQ(y32, c_y32);
+}
+
 TEST(ConvertInC, GivesTheElementsOfCpp) {
   const std::vector<float> x = numbers(96);
   for (const DTypeInfo& type : kDTypes) {

@@ -7,11 +7,15 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
+#include "tests/proof/elements.h"
 #include "tests/proof/head_norm_reference.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
 
@@ -19,7 +23,10 @@ namespace heed::tests {
 namespace {
 
 using proof::Random;
+using proof::TypedBuffer;
 using Touching = Matrix::Touching;
+
+constexpr std::array<DType, 3> kComputing = {DType::f32, DType::f16, DType::bf16};
 
 /// Rows are heads, in the order of their tokens.
 HeadTensors tensors(Matrix& x, Matrix& y, std::int64_t heads) {
@@ -65,6 +72,69 @@ TEST(HeadNorm, EveryDimension) {
         }
         y.expect_gaps_untouched();
         if (testing::Test::HasFailure()) return;
+      }
+    }
+  }
+}
+
+/// Six heads of all sizes, some of them beyond f16 or below it, and one that is infinite.
+std::vector<float> heads_of_all_sizes(std::int64_t dims, Random& random) {
+  std::vector<float> x;
+  double size = 1e-9;
+  for (int head = 0; head < 6; ++head, size *= 1e3) {
+    for (std::int64_t i = 0; i < dims; ++i) x.push_back(static_cast<float>(random.normal() * size));
+  }
+  x[static_cast<std::size_t>(dims)] = std::numeric_limits<float>::infinity();
+  return x;
+}
+
+/// Whether the head at each `stride` elements of y is what the oracle makes of that of x, rounded
+/// to y's type; and nothing was written between them.
+void expect_normalised(const RmsNorm& norm, std::span<const float> x, const TypedBuffer& y,
+                       std::int64_t stride) {
+  const DType type = y.data().type();
+  const std::int64_t dims = std::ssize(x) / 6;
+  std::vector<float> actual, expected;
+  for (std::int64_t head = 0; head < 6; ++head) {
+    TypedBuffer wanted(type, stride);  // NaN behind the head, as y
+    proof::narrow(head_norm_oracle(norm, x.subspan(static_cast<std::size_t>(head * dims),
+                                                   static_cast<std::size_t>(dims))),
+                  wanted.data());
+    expect_same_bits(proof::floats_of(y.data() + head * stride, stride, actual),
+                     proof::floats_of(wanted.data(), stride, expected));
+  }
+}
+
+// Elements are widened, normalised as floats, and rounded once from there.
+TEST(HeadNorm, EveryPairOfElementTypes) {
+  Random random(7);
+  for (const std::string_view isa : supported_isas()) {
+    for (const DType x_type : kComputing) {
+      for (const std::int64_t d : {1, 7, 16, 100, 1024}) {
+        std::vector<float> weight(static_cast<std::size_t>(d)), buffer;
+        for (float& w : weight) w = static_cast<float>(random.normal() * 1e4);
+        const RmsNorm norm{.weight = weight.data()};
+        TypedBuffer x(x_type, 6 * d);
+        proof::narrow(heads_of_all_sizes(d, random), x.data());
+        const std::span<const float> read = proof::floats_of(x.data(), 6 * d, buffer);
+        const std::vector<float> floats(read.begin(), read.end());
+        for (const DType y_type : kComputing) {
+          SCOPED_TRACE(testing::Message() << isa << ", " << dtype_info(x_type).name << " to "
+                                          << dtype_info(y_type).name << ", head_dim " << d);
+          TypedBuffer y(y_type, 6 * (d + 3));
+          const HeadTensors apart = {.x = x.data(),
+                                     .y = y.data(),
+                                     .tokens = 3,
+                                     .heads = 2,
+                                     .head_dim = d,
+                                     .y_layout = Layout{0, 2 * (d + 3), d + 3}};
+          ASSERT_TRUE(normalise_heads(norm, apart, {.isa = isa}).ok());
+          expect_normalised(norm, floats, y, d + 3);
+        }
+        const HeadTensors in_place = {
+            .x = x.data(), .y = x.data(), .tokens = 3, .heads = 2, .head_dim = d};
+        ASSERT_TRUE(normalise_heads(norm, in_place, {.isa = isa}).ok());
+        expect_normalised(norm, floats, x, d);
       }
     }
   }
@@ -156,6 +226,24 @@ TEST(HeadNorm, Refuses) {
   refused({}, with([](auto& t) { t.x = nullptr; }), "x must not be null");
   refused({}, with([](auto& t) { t.y = nullptr; }), "y must not be null");
   refused({}, with([&](auto& t) { t.x = y.data() + 1, t.tokens = 2; }), "y must not overlap x");
+  refused({}, with([&](auto& t) { t.x = {y.data(), DType::f16}; }), "y must not overlap x");
+  refused({}, with([&](auto& t) {
+            t.x = {y.data(), DType::f16};
+            t.y = {y.data(), DType::bf16};
+          }),
+          "y must not overlap x");
+  refused({}, with([&](auto& t) {
+            t.x = {x.data(), DType::int8};
+          }),
+          "the type of x (int8) must be one of f32, f16, bf16");
+  refused({}, with([&](auto& t) {
+            t.y = {y.data(), DType::q8_0};
+          }),
+          "the type of y (q8_0) must be one of f32, f16, bf16");
+  refused({}, with([&](auto& t) {
+            t.y = {reinterpret_cast<std::byte*>(y.data()) + 1, DType::bf16};
+          }),
+          "y must begin at a multiple of 2 bytes, as its elements do");
   refused({.weight = y.data() + 20}, good, "y must not overlap weight");
   refused({.weight = y.data() + 20}, with([&](auto& t) { t.x = y.data(); }),
           "y must not overlap weight");

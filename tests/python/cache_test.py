@@ -170,6 +170,10 @@ class Caches(Refusals):
         numpy.testing.assert_array_equal(rows.transpose(1, 0, 2), turned)
         wide = numpy.zeros((TOKENS, 4, 64), "f2")
         rotary.rotate(K, positions, out=wide[:, ::2])
+        words = rotary.rotate(heed.convert(K, "bf16"), positions, x_type="bf16", out_type="f32")
+        numpy.testing.assert_array_equal(
+            words, rotary.rotate((heed.convert(K, "bf16").astype("u4") << 16).view("f4"), positions)
+        )
         numpy.testing.assert_array_equal(wide[:, ::2], turned.astype("f2"))
         self.assertFalse(wide[:, 1::2].any())
         for sentence, function, arguments, options in (

@@ -229,6 +229,29 @@ class Norms(Refusals):
                     self.assertIs(heed.normalise_heads(rows, **options, layout="bhsd", out=rows, workers=2), rows)
                     numpy.testing.assert_array_equal(rows.transpose(1, 0, 2), wanted)
 
+    def test_element_types(self):
+        wide = {
+            "f32": lambda a: a,
+            "f16": lambda a: a.astype("f4"),
+            "bf16": lambda a: (a.astype("u4") << 16).view("f4"),
+        }
+        weight = random(numpy, 64, seed=3)
+        for x_type in wide:
+            x = heed.convert(X, x_type)
+            wanted = normalised(wide[x_type](x), weight)
+            for out_type in (None, *wide):
+                with self.subTest(f"{x_type} {out_type}"):
+                    nearest = heed.convert(wanted, out_type or x_type)
+                    options = {"x_type": x_type, "out_type": out_type}
+                    out = heed.normalise_heads(x, weight, **options)
+                    self.assertEqual(out.dtype, nearest.dtype)
+                    numpy.testing.assert_array_equal(out, nearest)
+                    given = numpy.empty_like(nearest)
+                    self.assertIs(heed.normalise_heads(x, weight, out=given, **options), given)
+                    numpy.testing.assert_array_equal(given, nearest)
+            self.assertIs(heed.normalise_heads(x, weight, out=x, x_type=x_type), x)
+            numpy.testing.assert_array_equal(x, heed.convert(wanted, x_type))
+
     def test_places(self):
         wide = numpy.zeros((23, 4, 70), "f4")
         out = wide[:, ::2, 3:67]
@@ -240,7 +263,12 @@ class Norms(Refusals):
     def test_refusals(self):
         out = numpy.full_like(X, 7)
         for sentence, arguments, options in (
-            ("x has elements of float16; they must be float32", (X.astype("f2"),), {}),
+            ("x has elements of float64; they must be float32", (X.astype("f8"),), {}),
+            ("the type of x (int8) must be one of f32, f16, bf16", (X.astype("i1"),), {}),
+            ("x has elements of uint16", (X.astype("u2"),), {}),
+            ("x has elements of float16, which do not hold bf16", (X.astype("f2"),), {"x_type": "bf16"}),
+            ("out_type ('q8_0') must be f32, f16 or bf16", (X,), {"out_type": "q8_0", "out": None}),
+            ("out has elements of float32, which do not hold f16", (X,), {"out_type": "f16"}),
             ("x has 2 dimensions", (X[0],), {}),
             ("weight must have the shape (64,)", (X, X[0, 0, 1:]), {}),
             ("weight has elements of float64", (X, numpy.ones(64)), {}),
@@ -248,7 +276,6 @@ class Norms(Refusals):
             ("weight_offset ('one') must be a number", (X,), {"weight_offset": "one"}),
             ("weight_offset (inf)", (X,), {"weight_offset": math.inf}),
             ("out has the shape (22, 2, 64)", (X,), {"out": out[1:]}),
-            ("out has elements of float16", (X,), {"out": out.astype("f2")}),
             ("isa (5) must be a word", (X,), {"isa": 5}),
         ):
             with self.subTest(sentence):

@@ -102,6 +102,13 @@ class Tensors(Refusals):
     def test_other_functions(self):
         x = Q[0].bfloat16()
         self.assertTrue(torch.equal(heed.softmax(x), heed.softmax(x.float()).bfloat16()))
+        for dtype in (torch.float16, torch.bfloat16):
+            x, wide = Q[0].to(dtype), Q[0].to(dtype).float()
+            out = heed.normalise_heads(x, layout="bhsd")
+            self.assertIs(out.dtype, dtype)
+            self.assertTrue(torch.equal(out, heed.normalise_heads(wide, layout="bhsd").to(dtype)))
+            into = heed.normalise_heads(x, layout="bhsd", out=torch.zeros_like(wide))
+            self.assertTrue(torch.equal(into.to(dtype), out))
         tokens = heed.sample(Q[0, 0], seed=3)
         numpy.testing.assert_array_equal(tokens.numpy(), heed.sample(Q[0, 0].numpy(), seed=3))
         cache = heed.KvCache(

@@ -108,13 +108,16 @@ class Rotary(Handle):
         *,
         out: Any = None,
         layout: str = "bshd",
+        x_type: str | None = None,
+        out_type: str | None = None,
         executor: Executor | None = None,
         workers: int = 0,
         isa: str | None = None,
     ) -> Any:
         """x rotated, [tokens, heads, head_dim] or, with layout="bhsd", [heads, tokens, head_dim], with a position for
-        each token. The result is `out`, which may be x, or a new tensor of x's type."""
-        heads = heads_of(x, out, layout)
+        each token. Both are float32, float16 or bfloat16, which `x_type` and `out_type` ("f32", "f16", "bf16") name
+        where words hold it. The result is `out`, which may be x, or a new tensor of `out_type`, else of x's type."""
+        heads = heads_of(x, out, layout, x_type, out_type)
         numbers = int_array(integers(positions, "positions", 8), 8)
         if len(numbers) != heads.x_side.tokens:
             raise InvalidArgument(

@@ -352,6 +352,8 @@ class heed_head_tensors(Structure):
         ("head_dim", c_int64),
         ("x_layout", c_void_p),
         ("y_layout", c_void_p),
+        ("x_type", c_int),
+        ("y_type", c_int),
     ]
 
 

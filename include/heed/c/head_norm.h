@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "heed/c/attention.h"
+#include "heed/c/dtype.h"
 #include "heed/c/executor.h"
 #include "heed/c/export.h"
 #include "heed/c/status.h"
@@ -27,13 +28,14 @@ typedef struct heed_rms_norm {
 /// Heads to normalise: heed::HeadTensors in head_norm.h.
 typedef struct heed_head_tensors {
   size_t struct_size;
-  const float* x;
-  float* y;
+  const void* x;                ///< of x_type
+  void* y;                      ///< of y_type
   int64_t tokens;               ///< default 0
   int64_t heads;                ///< default 1
   int64_t head_dim;             ///< has no default
   const heed_layout* x_layout;  ///< null: contiguous
   const heed_layout* y_layout;
+  heed_dtype x_type, y_type;  ///< default HEED_F32
 } heed_head_tensors;
 
 HEED_C_INIT(heed_rms_norm);
