@@ -151,6 +151,12 @@ std::int64_t count_tokens(std::span<const llama::Text> texts) {
   return tokens;
 }
 
+std::int64_t count_found(std::span<const llama::Text> texts) {
+  std::int64_t tokens = 0;
+  for (const llama::Text& text : texts) tokens += text.found;
+  return tokens;
+}
+
 /// The first of the texts that ended before their time, and how many others did.
 Status first_fault(std::span<const llama::Text> texts) {
   const auto faulty = [](const llama::Text& text) { return !text.fault.ok(); };
@@ -173,6 +179,9 @@ Status run_to_end(llama::Generation& generation, GenerateOutput printer) {
   }
   const std::chrono::duration<double> time = std::chrono::steady_clock::now() - start;
   const std::int64_t tokens = count_tokens(generation.texts()) - before;
+  if (const std::int64_t found = count_found(generation.texts()); found > 0) {
+    bench::write_note(fmt::format("{} tokens of prompts found in the cache\n", found));
+  }
   bench::write_note(fmt::format("{} tokens in {:.3f} s: {:.1f} tokens/s\n", tokens, time.count(),
                                 static_cast<double>(tokens) / time.count()));
   return first_fault(generation.texts());

@@ -60,6 +60,7 @@ void GenerateOutput::print_json(std::size_t number, const llama::Text& text) {
   line["end"] = name_of(text.end);
   if (stream.stop()) line["stop"] = stops_[*stream.stop()];
   if (!text.fault.ok()) line["fault"] = text.fault.message();
+  if (text.found > 0) line["found"] = text.found;
   if (format_.ids) line["ids"] = text.ids;
   // A text may have bytes that are no UTF-8, or end within a character: they become U+FFFD.
   write(line.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n");

@@ -33,6 +33,7 @@ LoadedModel load(const ModelFile& file, const RunOptions& options = {.workers = 
 struct Result {
   std::vector<Ids> texts;
   std::vector<std::size_t> order;  ///< in which they ended
+  std::vector<std::int64_t> found;
   int steps = 0;
 };
 
@@ -51,7 +52,10 @@ Result generate(llama::Model& model, const GenerationOptions& options, std::vect
     }
   }
   EXPECT_TRUE(status.ok()) << status.message();
-  for (const llama::Text& text : generation.texts()) result.texts.push_back(text.ids);
+  for (const llama::Text& text : generation.texts()) {
+    result.texts.push_back(text.ids);
+    result.found.push_back(text.found);
+  }
   return result;
 }
 
@@ -179,6 +183,70 @@ TEST(Generation, IsTheSameHoweverTextsAreBatched) {
       }
     }
   }
+}
+
+/// Prompts that begin with the first 17 tokens of a text, or fewer, and go on in their own ways.
+std::vector<Ids> prompts_that_begin_alike() {
+  proof::Random random(9);
+  Ids all = {1};
+  while (all.size() < 17) all.push_back(static_cast<std::int32_t>(2 + random.below(38)));
+  std::vector<Ids> prompts;
+  for (const auto& [alike, more] :
+       std::vector<std::pair<int, int>>{{17, 3}, {17, 1}, {16, 0}, {9, 4}, {3, 2}, {17, 0}}) {
+    Ids& prompt = prompts.emplace_back(all.begin(), all.begin() + alike);
+    for (int i = 0; i < more; ++i) prompt.push_back(static_cast<std::int32_t>(39 - prompts.size()));
+  }
+  return prompts;
+}
+
+// What texts have in common is read for the first of them.
+TEST(Generation, TextsThatBeginAlikeSharePages) {
+  LoadedModel loaded = load(random_models().front());
+  const std::vector<Ids> prompts = prompts_that_begin_alike();
+  const std::vector<std::int64_t> found = {0, 16, 12,
+                                           8, 0,  16};  // of whole pages, but for the last
+  for (const DType type : {DType::f32, DType::f16, DType::int8}) {
+    GenerationOptions options{.steps = 40, .page_tokens = 4, .kv_type = type};
+    std::vector<Ids> alone;
+    for (const Ids& prompt : prompts) {
+      const Result result = generate(loaded.model(), options, {prompt});
+      EXPECT_EQ(result.found, std::vector<std::int64_t>{0});
+      alone.push_back(result.texts.front());
+    }
+    for (const std::int64_t chunk : {1, 5, 256}) {
+      options.chunk = chunk;
+      const Result result = generate(loaded.model(), options, prompts);
+      EXPECT_EQ(result.texts, alone) << "chunks of " << chunk;
+      EXPECT_EQ(result.found, found) << "chunks of " << chunk;
+    }
+    options.running = 1;  // texts that have ended leave their pages, as long as there are others
+    const Result result = generate(loaded.model(), options, prompts);
+    EXPECT_EQ(result.texts, alone);
+    EXPECT_TRUE(std::equal(found.begin(), found.begin() + 4, result.found.begin()));
+  }
+}
+
+// One step for the first prompt and for what nobody waits for; another one for what is left of the
+// others, beside the first text's second token.
+TEST(Generation, WaitsForWhatIsBeingRead) {
+  LoadedModel loaded = load(chain());
+  const std::vector<Ids> prompts = {{1, 5, 5, 5, 5, 5}, {1, 5, 5, 5, 5, 2}, {1, 3}};
+  const auto steps = [&](std::int64_t page) {
+    const Result result =
+        generate(loaded.model(), {.steps = 7, .page_tokens = page, .running = 3}, prompts);
+    EXPECT_EQ(result.texts,
+              (std::vector<Ids>{{1, 5, 5, 5, 5, 5, 5, 5}, {1, 5, 5, 5, 5, 2, 3, 4}, {1, 3, 4}}));
+    EXPECT_EQ(result.order, page == 4 ? (std::vector<std::size_t>{0, 2, 1})
+                                      : (std::vector<std::size_t>{0, 1, 2}));
+    return std::pair(result.steps, result.found[1]);
+  };
+  EXPECT_EQ(steps(64), (std::pair<int, std::int64_t>(2, 0)));
+  EXPECT_EQ(steps(4), (std::pair<int, std::int64_t>(3, 4)));
+  EXPECT_EQ(steps(1), (std::pair<int, std::int64_t>(3, 5)));
+  // A prompt's last token is read in any case, and so nobody waits for the page that it ends.
+  EXPECT_EQ(
+      generate(loaded.model(), {.steps = 7, .page_tokens = 4}, {prompts[0], {1, 5, 5, 5}}).steps,
+      4);
 }
 
 // Every token is the one that the float64 reference finds.

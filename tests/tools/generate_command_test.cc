@@ -60,11 +60,14 @@ class ModelFiles {
   const std::string model_, tokenizer_;
 };
 
-/// Expects success, and nothing on standard error but how fast it was. Returns standard output.
+/// Expects success, and nothing on standard error but how fast it was, after what was found where
+/// something was. Returns standard output.
 std::string out_of(const CommandResult& result) {
   EXPECT_EQ(result.exit, 0) << result.err;
   EXPECT_TRUE(result.err.ends_with(" tokens/s\n")) << result.err;
-  EXPECT_EQ(std::ranges::count(result.err, '\n'), 1) << result.err;
+  const bool found =
+      result.err.find(" tokens of prompts found in the cache\n") != std::string::npos;
+  EXPECT_EQ(std::ranges::count(result.err, '\n'), found ? 2 : 1) << result.err;
   return result.out;
 }
 
@@ -345,6 +348,23 @@ TEST(GenerateCommand, PrintsJsonAsTextsEnd) {
   ASSERT_EQ(ids.size(), 1U);
   EXPECT_EQ(ids[0]["ids"], (std::vector<int>{1, 259, 68, 69, 70}));
   EXPECT_EQ(ids[0]["text"], "ABC");
+}
+
+TEST(GenerateCommand, SaysWhatItFoundInTheCache) {
+  const ModelFiles files = chain_files();
+  const std::string file = files.file_of({"zzA", "zzzA", "", "zzA"});  // after 1 and a space
+  const Arguments options = {"--prompts", file, "--steps", "9", "--page", "2"};
+  const CommandResult text = files.generate(options);
+  EXPECT_EQ(out_of(text), "zzABC\nzzzABC\nABC\nzzABC\n");
+  EXPECT_TRUE(text.err.starts_with("8 tokens of prompts found in the cache\n")) << text.err;
+  const auto lines = json_lines(out_of(files.generate(options + Arguments{"--json"})));
+  ASSERT_EQ(lines.size(), 4U);
+  for (const nlohmann::json& line : lines) {
+    const int prompt = line["prompt"];
+    const bool later = prompt == 2 || prompt == 4;
+    EXPECT_EQ(line.contains("found"), later) << line;
+    EXPECT_EQ(line.value("found", 0), later ? 4 : 0) << line;
+  }
 }
 
 TEST(GenerateCommand, PrintsJsonOfAnyBytes) {

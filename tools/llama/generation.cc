@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 #include <utility>
 
 #include "tools/status.h"
@@ -36,6 +37,7 @@ KvCacheConfig cache_config(const ModelShape& shape, const GenerationOptions& opt
   config.sequences = at_once;
   config.sequence_tokens = options.steps;
   config.k_type = config.v_type = options.kv_type;
+  config.prefixes = true;
   return config;
 }
 
@@ -62,24 +64,50 @@ Status Generation::create(Model& model, const GenerationOptions& options,
     made.texts_.push_back({std::move(prompt), end});
   }
   Status status = KvCache::create(cache_config(model.shape(), options, made.at_once_), made.cache_);
-  if (status.ok()) status = made.admit();
-  if (status.ok()) generation = std::move(made);
-  return status;
+  if (!status) return status;
+  made.admit();
+  generation = std::move(made);
+  return {};
 }
 
-Status Generation::admit() {
+void Generation::admit() {
   for (; waiting_ < texts_.size() && std::ssize(running_) < at_once_; ++waiting_) {
-    if (texts_[waiting_].ended()) continue;
-    Running running{waiting_, -1};
-    HEED_RETURN_IF_ERROR(cache_.add(running.sequence));
-    running_.push_back(running);
+    if (!texts_[waiting_].ended()) running_.push_back({waiting_});
   }
-  return {};
+}
+
+/// Tokens that the cache has.
+std::int64_t Generation::read_tokens(const Running& running) const {
+  return running.begun() ? cache_.tokens(running.sequence) : 0;
 }
 
 /// Tokens that the model has not seen.
 std::int64_t Generation::unread(const Running& running) {
-  return std::ssize(ids_of(running)) - cache_.tokens(running.sequence);
+  return std::ssize(ids_of(running)) - read_tokens(running);
+}
+
+/// Whether an earlier text will have more whole pages of what a text begins with than it has now.
+bool Generation::waits(std::size_t place) const {
+  const std::vector<std::int32_t>& ids = texts_[running_[place].text].ids;
+  const std::int64_t page = options_.page_tokens;
+  const auto will_have_more = [&](const Running& earlier) {
+    const std::vector<std::int32_t>& others = texts_[earlier.text].ids;
+    // The last token is never found: its logits are wanted.
+    const auto differs = std::mismatch(ids.begin(), ids.end() - 1, others.begin(), others.end());
+    return (differs.first - ids.begin()) / page > read_tokens(earlier) / page;
+  };
+  return std::ranges::any_of(std::span(running_).first(place), will_have_more);
+}
+
+/// Texts that have no reason to wait become sequences, with the pages that are there.
+Status Generation::begin_texts() {
+  for (std::size_t i = 0; i < running_.size(); ++i) {
+    Running& running = running_[i];
+    if (running.begun() || waits(i)) continue;
+    Text& text = texts_[running.text];
+    HEED_RETURN_IF_ERROR(cache_.begin(text.ids, running.sequence, text.found));
+  }
+  return {};
 }
 
 /// The next `tokens` tokens of a text become part of the step.
@@ -105,12 +133,23 @@ Status Generation::gather() {
   std::int64_t chunk = options_.chunk;
   for (const bool single : {true, false}) {
     for (const Running& running : running_) {
+      if (!running.begun()) continue;
       const std::int64_t left = unread(running);
       const std::int64_t tokens = single ? left : std::min(left, chunk);
       if (tokens == 0 || single != (left == 1)) continue;
       HEED_RETURN_IF_ERROR(read(running, tokens));
       if (!single) chunk -= tokens;
     }
+  }
+  return {};
+}
+
+/// What a step has read can be found from now on.
+Status Generation::publish() {
+  for (const Running& running : running_) {
+    if (!running.begun()) continue;
+    const auto read = static_cast<std::size_t>(read_tokens(running));
+    HEED_RETURN_IF_ERROR(cache_.publish(running.sequence, std::span(ids_of(running)).first(read)));
   }
   return {};
 }
@@ -148,17 +187,19 @@ Status Generation::retire() {
     HEED_RETURN_IF_ERROR(cache_.remove(running.sequence));
   }
   std::erase_if(running_, [&](const Running& running) { return texts_[running.text].ended(); });
-  return admit();
+  admit();
+  return {};
 }
 
 Status Generation::step() {
-  Status status = gather();
+  Status status = begin_texts();
+  if (status.ok()) status = gather();
   if (!status) return status;
   logits_.resize(wanted_.size() * static_cast<std::size_t>(model_->shape().vocab_size));
   status = model_->forward(cache_, {sequences_, tokens_, wanted_}, logits_);
-  if (!status) return status;
-  HEED_RETURN_IF_ERROR(pick_tokens());
-  return retire();
+  if (status.ok()) status = publish();
+  if (status.ok()) status = pick_tokens();
+  return status.ok() ? retire() : status;
 }
 
 }  // namespace heed::llama

@@ -1,5 +1,6 @@
 // Continuing many texts at once: continuous batching (Yu et al., "Orca", OSDI 2022) of prompts in
-// chunks (Agrawal et al., "Sarathi-Serve", OSDI 2024) over a paged cache.
+// chunks (Agrawal et al., "Sarathi-Serve", OSDI 2024) over a paged cache, in which texts that begin
+// alike share pages.
 #pragma once
 
 #include <cstdint>
@@ -43,15 +44,18 @@ struct Text {
   std::vector<std::int32_t> ids;
   End end = End::none;
   Status fault = {};  ///< why it ended before its time, if it did
+  /// The first tokens of the prompt, in whole pages, that had been read for other texts.
+  std::int64_t found = 0;
 
   bool ended() const { return end != End::none; }
 };
 
 /// Texts that grow together. In each step those that have had their prompts get a token each, and
 /// prompts are read in their order, chunk by chunk. Texts begin in their order, as soon as there
-/// are the pages that they may come to need. They end before an end token, where the options'
-/// `stops` says so, or when each of the `steps` positions has given a token: with steps + 1 ids at
-/// most. A longer prompt is cut there.
+/// are the pages that they may come to need; a text whose prompt begins with whole pages that are
+/// just being read for an earlier one waits for them, and shares them. Texts end before an end
+/// token, where the options' `stops` says so, or when each of the `steps` positions has given a
+/// token: with steps + 1 ids at most. A longer prompt is cut there.
 class Generation {
  public:
   /// Begins. Both model and this must stay where they are.
@@ -66,17 +70,23 @@ class Generation {
   bool ended() const { return running_.empty(); }
 
  private:
-  /// A text that has pages.
+  /// A text that may have pages.
   struct Running {
     std::size_t text;
-    std::int32_t sequence;
+    std::int32_t sequence = -1;  ///< of the cache, where it has begun
+
+    bool begun() const { return sequence >= 0; }
   };
 
   std::vector<std::int32_t>& ids_of(const Running& running) { return texts_[running.text].ids; }
+  std::int64_t read_tokens(const Running& running) const;
   std::int64_t unread(const Running& running);
-  Status admit();
+  void admit();
+  bool waits(std::size_t place) const;
+  Status begin_texts();
   Status gather();
   Status read(const Running& running, std::int64_t tokens);
+  Status publish();
   Status pick_tokens();
   void grow(std::size_t text, std::int32_t token);
   Status retire();
