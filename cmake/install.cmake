@@ -48,12 +48,15 @@ if(TARGET heed_layer)
   install(EXPORT heed_layer_targets FILE heed-layer-targets.cmake NAMESPACE heed::
           DESTINATION ${package_dir} COMPONENT libheed-dev)
 endif()
-# Exported apart, because it needs nothing of heed::heed.
-if(TARGET heed_c)
-  heed_install_library(heed_c heed_c_targets libheed-c1)
-  install(EXPORT heed_c_targets FILE heed-c-targets.cmake NAMESPACE heed:: DESTINATION ${package_dir}
-          COMPONENT libheed-dev)
-endif()
+# Exported apart, because they need nothing of heed::heed.
+foreach(name IN ITEMS c layer_c)
+  if(TARGET heed_${name})
+    string(REPLACE _ - words ${name})
+    heed_install_library(heed_${name} heed_${name}_targets libheed-${words}1)
+    install(EXPORT heed_${name}_targets FILE heed-${words}-targets.cmake NAMESPACE heed::
+            DESTINATION ${package_dir} COMPONENT libheed-dev)
+  endif()
+endforeach()
 # The package for Python, where Debian's Python looks below /usr: python3-heed takes the library of
 # libheed-c1, and cmake --install … --component python puts the library into the package.
 if(TARGET heed_c)
@@ -122,6 +125,9 @@ if(TARGET heed_layer)
 endif()
 if(TARGET heed_c)
   list(APPEND packages heed_c)
+endif()
+if(TARGET heed_layer_c)
+  list(APPEND packages heed_layer_c)
 endif()
 foreach(package IN LISTS packages)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/${package}.pc.in ${package}.pc @ONLY)

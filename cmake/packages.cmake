@@ -80,9 +80,15 @@ if(TARGET heed_c)
                SUMMARY "multi-head attention for CPUs - Python module"
                DESCRIPTION "Attention, caches, softmax and sampling on NumPy arrays and PyTorch tensors."
                DEPENDS "python3:any (>= 3.9), libheed-c1 (>= ${PROJECT_VERSION})"
-               SUGGESTS "python3-numpy, python3-torch"
+               SUGGESTS "python3-numpy, python3-torch, libheed-layer-c1"
                SCRIPTS ${PROJECT_SOURCE_DIR}/bindings/python/debian/postinst
                        ${PROJECT_SOURCE_DIR}/bindings/python/debian/prerm)
+endif()
+if(TARGET heed_layer_c)
+  heed_package(libheed-layer-c1 SECTION libs
+               SUMMARY "multi-head attention for CPUs - C library with a layer"
+               DESCRIPTION "What libheed-c1 has and an attention layer, on OpenBLAS, by the interface for C.")
+  list(APPEND libraries "libheed-layer-c1 ${same}")
 endif()
 if(TARGET heed_layer)
   set(openblas RECOMMENDS libopenblas-dev)  # which only heed::layer needs

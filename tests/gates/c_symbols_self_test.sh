@@ -12,13 +12,15 @@ echo 'int heed_a(void) { return 1; } int heed_b(void) { return 2; }' >both.c
 printf 'HEED_C_API int heed_a(void);\nHEED_C_API const char* heed_b(int a,\n    int b);\n' >both.h
 printf 'heed_a\nheed_b\n' >both.txt
 build() { "$cc" -shared -fPIC "$1" -o "$2" -Wl,--version-script="$3"; }
-planted() { "$gates/expect_failure.sh" "$1" "$gates/c_symbols.sh" "${@:2}"; }
+planted() { "$gates/expect_failure.sh" "$1" "$gates/c_symbols.sh" "$2" HEED_C_1 "${@:3}"; }
 
 build both.c good.so good.map
-"$gates/c_symbols.sh" good.so both.txt both.h
+"$gates/c_symbols.sh" good.so HEED_C_1 both.txt both.h
 build both.c bad.so bad.map
 planted "not of the version HEED_C_1" bad.so both.txt both.h
 echo heed_a >one.txt
+echo heed_b >other.txt
+"$gates/c_symbols.sh" good.so HEED_C_1 other.txt one.txt both.h
 planted "exported, and not in the list: heed_b" good.so one.txt both.h
 printf 'heed_a\nheed_b\nheed_c\n' >three.txt
 planted "in the list, and not exported: heed_c" good.so three.txt both.h

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # components.sh PREFIX WORK_DIR CXX: find_package says why it finds no heed::layer, does without where it is
-# optional, and takes a heed of the wanted minor version only.
+# optional, finds heed::heed_layer_c without OpenBLAS's files, and takes a heed of the wanted minor version
+# only.
 set -euo pipefail
 prefix=$1 work=$2 cxx=$3
 gates=$(cd "$(dirname "$0")" && pwd)
@@ -12,6 +13,9 @@ without_openblas=(env PKG_CONFIG_LIBDIR="$work/nothing" "${find_heed[@]}")
 "$gates/expect_failure.sh" "heed's component layer" "${without_openblas[@]}" -DCOMPONENTS=layer
 "$gates/expect_failure.sh" "heed has no component head" "${find_heed[@]}" -DCOMPONENTS=head
 "${without_openblas[@]}" -DCOMPONENTS="OPTIONAL_COMPONENTS;layer" >/dev/null
+if [[ -n $(find "$prefix" -name heed_layer_c.pc) ]]; then
+  "${without_openblas[@]}" -DCOMPONENTS=layer_c >/dev/null
+fi
 
 IFS=. read -r major minor _ < <(sed -n 's/^Version: //p' "$(find "$prefix" -name heed.pc)")
 "${find_heed[@]}" -DWANTED_VERSION="$major.$minor" >/dev/null

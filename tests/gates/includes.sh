@@ -76,7 +76,7 @@ allowed() {
     bindings/ggml/host.cc) echo "$(allowed bindings/ggml/any)|<dlfcn\.h>" ;;
     bindings/ggml/*)
       echo "$standard|\"(heed|bindings/ggml)/[a-z_0-9]+\.h\"|\"ggml(-backend)?(-impl)?\.h\"" ;;
-    bindings/*) echo "$standard|\"(heed|bindings/c)/[a-z_0-9]+\.h\"" ;;
+    bindings/*) echo "$standard|\"(heed|heed/c|bindings/c)/[a-z_0-9]+\.h\"" ;;
     tests/ggml/*)
       echo "$(allowed tests/any)|\"bindings/ggml/(mask|node)\.h\"|\"(ggml|ggml-backend|llama)\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
@@ -90,6 +90,7 @@ allowed() {
     tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(control_groups|cpu|features)\.h\"" ;;
     tests/threads/*)
       echo "$(allowed tests/any)|\"runtime/threads/(share_queue|std_pool|thread_supply)\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
+    tests/c/*) echo "$(allowed tests/any)|\"heed/c/layer\.h\"" ;;
     tests/layer/*) echo "$(allowed tests/any)|\"runtime/layer/call_gate\.h\"" ;;
     tests/sampling/*) echo "$(allowed tests/any)|\"runtime/sampling/sampling_workspace\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;

@@ -54,8 +54,15 @@ if [[ $kind:$layer == shared:*.so.* ]]; then
 fi
 
 c=$(find "$prefix" -name 'libheed_c.so.1')
-if [[ -n $c ]] && readelf -d "$c" | grep -F '(NEEDED)' | grep -F '[libheed'; then
-  echo "the library for C should contain heed"
+layer_c=$(find "$prefix" -name 'libheed_layer_c.so.1')
+for file in $c $layer_c; do
+  if readelf -d "$file" | grep -F '(NEEDED)' | grep -F '[libheed'; then
+    echo "the library for C should contain heed"
+    exit 1
+  fi
+done
+if [[ -n $c ]] && readelf -d "$c" | grep -F '(NEEDED)' | grep -F blas; then
+  echo "only the library with the layer should need OpenBLAS"
   exit 1
 fi
 
@@ -83,6 +90,13 @@ if [[ -n $c ]]; then
   # shellcheck disable=SC2086
   cc -std=c99 "$consumer/c/c_consumer.c" -o "$work/c_consumer" $flags
   LD_LIBRARY_PATH=$libraries "$work/c_consumer"
+fi
+if [[ -n $layer_c ]]; then
+  "$work/c/layer_c_consumer"
+  flags=$(PKG_CONFIG_LIBDIR=$pkgconfig pkg-config --cflags --libs heed_layer_c)
+  # shellcheck disable=SC2086
+  cc -std=c99 "$consumer/c/layer_c_consumer.c" -o "$work/layer_c_consumer" $flags
+  LD_LIBRARY_PATH=$libraries "$work/layer_c_consumer"
 fi
 if [[ -n $layer ]]; then
   flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer)

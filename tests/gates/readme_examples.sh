@@ -54,6 +54,7 @@ if ((faults)); then exit 1; fi
 pkgconfig=$(dirname "$(find "$prefix" -name heed.pc)")
 flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed)
 c_flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed_c 2>/dev/null || true)
+layer_c_flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed_layer_c 2>/dev/null || true)
 layer_flags=$(PKG_CONFIG_PATH=$pkgconfig pkg-config --cflags --libs heed-layer 2>/dev/null || true)
 shopt -s nullglob
 for example in "$work"/*.cc "$work"/*.c; do
@@ -68,12 +69,13 @@ for example in "$work"/*.cc "$work"/*.c; do
     needed=$c_flags
     compile=(cc -std=c99 -pedantic)
   fi
-  if grep -qF '<heed/layer.h>' "$example"; then
-    if [[ -z $layer_flags ]]; then
+  if grep -qE '<heed/(c/)?layer.h>' "$example"; then
+    needed=$layer_flags
+    if [[ $example == *.c ]]; then needed=$layer_c_flags; fi
+    if [[ -z $needed ]]; then
       echo "this build has no heed::layer: not checked"
       continue
     fi
-    needed=$layer_flags
   fi
   # shellcheck disable=SC2086
   "${compile[@]}" -Wall -Wextra -Werror "$example" -o "${example%.*}" $needed

@@ -1,5 +1,6 @@
 """Every example of Python in the documents runs, each in a program of its own."""
 
+import os
 import re
 import subprocess
 import sys
@@ -18,22 +19,34 @@ def examples(text):
     return [(match[1], match[2]) for match in EXAMPLE.finditer(text)]
 
 
-def has(module):
-    return subprocess.run([sys.executable, "-c", f"import {module}"], capture_output=True).returncode == 0
+def run(program, folder="."):
+    """Runs a program, which finds the libraries beside the one that is tested by their names."""
+    beside = os.path.dirname(os.environ.get("HEED_LIBRARY", ""))
+    environment = {**os.environ, "LD_LIBRARY_PATH": f"{beside}:{os.environ.get('LD_LIBRARY_PATH', '')}"}
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder, env=environment)
+
+
+#: What examples may lack, by the words that tell that they need it, and programs that fail where it is missing.
+NEEDED = {
+    "import torch": "import torch",
+    "heed.layer": "import ctypes; ctypes.CDLL('libheed_layer_c.so.1')",
+}
 
 
 class Examples(unittest.TestCase):
     def test_examples(self):
-        torch, names = has("torch"), []
+        lacking = [words for words, program in NEEDED.items() if run(program).returncode]
+        names = []
         for document in DOCUMENTS:
             for number, (program, printed) in enumerate(examples(document.read_text())):
                 name = f"{document.relative_to(ROOT)} {number}"
-                if "import torch" in program and not torch:
-                    print(f"{name}: not tested: there is no torch")
+                missing = [words for words in lacking if words in program]
+                if missing:
+                    print(f"{name}: not tested: here is nothing for {', '.join(missing)}")
                     continue
                 names.append(name)
                 with self.subTest(name), tempfile.TemporaryDirectory() as folder:
-                    result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=folder)
+                    result = run(program, folder)
                     self.assertEqual(result.returncode, 0, result.stderr)
                     if printed is not None:
                         self.assertEqual(result.stdout, printed)

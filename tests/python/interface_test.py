@@ -6,7 +6,7 @@ import re
 import unittest
 
 import heed
-from heed import _attention, _describe, _library, _rotary, _structs, errors
+from heed import _attention, _describe, _layer_structs, _library, _rotary, _structs, errors
 from support import ROOT, Refusals, main, setting
 
 HEADERS = "".join(path.read_text() for path in sorted((ROOT / "include/heed/c").glob("*.h")))
@@ -30,7 +30,7 @@ def c_type(declared):
         return ctypes.c_char_p if declared in ("char*", "char *") else ctypes.c_void_p
     if declared in ENUMS:
         return ctypes.c_int
-    return NUMBERS.get(declared) or getattr(_structs, declared)
+    return NUMBERS.get(declared) or types_of_python()[declared]
 
 
 def declared_structs():
@@ -44,7 +44,8 @@ def declared_structs():
 
 
 def types_of_python():
-    return {name: kind for name, kind in vars(_structs).items() if name.startswith("heed_")}
+    types = {**vars(_structs), **vars(_layer_structs)}
+    return {name: kind for name, kind in types.items() if name.startswith("heed_")}
 
 
 def declared_functions():
@@ -93,6 +94,8 @@ class Tables(unittest.TestCase):
             self.assertEqual(getattr(norm, name), arguments[name].default, name)
 
     def test_every_symbol_is_declared_or_absent_with_a_reason(self):
+        layer = {*_library.LAYER_FUNCTIONS, *(f"heed_{handle}_destroy" for handle in _library.LAYER_HANDLES)}
+        self.assertEqual(layer, set((ROOT / "bindings/c/layer_symbols.txt").read_text().split()))
         exported = set((ROOT / "bindings/c/symbols.txt").read_text().split())
         declared = {*_library.STATUS_FUNCTIONS, *_library.OTHER_FUNCTIONS}
         self.assertEqual(declared & set(_library.ABSENT), set())
@@ -102,9 +105,10 @@ class Tables(unittest.TestCase):
     def test_signatures_are_those_of_the_header(self):
         checked = 0
         for name, result, arguments in declared_functions():
-            if name in _library.STATUS_FUNCTIONS:
+            status_functions = {**_library.STATUS_FUNCTIONS, **_library.LAYER_FUNCTIONS}
+            if name in status_functions:
                 self.assertEqual(result, "heed_status", name)
-                given = _library.STATUS_FUNCTIONS[name]
+                given = status_functions[name]
             elif name in _library.OTHER_FUNCTIONS:
                 kind, given = _library.OTHER_FUNCTIONS[name]
                 self.assertEqual(kind, None if result == "void" else c_type(result), name)

@@ -4,7 +4,8 @@
     out = heed.attention(q, k, v, causal=True)   # [batch, tokens, heads, head_dim]
 
 Everything of heed's C interface is here under the names of the C++ one. heed.torch has PyTorch's
-scaled_dot_product_attention. What goes wrong raises a heed.Error with a sentence.
+scaled_dot_product_attention, heed.layer an attention layer with its projections. What goes wrong raises
+a heed.Error with a sentence.
 """
 
 from ._attention import attention, clear_plans

@@ -304,10 +304,7 @@ class KvCache(_Sequences):
 
     def layer(self, index: int = 0) -> KvPages:
         """The pages of a layer, as tensors for heed.attention and heed.append."""
-        pages = make(c.heed_kv_pages)
-        self._call("layer", whole("layer", index), address(pages))
-        if not pages.k.data:
-            raise InvalidArgument(f"layer ({index}) must be from 0 to {self.layers - 1}")
+        pages = self._layer_pages(index)
         k_scales, v_scales = pages.k_scales, pages.v_scales
         return KvPages(
             self._vectors(pages.k.data, self.k_type, self._k_dim, self.layout),
@@ -317,6 +314,14 @@ class KvCache(_Sequences):
                 for data in (k_scales.scales, v_scales.scales, k_scales.zero_points, v_scales.zero_points)
             ),
         )
+
+    def _layer_pages(self, index: int) -> c.heed_kv_pages:
+        """The pages of a layer as C has them."""
+        pages = make(c.heed_kv_pages)
+        self._call("layer", whole("layer", index), address(pages))
+        if not pages.k.data:
+            raise InvalidArgument(f"layer ({index}) must be from 0 to {self.layers - 1}")
+        return pages
 
     def _vectors(self, where: int, type_name: str, dim: int, order: str) -> Memory:
         """A vector of so many elements for each page, token and head, which lie in this order, and show in that of

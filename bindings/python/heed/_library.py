@@ -1,7 +1,8 @@
 """libheed_c: where it is found, the signatures of its functions, and statuses as exceptions.
 
 The library is, in this order, what the environment variable HEED_LIBRARY names, the one that lies
-beside this file, as in a wheel, and the one that the system's loader finds.
+beside this file, as in a wheel, and the one that the system's loader finds. It may be libheed_layer_c,
+which has all of libheed_c and what heed.layer needs.
 """
 
 from __future__ import annotations
@@ -105,6 +106,20 @@ STATUS_FUNCTIONS: dict[str, tuple] = {
     "heed_sample": (_address, _address, c_size_t, _address, c_size_t, _address, _address, _address),
 }
 
+#: The same of libheed_layer_c alone, which heed.layer needs.
+LAYER_FUNCTIONS: dict[str, tuple] = {
+    **{f"heed_{struct}_init_sized": (_address, c_size_t) for struct in ("linear", "layer_config", "layer_weights")},
+    "heed_project": (_address, c_int64, _address, _address, _address),
+    "heed_attention_step_create": (_address, _address, _new),
+    "heed_attention_step_prepare": (_address, _address, _address, c_size_t),
+    "heed_attention_step_tokens": (_address, POINTER(c_int64)),
+    "heed_attention_step_describe": (_address, c_char_p, c_size_t, POINTER(c_size_t)),
+    "heed_multi_head_attention_create": (_address, _address, _new),
+    "heed_multi_head_attention_forward": (_address, _address, _address, _address, _address),
+}
+#: Its handles.
+LAYER_HANDLES = ("attention_step", "multi_head_attention")
+
 #: The results and arguments of all others.
 OTHER_FUNCTIONS: dict[str, tuple] = {
     "heed_last_message": (c_char_p, ()),
@@ -206,8 +221,28 @@ def keep_raised(error: BaseException) -> None:
 
 def raise_kept() -> None:
     """From now on calls raise what keep_raised keeps."""
-    for name in STATUS_FUNCTIONS:
+    for name in (*STATUS_FUNCTIONS, *(LAYER_FUNCTIONS if has_layer() else ())):
         getattr(lib, name).errcheck = _end_of_call
+
+
+def has_layer() -> bool:
+    """Whether the library is libheed_layer_c."""
+    return hasattr(lib, "heed_project")
+
+
+def declare_layer() -> None:
+    """Declares the functions of libheed_layer_c."""
+    if not has_layer():
+        raise ImportError(
+            f"heed.layer needs libheed_layer_c.so.1, and heed has loaded {lib._name}: HEED_LIBRARY must name it before "
+            "heed is imported"
+        )
+    for name, arguments in LAYER_FUNCTIONS.items():
+        _declare(lib, lib._name, name, c_int, arguments)
+    for handle in LAYER_HANDLES:
+        name = f"heed_{handle}_destroy"
+        _declare(lib, lib._name, name, None, (_address,))
+        _destroy[handle] = getattr(lib, name)
 
 
 def _end_of_call(status: int, function: Any, arguments: tuple) -> int:
