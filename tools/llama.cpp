@@ -8,7 +8,8 @@
 #            node-llama-cpp below, which are downloaded from the npm registry
 # --check    tests the plug-in as well, in the libraries of that node-llama-cpp: with ggml's own test of
 #            backends (all: every case of it, in some five minutes), and, where ../shared/models has a
-#            model, with greedy texts, cancelled requests and node-llama-cpp itself
+#            model, with greedy texts, cancelled requests and node-llama-cpp itself (all: also with
+#            llama-server, which is built for it)
 # --bench    measures a model's prompts and tokens with the plug-in and without it, in turns
 # --skip-offline  does nothing, with a word, where the npm registry cannot be reached
 set -euo pipefail
@@ -69,11 +70,11 @@ fetch_sources() {
     npm install --prefix "$npm" --ignore-scripts --omit=optional --no-audit --no-fund --silent \
       "node-llama-cpp@$node_llama_cpp" "@node-llama-cpp/linux-x64@$node_llama_cpp" >&2
   fi
-  if [[ ! -d $work/sources/ggml/include ]]; then
+  if [[ ! -d $work/sources/tools/server ]]; then
     rm -rf "$work/sources"
     git clone --quiet --no-checkout "$package/llama/gitRelease.bundle" "$work/sources"
     git -C "$work/sources" -c advice.detachedHead=false checkout --quiet HEAD -- \
-      ggml include tests common tools/llama-bench LICENSE
+      ggml include tests common vendor src/llama-ext.h tools/{llama-bench,mtmd,server,ui} LICENSE
   fi
   sources=$work/sources
 }
@@ -85,6 +86,7 @@ build() {
     -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TESTS=OFF -DHEED_BUILD_TOOLS=OFF -DHEED_BUILD_BENCH=OFF \
     -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=OFF -DHEED_THREADS=none "${options[@]}" >&2
   cmake --build "$work/cmake" --parallel "$(nproc)" >&2
+  if [[ $check == all ]]; then cmake --build "$work/cmake" --parallel "$(nproc)" --target llama-server >&2; fi
 }
 
 # with_plugin COMMAND...: prints what it prints, and fails unless heed computed 95% of the attention.
@@ -139,6 +141,11 @@ check_texts() {
   # Node looks for packages beside the program.
   cp tests/ggml/node_greedy.mjs "$npm"
   with_plugin node "$npm/node_greedy.mjs" "$work/dreams.gguf" "$models/expected.jsonl"
+  if [[ $check == all ]]; then
+    # ggml looks for its backends in the working folder.
+    (cd "$binaries" && with_plugin node "$here/tests/ggml/server_requests.mjs" "$work/cmake/bin/llama-server" \
+      "$work/dreams.gguf" "$(realpath "$models/expected.jsonl")")
+  fi
 }
 
 if [[ -n $skips ]] && ! npm view --fetch-retries 1 "node-llama-cpp@$node_llama_cpp" version >/dev/null 2>&1; then
