@@ -159,6 +159,8 @@ if [[ -n $check ]]; then
   check_stranger
   "$work/cmake/bin/node_test"
   "$work/cmake/bin/mask_test"
+  "$work/cmake/bin/takeover_test"
+  "$work/cmake/bin/plugin_test" "$plugin"
   check_operation
   check_texts
 fi

@@ -11,6 +11,8 @@ namespace {
 /// and of a sparse mask, which ask for no more than heed does anyway.
 constexpr int kKnownParameters = 5;
 constexpr int kPrecision = 3;
+/// Queries, keys, values, mask and sinks.
+constexpr int kKnownOperands = 5;
 
 std::optional<DType> dtype_of(ggml_type type) {
   switch (type) {
@@ -64,15 +66,6 @@ float parameter(const ggml_tensor& node, int i) {
 }
 
 std::string_view read_parameters(const ggml_tensor& node, NodeShape& shape) {
-  constexpr int count = GGML_MAX_OP_PARAMS / static_cast<int>(sizeof(std::int32_t));
-  for (int i = kKnownParameters; i < count; ++i) {
-    if (node.op_params[i] != 0) return "a parameter that this plug-in does not know";
-  }
-  const std::int32_t precision = node.op_params[kPrecision];
-  if (precision != GGML_PREC_UNDEFINED && precision != GGML_PREC_F32 &&
-      precision != GGML_PREC_BF16 && precision != GGML_PREC_F16) {
-    return "a precision that this plug-in does not know";
-  }
   shape.scale = parameter(node, 0);
   shape.max_bias = parameter(node, 1);
   shape.softcap = parameter(node, 2);
@@ -139,14 +132,28 @@ bool NodeShape::operator==(const NodeShape& other) const noexcept {
          sinks == other.sinks;
 }
 
+std::string_view find_unknown(const ggml_tensor& node) noexcept {
+  for (int i = kKnownOperands; i < GGML_MAX_SRC; ++i) {
+    if (node.src[i] != nullptr) return "an operand that this plug-in does not know";
+  }
+  constexpr int count = GGML_MAX_OP_PARAMS / static_cast<int>(sizeof(std::int32_t));
+  for (int i = kKnownParameters; i < count; ++i) {
+    if (node.op_params[i] != 0) return "a parameter that this plug-in does not know";
+  }
+  const std::int32_t precision = node.op_params[kPrecision];
+  if (precision != GGML_PREC_UNDEFINED && precision != GGML_PREC_F32 &&
+      precision != GGML_PREC_BF16 && precision != GGML_PREC_F16) {
+    return "a precision that this plug-in does not know";
+  }
+  return {};
+}
+
 std::string_view read_node(const ggml_tensor& node, NodeShape& shape) noexcept {
   const ggml_tensor *const q = node.src[0], *const k = node.src[1], *const v = node.src[2];
   if (q == nullptr || k == nullptr || v == nullptr || node.type != GGML_TYPE_F32) {
     return "operands of another kind";
   }
-  for (int i = 5; i < GGML_MAX_SRC; ++i) {
-    if (node.src[i] != nullptr) return "an operand that this plug-in does not know";
-  }
+  if (const std::string_view unknown = find_unknown(node); !unknown.empty()) return unknown;
   shape = {};
   shape.head_dim = q->ne[0], shape.queries = q->ne[1], shape.heads = q->ne[2];
   shape.sequences = q->ne[3];

@@ -24,6 +24,10 @@ struct NodeShape {
   bool operator==(const NodeShape& other) const noexcept;
 };
 
+/// What a FLASH_ATTN_EXT node has that ggml did not know when the plug-in was built; an empty
+/// string where there is nothing of the kind. heed cannot compute such a node.
+std::string_view find_unknown(const ggml_tensor& node) noexcept;
+
 /// Reads a FLASH_ATTN_EXT node. Returns an empty string, or why heed cannot compute it.
 std::string_view read_node(const ggml_tensor& node, NodeShape& shape) noexcept;
 

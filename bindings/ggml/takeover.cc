@@ -36,8 +36,7 @@ ggml_status Takeover::compute(ggml_backend_t backend, ggml_cgraph* graph, Comput
   try {
     take(graph);
   } catch (const std::exception&) {
-    put_back();
-    say_once("there is no memory for a plan; ggml computes this graph");
+    say_once("there is no memory for a plan; ggml computes the rest of a graph's attention");
   }
   ggml_status status = next(backend, graph);
   put_back();
@@ -55,6 +54,9 @@ void Takeover::take(ggml_cgraph* graph) {
 }
 
 void Takeover::take_node(ggml_tensor& node) {
+  if (const std::string_view unknown = find_unknown(node); !unknown.empty()) {
+    say_once("attention has " + std::string(unknown) + "; ggml computes it itself");
+  }
   NodeShape shape;
   if (const std::string_view reason = read_node(node, shape); !reason.empty()) {
     return tally_.count(reason);
@@ -79,7 +81,6 @@ void Takeover::take_node(ggml_tensor& node) {
   params.userdata = task.get();
   tasks_.push_back(std::move(task));
   node.op = GGML_OP_CUSTOM;
-  std::memset(node.op_params, 0, sizeof node.op_params);
   std::memcpy(node.op_params, &params, sizeof params);
 }
 

@@ -65,6 +65,9 @@ bindings/c/run.cc "ggml.h"
 bindings/ggml/node.cc "bindings/c/status.h"
 bindings/ggml/node.cc <dlfcn.h>
 bindings/ggml/takeover.cc "runtime/run/run.h"
+tests/ggml/mask_test.cc "bindings/ggml/takeover.h"
+tests/ggml/node_test.cc <dlfcn.h>
+tests/ggml/takeover_test.cc "ggml-backend-impl.h"
 tools/llama/model.cc <cblas.h>
 tools/llama/model.cc "tools/command.h"
 tests/proof/reference.cc "kernels/vector/simd.inl.h"
