@@ -51,9 +51,10 @@ while (($# > 0)); do
 done
 [[ -z $sources || -z $check$model ]] || fail "--check and --bench use the sources of node-llama-cpp: leave --sources out"
 
-heed_more_packages=(git)
-command -v npm >/dev/null || heed_more_packages+=(nodejs npm)
-[[ -z $check ]] || heed_more_packages+=(python3)
+heed_packages=(g++ cmake ninja-build libxsimd-dev git ca-certificates)
+command -v npm >/dev/null || heed_packages+=(nodejs npm)
+[[ -z $check ]] || heed_packages+=(python3)
+[[ -z $check$model ]] || heed_packages+=(nlohmann-json3-dev)
 # shellcheck source=tools/setup.sh
 source "$(dirname "$0")/setup.sh"
 

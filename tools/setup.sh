@@ -1,15 +1,18 @@
 # shellcheck shell=bash
 # Sourced by the programs of tools/ and bench/peers/run: installs what is missing, and builds
-# presets. heed_more_packages, an array, names packages that only the caller needs.
+# presets. heed_more_packages, an array, names packages that only the caller needs; heed_packages, where the
+# caller sets it, all that it needs.
 
 # A Debian machine needs these to build heed, its tests and its benchmarks.
-heed_packages=(
-  g++ cmake ninja-build pkg-config
-  libtbb-dev libxsimd-dev libopenblas-dev
-  libgtest-dev libbenchmark-dev
-  libcli11-dev libfmt-dev nlohmann-json3-dev
-  "${heed_more_packages[@]}"
-)
+if [[ ! -v heed_packages ]]; then
+  heed_packages=(
+    g++ cmake ninja-build pkg-config
+    libtbb-dev libxsimd-dev libopenblas-dev
+    libgtest-dev libbenchmark-dev
+    libcli11-dev libfmt-dev nlohmann-json3-dev
+    "${heed_more_packages[@]}"
+  )
+fi
 
 install_packages() {
   local package installed missing=() as_root=()

@@ -96,7 +96,7 @@ allowed() {
     tests/layer/*) echo "$(allowed tests/any)|\"runtime/layer/call_gate\.h\"" ;;
     tests/sampling/*) echo "$(allowed tests/any)|\"runtime/sampling/sampling_workspace\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
-    tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/schedule\.h\"" ;;
+    tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/(schedule|visibility)\.h\"" ;;
     tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;
     tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*)

@@ -4,44 +4,16 @@
 # that nothing is left of them. debootstrap makes the Debian, or it is a copy of the folder DEBIAN. For
 # root, with a network.
 set -euo pipefail
-packages=$(realpath -e -- "$1") debian=${2:-}
 source=$(cd "$(dirname "$0")/../.." && pwd)
-if ((EUID != 0)); then
-  echo "bare_debian.sh: only root can make a Debian and enter it" >&2
-  exit 2
-fi
-work=$(mktemp -d)
-root=$work/root
-clean_up() {
-  if mountpoint -q "$root/proc"; then umount "$root/proc"; fi
-  rm -rf --one-file-system "$work"
-}
-trap clean_up EXIT
-say() { printf '\n== %s\n' "$*"; }
-# quietly COMMAND...: shows what the command says only where it fails.
-quietly() { "$@" >"$work/log" 2>&1 || {
-  tail -n 30 "$work/log"
-  return 1
-}; }
-inside() {
-  env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
-}
-# Words of the commands below are expanded in the Debian, where the packages are.
-there() { inside bash -euo pipefail -c "cd /tmp/heed && $*"; }
+packages=$(realpath -e -- "$1") debian=${2:-}
+# shellcheck source=tests/packages/debian.sh
+source "$(dirname "$0")/debian.sh"
 install() { there "quiet=(-y -qq --no-install-recommends); apt-get install \"\${quiet[@]}\" $*"; }
 
-make_debian() {
-  if [[ -n $debian ]]; then
-    cp -a -- "$debian" "$root"
-  else
-    quietly debootstrap --variant=minbase bookworm "$root"
-  fi
-  mount -t proc proc "$root/proc"
-  mkdir "$root/tmp/heed"
+bring_packages() {
   (cd "$source" && cp -r --parents README.md docs/manual.md bindings/python/README.md tests/gates tests/python \
-    "$root/tmp/heed")
-  cp "$packages"/*.deb "$root/tmp/heed"
-  quietly inside apt-get update
+    "$root/root/heed")
+  cp "$packages"/*.deb "$root/root/heed"
 }
 
 try_command() {
@@ -75,7 +47,7 @@ remove() {
   mapfile -t names < <(for package in "$packages"/*.deb; do dpkg-deb --field "$package" Package; done)
   quietly inside apt-get purge -y "${names[@]}"
   local left
-  left=$(cd "$root" && find . -xdev \( -path ./proc -o -path ./tmp -o -path ./var/log \) -prune -o -name '*heed*' -print)
+  left=$(cd "$root" && find . -xdev \( -path ./proc -o -path ./tmp -o -path ./root -o -path ./var/log \) -prune -o -name '*heed*' -print)
   left+=$(inside ldconfig -p | grep heed || true)
   left+=$(inside dpkg -l | grep heed || true)
   if [[ -n $left ]]; then
@@ -86,7 +58,8 @@ remove() {
 }
 
 say "a bare Debian"
-make_debian
+make_debian "$debian"
+bring_packages
 inside cat /etc/debian_version
 say "the command"
 try_command
