@@ -79,6 +79,11 @@ if(TARGET heed_generate)
   heed_install_rpath(heed_generate ${programs})
   install(TARGETS heed_generate DESTINATION ${programs} COMPONENT heed-generate)
 endif()
+if(TARGET ggml-heed)
+  set(plugins ${CMAKE_INSTALL_LIBDIR}/heed)
+  heed_install_rpath(ggml-heed ${plugins})
+  install(TARGETS ggml-heed LIBRARY DESTINATION ${plugins} COMPONENT ggml-heed)
+endif()
 install(FILES ${PROJECT_SOURCE_DIR}/LICENSE ${PROJECT_SOURCE_DIR}/THIRD_PARTY_NOTICES
         DESTINATION ${CMAKE_INSTALL_DATAROOTDIR}/doc/heed)
 

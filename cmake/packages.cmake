@@ -90,6 +90,11 @@ if(TARGET heed_layer_c)
                DESCRIPTION "What libheed-c1 has and an attention layer, on OpenBLAS, by the interface for C.")
   list(APPEND libraries "libheed-layer-c1 ${same}")
 endif()
+if(TARGET ggml-heed)
+  heed_package(ggml-heed SECTION libs
+               SUMMARY "multi-head attention for CPUs - plug-in for llama.cpp"
+               DESCRIPTION "Attention for llama.cpp's ggml, for the version that it was built for.")
+endif()
 if(TARGET heed_layer)
   set(openblas RECOMMENDS libopenblas-dev)  # which only heed::layer needs
 endif()

@@ -53,7 +53,7 @@ done
 
 heed_packages=(g++ cmake ninja-build libxsimd-dev git ca-certificates)
 command -v npm >/dev/null || heed_packages+=(nodejs npm)
-[[ -z $check ]] || heed_packages+=(python3)
+[[ -z $check ]] || heed_packages+=(python3 dpkg-dev file)
 [[ -z $check$model ]] || heed_packages+=(nlohmann-json3-dev)
 # shellcheck source=tools/setup.sh
 source "$(dirname "$0")/setup.sh"
@@ -85,7 +85,7 @@ build() {
   [[ -z $check$model ]] || options=(-DHEED_LLAMA_BINARIES="$binaries")
   cmake -S . -B "$work/cmake" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release \
     -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TESTS=OFF -DHEED_BUILD_TOOLS=OFF -DHEED_BUILD_BENCH=OFF \
-    -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=OFF -DHEED_THREADS=none "${options[@]}" >&2
+    -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=ON -DHEED_THREADS=none "${options[@]}" >&2
   cmake --build "$work/cmake" --parallel "$(nproc)" >&2
   if [[ $check == all ]]; then cmake --build "$work/cmake" --parallel "$(nproc)" --target llama-server >&2; fi
 }
@@ -115,6 +115,12 @@ start = ctypes.CDLL(sys.argv[1]).ggml_backend_init
 start.restype = ctypes.c_void_p
 sys.exit(start() is not None)' "$plugin" 2>&1) || fail "the plug-in found a ggml where there is none"
   [[ $said == "heed: this ggml has no "*"; ggml goes on without heed" ]] || fail "the plug-in said: $said"
+}
+
+# The plug-in's Debian package, which only a build of the plug-in makes.
+check_package() {
+  tests/gates/packages.sh "$work/cmake" "$work/packages" ggml-heed
+  tests/gates/package_contents.sh . "$work/packages" tests/gates/packages/plugin.txt
 }
 
 # ggml's comparison with its own CPU backend; by default a quarter of the cases, with every type, mask
@@ -162,6 +168,7 @@ if [[ -n $check ]]; then
   "$work/cmake/bin/mask_test"
   "$work/cmake/bin/takeover_test"
   "$work/cmake/bin/plugin_test" "$plugin"
+  check_package
   check_operation
   check_texts
 fi
