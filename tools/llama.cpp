@@ -2,7 +2,7 @@
 # Builds heed's plug-in for llama.cpp, and prints as its last line the variable that makes llama.cpp,
 # llama-server and node-llama-cpp use it.
 #
-#     tools/llama.cpp [--sources DIR] [--check [all]] [--bench MODEL.gguf] [--skip-offline]
+#     tools/llama.cpp [--sources DIR] [--check [all]] [--bench [MODEL.gguf]] [--skip-offline]
 #
 # --sources  llama.cpp's sources, for whose ggml the plug-in is built; by default those of the
 #            node-llama-cpp below, which are downloaded from the npm registry
@@ -10,7 +10,8 @@
 #            backends (all: every case of it, in some five minutes), and, where ../shared/models has a
 #            model, with greedy texts, cancelled requests and node-llama-cpp itself (all: also with
 #            llama-server, which is built for it)
-# --bench    measures a model's prompts and tokens with the plug-in and without it, in turns
+# --bench    measures a model's prompts and tokens with the plug-in and without it, in turns; by default
+#            those of a random model that bench/peers/llama_model.mjs makes
 # --skip-offline  does nothing, with a word, where the npm registry cannot be reached
 set -euo pipefail
 node_llama_cpp=3.22.1
@@ -20,7 +21,7 @@ fail() {
   exit 2
 }
 
-usage='usage: tools/llama.cpp [--sources DIR] [--check [all]] [--bench MODEL.gguf] [--skip-offline]'
+usage='usage: tools/llama.cpp [--sources DIR] [--check [all]] [--bench [MODEL.gguf]] [--skip-offline]'
 sources='' check='' model='' skips=''
 while (($# > 0)); do
   case $1 in
@@ -38,9 +39,12 @@ while (($# > 0)); do
       fi
       ;;
     --bench)
-      (($# > 1)) || fail "--bench needs a model"
-      model=$(realpath -e -- "$2") || fail "no file $2"
-      shift 2
+      model=random
+      shift
+      if [[ -n ${1:-} && $1 != --* ]]; then
+        model=$(realpath -e -- "$1") || fail "no file $1"
+        shift
+      fi
       ;;
     --skip-offline)
       skips=yes
@@ -171,6 +175,10 @@ if [[ -n $check ]]; then
   check_package
   check_operation
   check_texts
+fi
+if [[ $model == random ]]; then
+  model=$work/random.gguf
+  [[ -f $model ]] || node bench/peers/llama_model.mjs "$model"
 fi
 if [[ -n $model ]]; then
   # ggml looks for its backends in the working folder.
