@@ -73,7 +73,7 @@ class ToldRows {
     first_ = item.row_begin + first;
     const V zero = splat<Arch>(0.0F);
     m_ = load<Arch>(state.m), l_ = load<Arch>(state.l), e_ = zero;
-    scale_ = Ops<Arch>::select(l_ == zero, zero, splat<Arch>(1.0F) / l_);
+    scale_ = Ops<Arch>::select(l_ == zero, zero, Ops<Arch>::divide(splat<Arch>(1.0F), l_));
     largest_ = zero, largest_key_ = Ops<Arch>::as_floats(Integers<Arch>(-1));
     alignas(kAlignment) float told[kRows];
     for (std::int32_t i = 0; i < kRows; ++i) {

@@ -79,7 +79,7 @@ void pack_queries(const float* const* row, int rows, std::ptrdiff_t dims, float 
 template <class Arch>
 HEED_INLINE Vec<Arch> normalised(Vec<Arch> o, Vec<Arch> l) {
   const Vec<Arch> zero = splat<Arch>(0.0F);
-  return Ops<Arch>::select(l == zero, zero, o / l + zero);
+  return Ops<Arch>::select(l == zero, zero, Ops<Arch>::divide(o, l) + zero);
 }
 
 /// row[lane] = finish(the lane's column of O) for `rows` (at most a vector of) lanes.

@@ -221,7 +221,8 @@ HEED_INLINE Integers<Arch> nearest_codes(Vec<Arch> x, float low, float high) {
 template <class Arch>
 HEED_INLINE Integers<Arch> codes_of(Vec<Arch> floats, Vec<Arch> scale, float low, float high) {
   const Vec<Arch> zero = splat<Arch>(0.0F);
-  return nearest_codes<Arch>(Ops<Arch>::select(scale == zero, zero, floats / scale), low, high);
+  const Vec<Arch> steps = Ops<Arch>::select(scale == zero, zero, Ops<Arch>::divide(floats, scale));
+  return nearest_codes<Arch>(steps, low, high);
 }
 
 /// A scale, the largest magnitude / 127, then the codes.

@@ -159,7 +159,8 @@ __attribute__((noinline)) void narrow_codes(DType type, const float* row, std::i
     const Vec<Arch> zero = splat<Arch>(0.0F), floats = load<Arch>(row + x);
     const Vec<Arch> least_scale = splat<Arch>(-__builtin_inff());
     const Vec<Arch> usable = Ops<Arch>::select(scale >= least_scale, scale, zero);  // not NaN
-    const Vec<Arch> steps = Ops<Arch>::select(usable == zero, zero, floats / usable);
+    const Vec<Arch> steps =
+        Ops<Arch>::select(usable == zero, zero, Ops<Arch>::divide(floats, usable));
     Ops<Arch>::store_bytes(codes + x,
                            nearest_codes<Arch>(steps + zero_point, least, -1.0F - least));
   }

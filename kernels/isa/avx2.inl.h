@@ -45,6 +45,7 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
   static HEED_INLINE void accumulate(V a, V b, V& sum) {
     asm("vfmadd231ps %2, %1, %0" : "+x"(sum.data) : "x"(a.data), "x"(b.data));
   }
+  static HEED_INLINE V divide(V a, V b) { return _mm256_div_ps(a, b); }
   static HEED_INLINE V floor(V x) { return _mm256_floor_ps(x); }
   static HEED_INLINE V select(M m, V a, V b) { return _mm256_blendv_ps(b, a, m); }
   static HEED_INLINE bool any(M m) { return _mm256_movemask_ps(m) != 0; }

@@ -31,6 +31,7 @@ struct Ops<xsimd::avx512dq> {
   static HEED_INLINE void accumulate(V a, V b, V& sum) {
     asm("vfmadd231ps %2, %1, %0" : "+v"(sum.data) : "v"(a.data), "v"(b.data));
   }
+  static HEED_INLINE V divide(V a, V b) { return _mm512_div_ps(a, b); }
   static HEED_INLINE V floor(V x) {
     return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEG_INF | _MM_FROUND_NO_EXC);
   }

@@ -28,6 +28,7 @@ struct Ops<xsimd::sse2> {
   static HEED_INLINE V fma(V a, V b, V c) { return _mm_add_ps(_mm_mul_ps(a, b), c); }
   static HEED_INLINE V fms(V a, V b, V c) { return _mm_sub_ps(_mm_mul_ps(a, b), c); }
   static HEED_INLINE void accumulate(V a, V b, V& sum) { sum = fma(a, b, sum); }
+  static HEED_INLINE V divide(V a, V b) { return _mm_div_ps(a, b); }
 
   /// The conversion to integers rounds towards zero and back, and is only defined below 2³¹; from
   /// 2²³ up floats are integers anyway.

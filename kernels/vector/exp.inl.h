@@ -62,20 +62,16 @@ struct ReducedExp {
   Vec<Arch> shifted;  ///< n + kRoundingShift
 };
 
-template <class Arch>
-using Integers = xsimd::batch<std::int32_t, Arch>;
-
 /// 2^n for n = −126 … 127, and 0 for n = −127.
 template <class Arch>
 HEED_INLINE Vec<Arch> power_of_two(Integers<Arch> n) {
-  return xsimd::bitwise_cast<Vec<Arch>>((n + Integers<Arch>(127)) << 23);
+  return Ops<Arch>::as_floats((n + Integers<Arch>(127)) << 23);
 }
 
 /// n as integers.
 template <class Arch>
 HEED_INLINE Integers<Arch> integer_n(const ReducedExp<Arch>& e) {
-  return xsimd::bitwise_cast<Integers<Arch>>(e.shifted) -
-         xsimd::bitwise_cast<Integers<Arch>>(splat<Arch>(kRoundingShift));
+  return Ops<Arch>::as_integers(e.shifted) - Ops<Arch>::as_integers(splat<Arch>(kRoundingShift));
 }
 
 /// power · 2^n for n = kExpLowestN … 0, rounded once. 2^(n + 32) is normal or 0, and only the

@@ -63,7 +63,7 @@ HEED_INLINE Vec<Arch> log(Vec<Arch> x) {
   const V f = Ops<Arch>::as_floats(bits - (exponent << 23));
   const V e = Ops<Arch>::to_floats(exponent) -
               Ops<Arch>::select(small, splat<Arch>(24.0F), splat<Arch>(0.0F));
-  const V one = splat<Arch>(1.0F), s = (f - one) / (f + one), s2 = s * s;
+  const V one = splat<Arch>(1.0F), s = Ops<Arch>::divide(f - one, f + one), s2 = s * s;
   V series = splat<Arch>(1.0F / 9.0F);
 #pragma GCC unroll 3
   for (int k = 7; k >= 3; k -= 2) {

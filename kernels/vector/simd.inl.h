@@ -68,6 +68,7 @@ HEED_INLINE void store(float* p, Vec<Arch> x) {
 ///                             sum = fma(a, b, sum) in the form that overwrites the sum: left to
 ///                             themselves, compilers overwrite a factor here and there, and then
 ///                             copy sums from register to register
+///     V divide(V a, V b)      a / b, rounded once; xsimd's operator is less exact for some ISAs
 ///     V floor(V x)            the largest integer ≤ x; infinities and NaN as they are
 ///     V select(M m, V a, V b) a where m is true, else b
 ///     bool any(M m)           whether m is true anywhere

@@ -21,7 +21,7 @@ HEED_INLINE Vec<Arch> tanh_of(Vec<Arch> x) {
     p = Ops<Arch>::fma(p, z, splat<Arch>(kTanhNumerator[k]));
     q = Ops<Arch>::fma(q, z, splat<Arch>(kTanhDenominator[k]));
   }
-  return u * p / q;
+  return Ops<Arch>::divide(u * p, q);
 }
 
 }  // namespace
