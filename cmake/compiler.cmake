@@ -2,8 +2,10 @@
 add_library(heed_options INTERFACE)
 target_compile_features(heed_options INTERFACE cxx_std_20)
 # What a number means includes NaN, infinity and the order of operations, whatever a project that
-# embeds heed compiles itself with.
-target_compile_options(heed_options INTERFACE -fno-fast-math)
+# embeds heed compiles itself with. Roundings are those written in the source: where a processor has FMA,
+# compilers would fuse products with sums. A target whose property HEED_CONTRACTS is true lets them.
+target_compile_options(heed_options INTERFACE -fno-fast-math
+                       $<$<NOT:$<BOOL:$<TARGET_PROPERTY:HEED_CONTRACTS>>>:-ffp-contract=off>)
 target_compile_options(heed_options INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wconversion
                        -Wno-sign-conversion -Wno-ignored-attributes)
 if(HEED_WERROR)

@@ -9,8 +9,9 @@
 function(heed_isa name)
   cmake_parse_arguments(arg "" "WITH;SLOW_ON" "FEATURES" ${ARGN})
   set_property(GLOBAL APPEND PROPERTY HEED_KNOWN_ISAS ${name})
-  # Every processor runs generic, so that a heed without the best ISA of its machine runs there too.
-  if(HEED_ISAS AND NOT name IN_LIST HEED_ISAS AND NOT name STREQUAL generic)
+  # Every processor runs the ISA that needs no features, so that a heed without the best ISA of its
+  # machine runs there too.
+  if(HEED_ISAS AND NOT name IN_LIST HEED_ISAS AND arg_FEATURES)
     return()
   endif()
   if(HEED_ISAS AND arg_WITH AND NOT arg_WITH IN_LIST HEED_ISAS)
@@ -46,7 +47,7 @@ function(heed_isa_objects target isa)
   # of lines, which takes an object minutes to compile. These flags follow those of the build type, so
   # they win.
   target_compile_options(
-    ${target} PRIVATE -march=x86-64 ${flags} -fno-fast-math -O3 -fno-lto -ffp-contract=off -fno-math-errno
+    ${target} PRIVATE -march=${heed_baseline} ${flags} -fno-fast-math -O3 -fno-lto -ffp-contract=off -fno-math-errno
                       -fno-trapping-math -fno-exceptions -fno-rtti -fno-profile-arcs -fno-test-coverage)
   # The intrinsics of gcc 12 name a register that they leave undefined by initialising it with itself
   # (GCC bug 105593).

@@ -4,12 +4,15 @@
 # caller sets it, all that it needs.
 
 # A Debian machine needs these to build heed, its tests and its benchmarks.
+heed_libraries=(
+  libtbb-dev libxsimd-dev libopenblas-dev
+  libgtest-dev libbenchmark-dev
+  libcli11-dev libfmt-dev nlohmann-json3-dev
+)
 if [[ ! -v heed_packages ]]; then
   heed_packages=(
     g++ cmake ninja-build pkg-config
-    libtbb-dev libxsimd-dev libopenblas-dev
-    libgtest-dev libbenchmark-dev
-    libcli11-dev libfmt-dev nlohmann-json3-dev
+    "${heed_libraries[@]}"
     "${heed_more_packages[@]}"
   )
 fi

@@ -4,7 +4,9 @@
 // either.
 #include "bench/limits/kernel.h"
 
+#if defined(__x86_64__)
 #include <immintrin.h>
+#endif
 
 #define HEED_JOIN_(a, b) a##b
 #define HEED_JOIN(a, b) HEED_JOIN_(a, b)
@@ -28,7 +30,12 @@ constexpr std::size_t kLanes = kVectorBytes / sizeof(float);
 // A multiply-add takes 4 cycles and two start in each, so 8 independent sums hide the latency;
 // where a multiplication and an addition stand for it (no FMA) the chain and the work per sum both
 // double, and 8 suffice again. 12 leave slack, and with the two operands still fit 16 registers.
+// Processors of aarch64 start up to four and have 32 registers.
+#if defined(__aarch64__)
+constexpr int kSums = 24;
+#else
 constexpr int kSums = 12;
+#endif
 
 const Vector& vector_at(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 
@@ -45,7 +52,7 @@ float multiply_add(std::int64_t rounds, float factor, float addend) {
   // Each starts elsewhere: sums that are bound to be equal would be computed once.
   for (int i = 0; i < kSums; ++i) sums[i] = b * static_cast<float>(i);
   for (std::int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 12
+#pragma GCC unroll 24
     for (Vector& chain : sums) chain = chain * a + b;
   }
   Vector result = {};
@@ -91,11 +98,15 @@ void stream_copy(const float* x, float* y, std::size_t n) {
     _mm512_stream_ps(y + i, vector_at(x + i));
 #elif defined(__AVX__)
     _mm256_stream_ps(y + i, vector_at(x + i));
-#else
+#elif defined(__x86_64__)
     _mm_stream_ps(y + i, vector_at(x + i));
+#else  // processors of aarch64 notice by themselves that whole lines are written
+    *reinterpret_cast<Vector*>(y + i) = vector_at(x + i);
 #endif
   }
+#if defined(__x86_64__)
   _mm_sfence();
+#endif
 }
 
 }  // namespace

@@ -6,9 +6,9 @@
 // A plan is made from the shapes alone, costs microseconds, and serves any number of runs on any
 // tensors of those shapes. A row's result depends on its own query, its keys and values and the
 // configuration, and on nothing else: not on the number of threads, the other sequences of the
-// batch, the way a prompt was cut into chunks, or the storage; and AVX2 and AVX-512 give the same
-// bits. The bits of values below about 2⁻¹⁰⁰ are an exception: their weighted sums may be denormal,
-// and then differ by up to 2⁻¹⁴⁹ for each key.
+// batch, the way a prompt was cut into chunks, or the storage; and AVX2, AVX-512 and NEON give the
+// same bits. The bits of values below about 2⁻¹⁰⁰ are an exception: their weighted sums may be
+// denormal, and then differ by up to 2⁻¹⁴⁹ for each key.
 //
 // Everything is summed in float, over n visible keys in chains of at most N = min(n, 256) + 64 +
 // ⌈n / 16384⌉ + 1 additions. With ε = 2⁻²⁴, V the largest visible |v| and R the relative error of

@@ -13,10 +13,11 @@ namespace heed {
 
 /// One ISA that this build contains kernels for.
 struct IsaInfo {
-  std::string_view name;  ///< "avx512_bf16", "avx512", "avx2", "generic"; also what HEED_ISA takes
-  bool supported;         ///< the processor *and* the operating system provide every feature of it
-  bool chosen;  ///< what a plan uses now: the best supported one, or the one HEED_ISA names; on
-                ///< Intel's processors, whose BF16 products are slow, avx512 before avx512_bf16
+  /// "avx512_bf16", "avx512", "avx2", "generic"; on aarch64 "neon". Also what HEED_ISA takes.
+  std::string_view name;
+  bool supported;  ///< the processor *and* the operating system provide every feature of it
+  bool chosen;     ///< what a plan uses now: the best supported one, or the one HEED_ISA names; on
+                   ///< Intel's processors, whose BF16 products are slow, avx512 before avx512_bf16
 };
 
 /// Every ISA of this build, best first. Empty where memory is exhausted.
@@ -28,12 +29,12 @@ HEED_API std::vector<IsaInfo> isas() noexcept;
 /// fallback.
 HEED_API Status chosen_isa(std::string_view& name) noexcept;
 
-/// What CPUID and the operating system tell about this machine, and what they leave this process of
-/// it. Sizes of caches are in bytes, per instance of the cache, and 0 where unknown; some virtual
-/// AMD machines only tell the sum of all L3 caches.
+/// What the processor and the operating system tell about this machine, and what they leave this
+/// process of it. Sizes of caches are in bytes, per instance of the cache, and 0 where unknown;
+/// some virtual AMD machines only tell the sum of all L3 caches.
 struct CpuInfo {
-  std::string vendor;    ///< "GenuineIntel"
-  std::string model;     ///< the processor's brand string
+  std::string vendor;    ///< "GenuineIntel", "ARM", "unknown"
+  std::string model;     ///< the processor's brand string; "Neoverse-N1", "part 0xd4a"
   int logical_cpus = 0;  ///< that this process may run on
   /// That these CPUs belong to: fewer than logical_cpus where a core runs several threads. 0 where
   /// unknown.

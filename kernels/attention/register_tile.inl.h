@@ -11,7 +11,9 @@
 // latency 4:
 //   AVX-512: 8 · 3 + 3 + 1 = 28 of 32 registers; 11 loads per 24 multiply-adds
 //   AVX2:    4 · 3 + 3 + 1 = 16 of 16 registers;  7 loads per 12 multiply-adds
-// so the FMA pipes, not the two load ports, are the limit.
+//   NEON:    4 · 6 + 6 + 1 = 31 of 32 registers; 10 loads per 24 multiply-adds
+// so the FMA pipes, not the two load ports, are the limit. On aarch64 a broadcast takes a vector
+// pipe besides the load, so few rows and many vectors are better there: 4 beside 24 multiply-adds.
 #pragma once
 
 #include "kernels/attention/tile_loader.inl.h"

@@ -1,7 +1,7 @@
 // The floating-point environment that results are defined in.
 #pragma once
 
-#include <xmmintrin.h>
+#include "runtime/base/float_control.h"
 
 namespace heed::detail {
 
@@ -12,19 +12,18 @@ enum class Denormals { kept, zero };
 /// whatever the host has set; then the host's setting is back.
 class FloatEnvironment {
  public:
-  explicit FloatEnvironment(Denormals denormals = Denormals::kept) noexcept : host_(_mm_getcsr()) {
-    _mm_setcsr(denormals == Denormals::kept ? kDefault : kDefault | kDenormalsAreZero);
+  explicit FloatEnvironment(Denormals denormals = Denormals::kept) noexcept
+      : host_(FloatControl::read()) {
+    FloatControl::write(denormals == Denormals::kept
+                            ? FloatControl::kDefault
+                            : FloatControl::kDefault | FloatControl::kDenormalsAreZero);
   }
-  ~FloatEnvironment() { _mm_setcsr(host_); }
+  ~FloatEnvironment() { FloatControl::write(host_); }
   FloatEnvironment(const FloatEnvironment&) = delete;
   FloatEnvironment& operator=(const FloatEnvironment&) = delete;
 
  private:
-  /// The processor's state after reset: all exceptions masked, no flag, round to nearest.
-  static constexpr unsigned kDefault = 0x1F80;
-  /// Flush-to-zero and denormals-are-zero.
-  static constexpr unsigned kDenormalsAreZero = 0x8040;
-  unsigned host_;
+  FloatControl::Word host_;
 };
 
 }  // namespace heed::detail

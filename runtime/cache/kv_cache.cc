@@ -21,7 +21,8 @@ namespace {
 using detail::guarded;
 using detail::StridedShape;
 
-// A huge page of x86-64: memory that begins and ends at one can be mapped by them throughout.
+// A huge page of x86-64, and of aarch64 with pages of 4 KiB: memory that begins and ends at one can
+// be mapped by them throughout.
 constexpr std::int64_t kHugePage = std::int64_t{1} << 21;
 
 std::int64_t round_up(std::int64_t count, std::int64_t step) {

@@ -4,23 +4,9 @@
 #include <sched.h>
 
 #include <cstddef>
-#include <cstdint>
 #include <string>
 
-#include "heed/cpu.h"
-
 namespace heed::detail {
-
-/// The answer of CPUID.
-struct CpuidRegisters {
-  std::uint32_t eax = 0, ebx = 0, ecx = 0, edx = 0;
-};
-
-/// Asks CPUID; false where the processor does not have the leaf.
-using ReadLeaf = bool (*)(std::uint32_t leaf, std::uint32_t subleaf, CpuidRegisters& registers);
-
-/// Fills in the sizes of caches that CPUID tells.
-void read_caches(ReadLeaf read_leaf, CpuInfo& info) noexcept;
 
 /// CPUs by the numbers that Linux gives them.
 struct CpuSet {

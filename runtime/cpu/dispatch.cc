@@ -5,6 +5,7 @@
 
 #include "heed/cpu.h"
 #include "runtime/base/message.h"
+#include "runtime/cpu/machine.h"
 
 // heed_isa_rows.inc is written by CMake, one HEED_ISA_ROW(name, features, slow_on) for each
 // heed_isa() in kernels/CMakeLists.txt, in that order.

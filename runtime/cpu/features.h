@@ -1,6 +1,4 @@
-// The processor features that heed knows, and which of them the processor *and* the operating
-// system provide: registers that the system does not save (XCR0) are not there, whatever CPUID
-// says.
+// The processor features that heed knows.
 #pragma once
 
 #include <cstdint>
@@ -8,8 +6,8 @@
 
 namespace heed::detail {
 
-/// Named as compilers name them (-mavx512bf16; a hyphen becomes an underscore). The list of ISAs in
-/// kernels/CMakeLists.txt uses the same names.
+/// Of x86-64, up to amx_bf16, and of aarch64, named as compilers name them (-mavx512bf16; a hyphen
+/// becomes an underscore). The list of ISAs in kernels/CMakeLists.txt uses the same names.
 enum class Feature : std::uint8_t {
   avx,
   avx2,
@@ -27,9 +25,15 @@ enum class Feature : std::uint8_t {
   amx_tile,
   amx_int8,
   amx_bf16,
+  neon,
+  fp16,
+  dotprod,
+  i8mm,
+  bf16,
+  sve,
 };
 
-inline constexpr int kFeatures = static_cast<int>(Feature::amx_bf16) + 1;
+inline constexpr int kFeatures = static_cast<int>(Feature::sve) + 1;
 
 class FeatureSet {
  public:
@@ -52,26 +56,5 @@ class FeatureSet {
 };
 
 std::string_view feature_name(Feature feature) noexcept;
-
-/// The words of CPUID that hold features, and XCR0: 0 where the processor does not have the leaf or
-/// the operating system did not enable XSAVE.
-struct CpuidWords {
-  std::uint32_t leaf1_ecx = 0;
-  std::uint32_t leaf7_ebx = 0;
-  std::uint32_t leaf7_ecx = 0;
-  std::uint32_t leaf7_edx = 0;
-  std::uint32_t leaf7_1_eax = 0;
-  std::uint64_t xcr0 = 0;
-};
-
-FeatureSet usable_features(const CpuidWords& words) noexcept;
-
-CpuidWords read_cpuid() noexcept;
-
-/// usable_features of this machine, read once.
-FeatureSet machine_features() noexcept;
-
-/// The name that the processor gives its vendor ("GenuineIntel", "AuthenticAMD"), read once.
-std::string_view machine_vendor() noexcept;
 
 }  // namespace heed::detail

@@ -8,6 +8,7 @@
 
 #include "heed/kv_cache.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/isa_names.h"
 
 namespace heed::tests {
 namespace {
@@ -155,7 +156,7 @@ TEST_F(AppendErrors, Rotation) {
 
 TEST_F(AppendErrors, Options) {
   expect_refused("workers (5000) must be from 0 to 4096", {.workers = 5000});
-  expect_refused("isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy",
+  expect_refused("isa (\"sse9\") must be one of " + std::string(kIsaNames) + ", toy",
                  {.isa = "sse9"});
 }
 

@@ -1,8 +1,6 @@
 // The norm of heads: against long double, to the bit, and what is refused.
 #include "heed/head_norm.h"
 
-#include <xmmintrin.h>
-
 #include <array>
 #include <cmath>
 #include <limits>
@@ -17,6 +15,7 @@
 #include "tests/proof/inputs.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/float_control.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
@@ -181,10 +180,10 @@ TEST(HeadNorm, TheHostsFloatEnvironmentDoesNotMatter) {
   x.fill([&] { return static_cast<float>(random.normal() * 0x1p-130); });
   const RmsNorm norm = {.epsilon = 1e-70};
   ASSERT_TRUE(normalise_heads(norm, tensors(x, plain, 1)).ok());
-  const unsigned host = _mm_getcsr();
-  _mm_setcsr(host | 0x8040U | 0x2000U);  // flush results, flush inputs, round down
+  const FloatControl host = float_control();
+  set_float_control(host | kFlush | kRoundDown);
   const Status status = normalise_heads(norm, tensors(x, y, 1));
-  _mm_setcsr(host);
+  set_float_control(host);
   EXPECT_TRUE(status.ok());
   for (std::int64_t r = 0; r < 40; ++r) expect_same_bits(y.row(r), plain.row(r));
 }

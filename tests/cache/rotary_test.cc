@@ -1,8 +1,6 @@
 // Rotary embedding: against long double, to the bit on ISAs with FMA, and what is refused.
 #include "heed/rotary.h"
 
-#include <xmmintrin.h>
-
 #include <algorithm>
 #include <array>
 #include <cmath>
@@ -14,6 +12,8 @@
 #include "tests/proof/inputs.h"
 #include "tests/proof/rotary_reference.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/float_control.h"
+#include "tests/support/isa_names.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
@@ -27,7 +27,7 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr std::int64_t kPositions = 5000;
 constexpr RotaryPairs kPairs[] = {RotaryPairs::adjacent, RotaryPairs::halves};
 
-bool has_fma(std::string_view isa) { return isa != "generic" && isa != "toy"; }
+bool has_fma(std::string_view isa) { return proof::arithmetic_of(isa) == proof::Arithmetic::fused; }
 
 class RotaryTest : public testing::Test {
  protected:
@@ -206,14 +206,14 @@ TEST_F(RotaryTest, TheHostsFloatEnvironmentDoesNotMatter) {
   const Rotary rotary = make({.rotary_dim = 20});
   const std::vector<std::int64_t> at = positions(40);
   ASSERT_TRUE(rotate(rotary, tensors(x, plain, 1, at)).ok());
-  const unsigned host = _mm_getcsr();
-  _mm_setcsr(host | 0x8040U | 0x2000U);  // flush results, flush inputs, round down
+  const FloatControl host = float_control();
+  set_float_control(host | kFlush | kRoundDown);
   const Rotary made_there = make({.rotary_dim = 20});
   const Status status = rotate(made_there, tensors(x, y, 1, at));
-  const unsigned after = _mm_getcsr();
-  _mm_setcsr(host);
+  const FloatControl after = float_control();
+  set_float_control(host);
   EXPECT_TRUE(status.ok());
-  EXPECT_EQ(after & 0xFFC0U, (host | 0x8040U | 0x2000U) & 0xFFC0U);
+  EXPECT_EQ(settings(after), settings(host | kFlush | kRoundDown));
   for (std::int64_t r = 0; r < 40; ++r) expect_same_bits(y.row(r), plain.row(r));
 }
 
@@ -327,8 +327,8 @@ TEST_F(RotaryErrors, Overlap) {
 
 // A host that traps floating-point exceptions gets sentences, not signals.
 TEST_F(RotaryErrors, HostsThatTrap) {
-  const unsigned before = _mm_getcsr();
-  _mm_setcsr(before & ~0x1F80U);
+  const FloatControl before = float_control();
+  set_float_control(trapping(before));
   Rotary rotary;
   const bool overflow =
       Rotary::create({.rotary_dim = 512, .base = 1e-300, .position_scale = 1e20, .positions = 2},
@@ -336,7 +336,7 @@ TEST_F(RotaryErrors, HostsThatTrap) {
           .ok();
   const bool odd = Rotary::create({.rotary_dim = 0, .positions = 2}, rotary).ok();
   const bool good = Rotary::create({.rotary_dim = 64, .base = 1e-300, .positions = 2}, rotary).ok();
-  _mm_setcsr(before);
+  set_float_control(before);
   EXPECT_FALSE(overflow);
   EXPECT_FALSE(odd);
   EXPECT_TRUE(good);
@@ -350,7 +350,7 @@ TEST_F(RotaryErrors, PositionsAndOptions) {
   }
   positions_[2] = 9;
   expect_refused(tensors(), "workers (-1) must be from 0 to 4096", {.workers = -1});
-  expect_refused(tensors(), "isa (\"sse9\") must be one of avx512_bf16, avx512, avx2, generic, toy",
+  expect_refused(tensors(), "isa (\"sse9\") must be one of " + std::string(kIsaNames) + ", toy",
                  {.isa = "sse9"});
   const Status status = rotate(Rotary(), tensors());
   EXPECT_EQ(status.message(), "rotary must be made by Rotary::create first");

@@ -54,14 +54,14 @@ allowed() {
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
     kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|isa/avx512_bf16)\.inl\.h"' ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
-    kernels/isa/*) echo "$plain|<immintrin\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
+    kernels/isa/*) echo "$plain|<(immintrin|arm_neon)\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
     kernels/interface.h) echo "$plain|\"heed/dtype\.h\"" ;;
     kernels/vector/simd.inl.h) echo "$plain|<xsimd/xsimd\.hpp>" ;;
     kernels/*/*)
       echo "$plain|\"heed/dtype\.h\"|\"kernels/(interface|scratch|temperature)\.h\"|\"kernels/($(rooms "${1%/*}"))/[a-z_0-9]+(\.inl)?\.h\"" ;;
     kernels/*) echo "$plain|\"kernels/[a-z_0-9/]+(\.inl)?\.h\"" ;;
     runtime/threads/thread_sanitizer.h) echo "<sanitizer/tsan_interface\.h>" ;;
-    runtime/base/float_environment.h) echo "<xmmintrin\.h>" ;;
+    runtime/base/float_control.h | tests/support/float_control.h) echo "<cstdint>|<xmmintrin\.h>" ;;
     runtime/layer/products.cc) echo "$(allowed runtime/layer/any)|<cblas\.h>" ;;
     runtime/layer/*)
       echo "$standard|\"heed/[a-z_0-9]+\.h\"|\"runtime/(layer/[a-z_0-9]+|base/(message|check_executor|float_environment))\.h\"" ;;
@@ -82,14 +82,14 @@ allowed() {
     tests/ggml/*)
       echo "$(allowed tests/any)|\"bindings/ggml/(mask|node)\.h\"|\"(ggml|ggml-backend|llama)\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
-    tests/toy/*) echo "\"kernels/(table|isa/generic)\.inl\.h\"" ;;
+    tests/toy/*) echo "\"kernels/(table|isa/(generic|neon))\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients, and so are the weights of sampling; they hold no code.
     tests/proof/oracle.cc | tests/proof/sampling_reference.cc)
       echo "$(allowed tests/proof/any)|\"kernels/vector/(exp2|tanh)_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;
-    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(control_groups|cpu|features)\.h\"" ;;
+    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(aarch64|control_groups|cpu|features|machine|x86_64)\.h\"" ;;
     tests/threads/*)
       echo "$(allowed tests/any)|\"runtime/threads/(share_queue|std_pool|thread_supply)\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/c/*) echo "$(allowed tests/any)|\"heed/c/layer\.h\"" ;;
@@ -100,7 +100,7 @@ allowed() {
     tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;
     tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*)
-      echo "$standard|$system|$tools|<(gtest/gtest|xmmintrin)\.h>|$doors|\"(heed|tests/[a-z]+|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
+      echo "$standard|$system|$tools|<gtest/gtest\.h>|$doors|\"(heed|tests/[a-z]+|tools|tools/llama|bench)/[a-z_0-9]+\.h\"" ;;
     bench/limits/*) echo "$(allowed bench/any)|<immintrin\.h>" ;;
     bench/limits.cc) echo "$(allowed bench/any)|\"limits_rows\.inc\"" ;;
     bench/micro_openblas.cc) echo "$(allowed bench/any)|<(benchmark/benchmark|cblas)\.h>" ;;

@@ -33,6 +33,7 @@ kernels/isa/avx2.inl.h "kernels/attention/weights.inl.h"
 kernels/isa/avx2.cc "kernels/isa/avx512.inl.h"
 kernels/softmax/softmax.inl.h "kernels/isa/avx2.inl.h"
 kernels/softmax/softmax.inl.h <immintrin.h>
+kernels/softmax/softmax.inl.h <arm_neon.h>
 kernels/softmax/softmax.inl.h "kernels/attention/weights.inl.h"
 kernels/attention/prefill.inl.h "kernels/softmax/softmax.inl.h"
 kernels/sampling/sampling.inl.h "kernels/softmax/softmax.inl.h"
@@ -75,7 +76,9 @@ tests/proof/reference.cc "kernels/interface.h"
 tests/base/regions_test.cc "runtime/base/paged_layout.h"
 tests/cpu/dispatch_test.cc "kernels/table.inl.h"
 tests/toy/toy.cc "kernels/isa/avx2.inl.h"
+runtime/plan/mask_words.cc <emmintrin.h>
 tests/run/attention_edges_test.cc "runtime/plan/tiles.h"
+tests/run/attention_edges_test.cc <xmmintrin.h>
 tests/cpu/control_groups_test.cc "runtime/base/message.h"
 tests/threads/thread_limit_test.cc "runtime/cpu/cpu.h"
 tests/base/message_test.cc <oneapi/tbb/info.h>

@@ -21,7 +21,7 @@ case $kind:$library in
     fi
     needed=$(readelf -d "$library" | sed -nE 's/.*\(NEEDED\).*\[(.*)\]$/\1/p')
     grep -q '^libtbb' <<<"$needed"
-    if grep -vE '^(libtbb|libstdc\+\+|libm|libgcc_s|libc|ld-linux-x86-64)\.so' <<<"$needed"; then
+    if grep -vE '^(libtbb|libstdc\+\+|libm|libgcc_s|libc|ld-linux-[a-z0-9-]+)\.so' <<<"$needed"; then
       echo "these should not be needed at run time"
       exit 1
     fi

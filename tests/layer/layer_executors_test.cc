@@ -1,7 +1,6 @@
 // Matrix products of heed::layer on the threads that all other work runs on, where OpenBLAS is set
 // to one: pieces have the same bits, whoever computes them.
 #include <gtest/gtest.h>
-#include <xmmintrin.h>
 
 #include <cmath>
 #include <cstdint>
@@ -11,6 +10,7 @@
 #include <vector>
 
 #include "tests/layer/layer_model.h"
+#include "tests/support/float_control.h"
 #include "tests/support/host.h"
 
 namespace heed::tests {
@@ -106,10 +106,10 @@ void on_threads_that_flush(Host& host, int tasks, TaskFunction task, void* argum
   on_threads(
       host, tasks,
       [](void* given, int index) {
-        const unsigned before = _mm_getcsr();
-        _mm_setcsr(before | 0x8040);
+        const FloatControl before = float_control();
+        set_float_control(before | kFlush);
         static_cast<Call*>(given)->task(static_cast<Call*>(given)->argument, index);
-        _mm_setcsr(before);
+        set_float_control(before);
       },
       &call);
 }

@@ -294,7 +294,13 @@ class OracleOf {
 }  // namespace
 
 Arithmetic arithmetic_of(std::string_view isa) {
-  return isa == "generic" || isa == "toy" ? Arithmetic::separate : Arithmetic::fused;
+#if defined(__aarch64__)
+  constexpr bool all_processors_fuse = true;
+#else
+  constexpr bool all_processors_fuse = false;
+#endif
+  const bool of_all_processors = isa == "generic" || isa == "neon" || isa == "toy";
+  return of_all_processors && !all_processors_fuse ? Arithmetic::separate : Arithmetic::fused;
 }
 
 OracleRow oracle_row(const Geometry& geometry, const AttentionTensors& tensors, const Row& row,

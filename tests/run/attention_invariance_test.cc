@@ -1,5 +1,4 @@
 // A row's bits depend on its query, its keys and values and the configuration, and on nothing else.
-#include <xmmintrin.h>
 
 #include <array>
 #include <cstdlib>
@@ -9,6 +8,7 @@
 #include <vector>
 
 #include "tests/support/attention_run.h"
+#include "tests/support/float_control.h"
 
 namespace heed::tests {
 namespace {
@@ -369,27 +369,25 @@ TEST(AttentionInvariance, FusedIsasAgreeOnEveryRow) {
 
 /// Runs as a host would that has set the floating-point control register to `control`; checks that
 /// it finds it unchanged.
-Outputs run_under(unsigned control, const Case& c, const PlanOptions& options) {
-  constexpr unsigned flags = 0x3F;  // sticky exception flags, which any arithmetic may raise
+Outputs run_under(FloatControl control, const Case& c, const PlanOptions& options) {
   Outputs outputs = fresh_outputs(c);
   Workspace workspace;
   Plan plan;
-  const unsigned before = _mm_getcsr();
-  _mm_setcsr(control);
+  const FloatControl before = float_control();
+  set_float_control(control);
   const Status planned = plan_attention(c.config(), c.batch(), options, plan);
   const Status reserved = workspace.reserve(plan);
   const Status done = run(plan, outputs.with(c.inputs()), workspace);
-  const unsigned after = _mm_getcsr();
-  _mm_setcsr(before);
+  const FloatControl after = float_control();
+  set_float_control(before);
   EXPECT_TRUE(planned.ok() && reserved.ok() && done.ok()) << planned.message() << done.message();
-  EXPECT_EQ(after & ~flags, control & ~flags);
+  EXPECT_EQ(settings(after), settings(control));
   return outputs;
 }
 
 // Tiny inputs have subnormal logits, which flushing would turn into zeros; prompts have sums that
 // every other rounding changes.
 TEST(AttentionInvariance, HostsThatFlushOrRoundOtherwise) {
-  constexpr unsigned masked = 0x1F80, flush = 0x8040;  // all exceptions masked; FTZ and DAZ
   CaseSpec tiny = prompt();
   tiny.distribution = Distribution::tiny;
   tiny.queries = {33, 20};
@@ -398,11 +396,12 @@ TEST(AttentionInvariance, HostsThatFlushOrRoundOtherwise) {
     const Case c(spec);
     for (const std::string_view isa : f32_isas()) {
       const Outputs expected = run_case(c, on(isa));
-      for (const unsigned mode : {flush, 0x2000U, 0x4000U, 0x6000U, 0x6000U | flush}) {
+      for (const FloatControl mode :
+           {kFlush, kRoundDown, kRoundUp, kRoundToZero, kRoundToZero | kFlush}) {
         for (const int workers : {1, 4}) {
           SCOPED_TRACE(std::string(isa) + " control " + std::to_string(mode) + " workers " +
                        std::to_string(workers));
-          expect_same(c, expected, run_under(masked | mode, c, on(isa, workers)));
+          expect_same(c, expected, run_under(kPlain | mode, c, on(isa, workers)));
           if (HasFailure()) return;
         }
       }

@@ -1,5 +1,4 @@
 // Softmax, log-softmax and log-sum-exp against double, and what their results may not depend on.
-#include <xmmintrin.h>
 
 #include <algorithm>
 #include <cmath>
@@ -11,6 +10,7 @@
 #include "heed/executor.h"
 #include "tests/proof/inputs.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/float_control.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
@@ -392,21 +392,20 @@ TEST_F(SoftmaxTest, LargeResultsHaveTheBitsOfSmallOnes) {
 }
 
 TEST_F(SoftmaxTest, IgnoresTheHostsFloatingPointEnvironment) {
-  constexpr unsigned flush_to_zero = 0x8000, denormals_are_zero = 0x0040, round_up = 0x4000;
   on_every_isa([&](std::string_view isa) {
     Matrix x(50, 1000), expected(50, 1000), y(50, 1000);
     x.fill([&] { return random_.below(2) == 0 ? normal(40) : 0x1p-140F; });
     SoftmaxOptions options = on_isa(isa, 0.3F, 0.7F);
     options.workers = 2;
     ASSERT_TRUE(softmax(x.read(), expected.write(), options).ok());
-    const unsigned before = _mm_getcsr();
-    const unsigned hostile = 0x1F80 | flush_to_zero | denormals_are_zero | round_up;
-    _mm_setcsr(hostile);
+    const FloatControl before = float_control();
+    const FloatControl hostile = kPlain | kFlush | kRoundUp;
+    set_float_control(hostile);
     const bool ok = softmax(x.read(), y.write(), options).ok();
-    const unsigned after = _mm_getcsr();
-    _mm_setcsr(before);
+    const FloatControl after = float_control();
+    set_float_control(before);
     ASSERT_TRUE(ok);
-    EXPECT_EQ(after & 0xFFC0U, hostile & 0xFFC0U) << "the host's setting was not restored";
+    EXPECT_EQ(settings(after), settings(hostile)) << "the host's setting was not restored";
     for (std::int64_t r = 0; r < 50; ++r) expect_same_bits(y.row(r), expected.row(r));
   });
 }

@@ -11,6 +11,7 @@
 #include <csignal>
 #include <cstdlib>
 #include <fstream>
+#include <initializer_list>
 #include <iterator>
 #include <thread>
 
@@ -18,6 +19,9 @@
 
 namespace heed::tests {
 namespace {
+
+/// What programs of another architecture run in.
+constexpr std::initializer_list<const char*> kEmulator = {HEED_EMULATOR};
 
 /// What to run, and how.
 struct Launch {
@@ -51,7 +55,9 @@ void open_channel(const std::string& channel, int file, int descriptor) {
   open_channel(launch.channels.err, err, STDERR_FILENO);
   unsetenv("HEED_ISA");
   for (const auto& [name, value] : launch.environment) setenv(name.c_str(), value.c_str(), 1);
-  std::vector<char*> argv = {const_cast<char*>(launch.program)};
+  std::vector<char*> argv;
+  for (const char* const word : kEmulator) argv.push_back(const_cast<char*>(word));
+  argv.push_back(const_cast<char*>(launch.program));
   for (const std::string& argument : launch.arguments) {
     argv.push_back(const_cast<char*>(argument.c_str()));
   }
@@ -61,7 +67,7 @@ void open_channel(const std::string& channel, int file, int descriptor) {
   getrlimit(resource, &limit);
   limit.rlim_cur = launch.limit;
   setrlimit(resource, &limit);
-  execv(launch.program, argv.data());
+  execvp(argv.front(), argv.data());
   _exit(127);
 }
 
@@ -115,6 +121,8 @@ class Process {
 CommandResult run_program(const Launch& launch) { return Process(launch).wait(); }
 
 }  // namespace
+
+bool emulated() { return kEmulator.size() > 0; }
 
 CommandResult run_heed(const std::vector<std::string>& arguments, const Environment& environment) {
   return run_program({.arguments = arguments, .environment = environment});

@@ -18,6 +18,9 @@ struct CommandResult {
 
 using Environment = std::vector<std::pair<std::string, std::string>>;
 
+/// Whether heed runs in an emulator of another architecture, where it cannot start other programs.
+bool emulated();
+
 /// Runs heed with these arguments, HEED_ISA unset unless `environment` sets it, and no terminal.
 CommandResult run_heed(const std::vector<std::string>& arguments,
                        const Environment& environment = {});

@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/support/isa_names.h"
 #include "tools/subject.h"
 #include "tools/verdict.h"
 
@@ -30,9 +31,9 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 /// The best ISA (the toy one where there is no other), and the portable one that gets the faults.
 std::vector<std::string_view> two_isas() {
   for (const IsaInfo& isa : isas()) {
-    if (isa.supported && isa.name != "generic") return {isa.name, "generic"};
+    if (isa.supported && isa.name != kBaselineIsa) return {isa.name, kBaselineIsa};
   }
-  return {"generic"};
+  return {kBaselineIsa};
 }
 
 std::vector<Verdict> run_check(const Check& check, const Subject& subject) {
@@ -65,14 +66,14 @@ void overwrite(const OutputData& out) {
   }
 }
 
-/// heed, but for a fault of attention on the generic ISA.
+/// heed, but for a fault of attention on the ISA of all processors.
 Subject with_attention_fault(
     const std::function<Status(const Batch&, const AttentionTensors&)>& fault) {
   Subject subject = tools::heed_operators();
   subject.attend = [attend = subject.attend, fault](const auto& config, const auto& batch,
                                                     const auto& options, const auto& tensors) {
     Status status = attend(config, batch, options, tensors);
-    return status.ok() && options.isa == "generic" ? fault(batch, tensors) : status;
+    return status.ok() && options.isa == kBaselineIsa ? fault(batch, tensors) : status;
   };
   return subject;
 }
@@ -158,28 +159,28 @@ TEST(Checks, FindARefusal) {
   expect_only_generic_fails(tools::attention_checks(), subject);
   const auto refuse = [&](Subject::Map& map) {
     map = [map, &refusal](const auto& x, const auto& y, const auto& options) {
-      return options.isa == "generic" ? refusal : map(x, y, options);
+      return options.isa == kBaselineIsa ? refusal : map(x, y, options);
     };
   };
   refuse(subject.softmax);
   subject.log_softmax_gradient = [&, gradient = subject.log_softmax_gradient](
                                      const auto& y, const auto& dy, const auto& dx, float* dt,
                                      const auto& options) {
-    return options.isa == "generic" ? refusal : gradient(y, dy, dx, dt, options);
+    return options.isa == kBaselineIsa ? refusal : gradient(y, dy, dx, dt, options);
   };
   expect_only_generic_fails(tools::softmax_checks(), subject);
   subject.sample = [&, sample = subject.sample](const auto& logits, const auto& rules,
                                                 const auto& draws, const auto& samples,
                                                 const RunOptions& options) {
-    return options.isa == "generic" ? refusal : sample(logits, rules, draws, samples, options);
+    return options.isa == kBaselineIsa ? refusal : sample(logits, rules, draws, samples, options);
   };
   expect_only_generic_fails(tools::sampling_checks(), subject);
 }
 
 /// Puts every number of a matrix of floats a little off: by a thousandth where the bounds allow for
-/// the inputs' size, on the generic ISA.
+/// the inputs' size, on the ISA of all processors.
 void spoil(const Rows& y, const SoftmaxOptions& options) {
-  if (options.isa != "generic" || y.data.type() != DType::f32) return;
+  if (options.isa != kBaselineIsa || y.data.type() != DType::f32) return;
   for (std::int64_t r = 0; r < y.rows; ++r) {
     for (std::int64_t i = 0; i < y.length; ++i) {
       float& x = y.data.as<float>()[r * y.stride + i];
@@ -204,7 +205,7 @@ Subject::Gradient spoiled(const Subject::Gradient& gradient) {
   };
 }
 
-/// The checks, by number, that fail on the generic ISA; none may fail on the other.
+/// The checks, by number, that fail on the ISA of all processors; none may fail on the other.
 Numbers failing(const std::vector<Check>& checks, const Subject& subject) {
   Numbers failing;
   for (std::size_t i = 0; i < checks.size(); ++i) {
@@ -259,13 +260,13 @@ TEST(Checks, FindSmallErrorsOfTheGradientOfT) {
   }
 }
 
-/// The softmax of rows that ignores a part of the options, on the generic ISA.
+/// The softmax of rows that ignores a part of the options, on the ISA of all processors.
 Subject forgetting(const std::function<void(SoftmaxOptions&)>& forget) {
   Subject subject = tools::heed_operators();
   subject.softmax = [map = subject.softmax, forget](const auto& x, const auto& y,
                                                     const auto& options) {
     SoftmaxOptions changed = options;
-    if (options.isa == "generic") forget(changed);
+    if (options.isa == kBaselineIsa) forget(changed);
     return map(x, y, changed);
   };
   return subject;
@@ -281,7 +282,7 @@ TEST(Checks, FindTemperaturesMasksAndTypesThatAreForgotten) {
   wrong_type.softmax = [map = wrong_type.softmax](const ConstRows& x, const Rows& y,
                                                   const SoftmaxOptions& options) {
     Rows other = y;
-    const bool half = options.isa == "generic" && y.data.type() == DType::f16;
+    const bool half = options.isa == kBaselineIsa && y.data.type() == DType::f16;
     if (half) other.data = {y.data.data(), DType::bf16};
     return map(x, other, options);
   };
@@ -294,7 +295,7 @@ TEST(Checks, FindOneExponentialThatIsThreeUlpOff) {
                                      const auto& y, const auto& dy, const auto& dx, float* dt,
                                      const auto& options) {
     Status status = gradient(y, dy, dx, dt, options);
-    if (options.isa == "generic") {
+    if (options.isa == kBaselineIsa) {
       float& one = dx.data.template as<float>()[777'777];
       one = ulps_up(one, 3);
     }
@@ -306,7 +307,7 @@ TEST(Checks, FindOneExponentialThatIsThreeUlpOff) {
 }
 
 /// The checks of sampling, by number, that fail for a heed which draws from other logits, by
-/// another rule or draw, or writes something else, on the generic ISA.
+/// another rule or draw, or writes something else, on the ISA of all processors.
 struct Sampled {
   Logits logits;
   std::vector<SamplingRule> rules;
@@ -321,9 +322,9 @@ Numbers failing_sampling_checks(const std::function<void(Sampled&)>& before,
                        std::span<const Draw> draws, const Samples& samples,
                        const RunOptions& options) {
     Sampled sampled{logits, {rules.begin(), rules.end()}, {draws.begin(), draws.end()}, samples};
-    if (options.isa == "generic") before(sampled);
+    if (options.isa == kBaselineIsa) before(sampled);
     Status status = sample(sampled.logits, sampled.rules, sampled.draws, samples, options);
-    if (options.isa == "generic") after(sampled);
+    if (options.isa == kBaselineIsa) after(sampled);
     return status;
   };
   return failing(tools::sampling_checks(), subject);

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/support/isa_names.h"
 #include "tests/support/run_command.h"
 
 namespace heed::tests {
@@ -46,15 +47,16 @@ std::vector<Shown> plans(std::vector<std::string> arguments) {
 }
 
 TEST(PlanCommand, OfEachWorkloadOnEachNumberOfThreads) {
-  const std::vector<Shown> shown =
-      plans({"--workload", "^bert|^softmax", "--threads", "1,48", "--isa", "generic"});
+  const std::vector<Shown> shown = plans(
+      {"--workload", "^bert|^softmax", "--threads", "1,48", "--isa", std::string(kBaselineIsa)});
   const std::vector<std::string> headings = {
       "bert-base-b8-s128 on 1 thread", "bert-base-b8-s128 on 48 threads",
       "bert-base-b1-s512 on 1 thread", "bert-base-b1-s512 on 48 threads"};
   ASSERT_EQ(shown.size(), headings.size());
   for (std::size_t i = 0; i < headings.size(); ++i) {
     EXPECT_EQ(shown[i].heading, headings[i]);
-    EXPECT_TRUE(shown[i].text.starts_with("\nisa: generic\n")) << shown[i].text;
+    EXPECT_TRUE(shown[i].text.starts_with("\nisa: " + std::string(kBaselineIsa) + "\n"))
+        << shown[i].text;
     EXPECT_EQ(shown[i].number("workers: ", "workers: "), i % 2 == 0 ? 1 : 48);
   }
 }
@@ -85,6 +87,10 @@ TEST(PlanCommand, BalanceOfEqualItems) {
   EXPECT_GT(shown[3].balance(), 90) << shown[3].text;
 }
 
+/// Whether the ISA computes so fast that reading keys once for several rows is worth more than
+/// whole vectors of rows: not with the four lanes that all processors have.
+bool memory_is_slow() { return chosen_command_isa() != kBaselineIsa; }
+
 TEST(PlanCommand, OfPages) {
   const std::vector<Shown> shown =
       plans({"--workload", "^llama3-8b-decode-b.*(paged|shared)", "--threads", "2"});
@@ -102,7 +108,7 @@ TEST(PlanCommand, OfPages) {
   const std::string prefixes =
       "\nshared prefixes: groups: 1, keys read once: 1792, in place of 28672";
   EXPECT_EQ(shown[0].text.find(prefixes), std::string::npos) << shown[0].text;
-  EXPECT_NE(shown[2].text.find(prefixes), std::string::npos) << shown[2].text;
+  EXPECT_EQ(shown[2].text.find(prefixes) != std::string::npos, memory_is_slow()) << shown[2].text;
 }
 
 TEST(PlanCommand, NamesTheKernelsThatCostLess) {
@@ -115,8 +121,9 @@ TEST(PlanCommand, NamesTheKernelsThatCostLess) {
   EXPECT_EQ(shown[0].number("items: ", "decode for "), 0)
       << text(0);  // 32 rows for each of 8 heads
   EXPECT_EQ(shown[0].number("items: ", "prefill for "), 8) << text(0);
-  EXPECT_EQ(shown[1].number("items: ", "decode for "), 8) << text(1);  // 4 rows
-  EXPECT_EQ(shown[1].number("items: ", "prefill for "), 0) << text(1);
+  const int by_decode = memory_is_slow() ? 8 : 0;  // 4 rows
+  EXPECT_EQ(shown[1].number("items: ", "decode for "), by_decode) << text(1);
+  EXPECT_EQ(shown[1].number("items: ", "prefill for "), 8 - by_decode) << text(1);
 }
 
 TEST(PlanCommand, SplitsOfALongContext) {
