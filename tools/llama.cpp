@@ -167,6 +167,7 @@ fi
 build
 plugin=$work/cmake/bindings/ggml/libggml-heed.so
 if [[ -n $check ]]; then
+  unset GGML_BACKEND_PATH HEED_GGML_LOG HEED_GGML_DEVICE  # which each check sets as it needs
   check_stranger
   "$work/cmake/bin/node_test"
   "$work/cmake/bin/mask_test"
