@@ -87,7 +87,8 @@ Status AttentionBench::prepare(int threads) {
   const std::size_t copy = case_.kv_copy_bytes() / sizeof(float), room = pool_.size();
   copies_ = setting_.warm ? 1 : copies_for(copy, setting_.stream_floats, room);
   scales_.assign(2 * case_.scale_floats() * copies_, kv_scale(case_.config().k_type));
-  limit_memory_ = pool_.memory().first(setting_.warm ? copy : setting_.stream_floats);
+  limit_memory_ = pool_.memory().first(
+      std::max(setting_.warm ? copy : setting_.stream_floats, kLeastStreamFloats));
   if (!explained_) return {};
   const std::size_t rows = case_.query_floats() / static_cast<std::size_t>(case_.config().head_dim);
   entropy_.resize(rows), largest_.resize(rows), largest_keys_.resize(rows);

@@ -21,7 +21,7 @@ std::size_t pool_floats(const Workload& workload, const Setting& setting) {
     const auto& softmax = std::get<SoftmaxWorkload>(workload.what);
     once = 2 * static_cast<std::size_t>(softmax.rows * softmax.length);
   }
-  return once + (setting.warm ? 0 : setting.stream_floats);
+  return std::max(once + (setting.warm ? 0 : setting.stream_floats), kLeastStreamFloats);
 }
 
 std::unique_ptr<Bench> make_bench(const Workload& workload, const Setting& setting, Pool& pool) {

@@ -30,8 +30,8 @@ struct Setting {
 };
 
 struct Result {
-  std::string name, kind, layout;
-  std::string beside;                               ///< as Workload has it
+  std::string name, shape, beside;  ///< as Workload has them
+  std::string kind, layout;
   DType q_type = DType::f32, kv_type = DType::f32;  ///< of attention
   int threads = 0;
   Timing timing;
@@ -51,7 +51,7 @@ struct Result {
 class Bench {
  public:
   virtual ~Bench() = default;
-  /// Fills everything but the name and the kind.
+  /// Fills everything but what the workload says itself: names, shape and kind.
   virtual Status measure(int threads, Result& result) = 0;
 };
 

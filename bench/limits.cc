@@ -100,7 +100,7 @@ double stream_gbps(int threads, std::size_t floats, Residence residence, const M
 }
 
 Status check_memory(std::size_t floats) {
-  if (floats >= 16 * kStreamFloats) return {};
+  if (floats >= kLeastStreamFloats) return {};
   return {StatusCode::invalid_argument,
           "memory (" + std::to_string(floats) + " floats) is too small to measure its bandwidth"};
 }

@@ -2,6 +2,7 @@
 // best of several short samples, with all threads at work at once; threads are not pinned.
 #pragma once
 
+#include <cstddef>
 #include <span>
 #include <string_view>
 
@@ -22,6 +23,9 @@ Status resolve_isa(std::string_view& isa);
 Status measure_fma_peak(std::string_view isa, int threads, double& gflops);
 /// The same of products of bf16 where the ISA has them, else of floats.
 Status measure_bf16_peak(std::string_view isa, int threads, double& gflops);
+
+/// The least memory that bandwidths can be measured over, in floats.
+inline constexpr std::size_t kLeastStreamFloats = 1 << 13;
 
 /// Bandwidth of a streaming sum over `memory`, each thread over a slice: 10⁹ bytes per second. The
 /// machine's best vectors do it, whatever ISA the figure is compared with.

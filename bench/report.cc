@@ -42,6 +42,7 @@ Json host_json(const Setting& setting, const StreamSize& stream) {
 
 Json result_json(const Result& result, const Setting& setting) {
   Json json = {{"name", result.name},
+               {"shape", result.shape},
                {"kind", result.kind},
                {"isa", std::string(setting.isa)},
                {"dtype", std::string(dtype_info(result.q_type).name)},
@@ -71,11 +72,10 @@ double cost(const Result& result, bool with_planning) {
 
 }  // namespace
 
-Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view types,
-                   std::string_view note) const {
+Status Table::head(const Setting& setting, const StreamSize& stream, std::string_view note) const {
   constexpr std::int64_t kMebibyte = 1 << 20;
-  fmt::print("{}, {} logical CPUs, ISA {}, f32 where names say nothing else{}\n", cpu_info().model,
-             cpu_info().logical_cpus, setting.isa, types);
+  fmt::print("{}, {} logical CPUs, ISA {}\n", cpu_info().model, cpu_info().logical_cpus,
+             setting.isa);
   if (setting.warm) {
     fmt::print("warm: the same keys and values every time, bandwidths over the same memory\n");
   } else {

@@ -18,8 +18,7 @@ class Table {
   explicit Table(std::size_t name_width) : name_width_(name_width) {}
 
   /// `note` is a line of its own, or empty.
-  Status head(const Setting& setting, const StreamSize& stream, std::string_view types,
-              std::string_view note) const;
+  Status head(const Setting& setting, const StreamSize& stream, std::string_view note) const;
   void progress(std::size_t step, std::size_t steps, std::string_view name, int threads) const;
   Status row(const Result& result) const;
   /// A second table: of workloads beside others that have been measured, too, the time of a visible

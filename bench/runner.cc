@@ -7,8 +7,10 @@
 #include <exception>
 #include <new>
 
+#include "bench/attention_case.h"
 #include "bench/bench.h"
 #include "bench/report.h"
+#include "heed/attention.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
 #include "heed/tensor_data.h"
@@ -65,6 +67,21 @@ std::size_t longest_name(const std::vector<Workload>& workloads) {
   return longest;
 }
 
+/// Finds descriptions that heed refuses before anything is measured.
+Status check_plans(const std::vector<Workload>& workloads, std::string_view isa) {
+  for (const Workload& workload : workloads) {
+    const auto* const attention = std::get_if<AttentionWorkload>(&workload.what);
+    if (attention == nullptr) continue;
+    const AttentionCase described(*attention);
+    Plan plan;
+    const Status status =
+        plan_attention(described.config(), described.batch(), {.isa = isa, .workers = 1}, plan);
+    if (status.ok()) continue;
+    return {status.code(), fmt::format("{}: {}", workload.name, status.message())};
+  }
+  return {};
+}
+
 Status create_pool(const std::vector<Workload>& workloads, const Setting& setting, Pool& pool) {
   std::size_t floats = 0;
   for (const Workload& workload : workloads) {
@@ -85,6 +102,7 @@ Status measure_all(const std::vector<Workload>& workloads, const std::vector<int
       table.progress(results.size() + 1, steps, workload.name, count);
       Result result;
       result.name = workload.name;
+      result.shape = workload.shape;
       result.beside = workload.beside;
       result.kind = workload.kind();
       if (Status status = bench->measure(count, result); !status) return status;
@@ -104,31 +122,21 @@ Status judge(const std::vector<Result>& results) {
   return {};
 }
 
-/// What --q-type and --kv-type say.
-std::string types_in_words(const BenchOptions& options) {
-  std::string words;
-  if (options.q_type) words += fmt::format(", all queries {}", dtype_info(*options.q_type).name);
-  if (options.kv_type) {
-    words += fmt::format(", all keys and values {}", dtype_info(*options.kv_type).name);
-  }
-  return words;
-}
-
 Status run_checked(const BenchOptions& options, std::string* json) {
   if (Status status = check_options(options); !status) return status;
-  std::vector<Workload> workloads;
-  if (Status status = select_workloads(options.workload_regex, workloads); !status) return status;
-  set_types(options.q_type, options.kv_type, workloads);
+  const std::vector<Workload>& workloads = options.workloads;
+  if (Status status = check_names(workloads); !status) return status;
   const StreamSize stream = stream_size();
   Setting setting{options.isa, options.seconds, options.warm,
                   static_cast<std::size_t>(stream.bytes) / sizeof(float)};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
+  if (Status status = check_plans(workloads, setting.isa); !status) return status;
   std::vector<int> threads;
   std::string note;
   if (Status status = choose_threads(options, threads, note); !status) return status;
   const Table table(longest_name(workloads));
-  if (Status status = table.head(setting, stream, types_in_words(options), note); !status) {
+  if (Status status = table.head(setting, stream, note); !status) {
     return status;
   }
   std::vector<Result> results;

@@ -1,25 +1,22 @@
 // `heed bench`: runs the workloads, measures the machine's limits beside each, and reports.
 #pragma once
 
-#include <optional>
 #include <string>
 #include <vector>
 
-#include "heed/dtype.h"
+#include "bench/workloads.h"
 #include "heed/status.h"
 
 namespace heed::bench {
 
 struct BenchOptions {
-  std::string workload_regex;  ///< ECMAScript, searched for in the name; empty: all workloads
+  std::vector<Workload> workloads;  ///< what to measure
   /// Each ≥ 1; empty: usual_threads(). Those that this process cannot have become those it can
   /// have, and the table says so.
   std::vector<int> threads;
   std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   bool warm = false;     ///< always the same keys and values, not rotating copies of them
-  /// Of keys and values, and of queries, of all workloads; else those of their lines.
-  std::optional<DType> kv_type = {}, q_type = {};
 };
 
 /// The numbers of threads of a run that names none: 1, and one per CPU of this process.

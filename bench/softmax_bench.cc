@@ -54,7 +54,8 @@ Status SoftmaxBench::measure_limits_once(Result& result) const {
   const Residence residence = in_cache() ? Residence::cache : Residence::memory;
   // The copy puts inputs in the place of outputs: called before they are made and after their
   // check.
-  const std::span<float> both = memory_.first(in_cache() ? 2 * floats() : setting_.stream_floats);
+  const std::span<float> both = memory_.first(
+      std::max(in_cache() ? 2 * floats() : setting_.stream_floats, kLeastStreamFloats));
   double gbps = 0;
   if (Status status = raise_limits(setting_, both, residence, result); !status) return status;
   if (Status status = measure_copy_bandwidth(result.threads, both, residence, gbps); !status) {

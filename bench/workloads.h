@@ -53,6 +53,7 @@ struct SoftmaxWorkload {
 
 struct Workload {
   std::string name;
+  std::string shape;   ///< its words, as --shape takes them
   std::string beside;  ///< the workload that says what its scores cost; or empty
   std::variant<AttentionWorkload, SoftmaxWorkload> what;
 
@@ -60,16 +61,28 @@ struct Workload {
   std::string_view kind() const;
 };
 
-/// Reads the text of a workload file; fails with a sentence that names line and fault.
-Status parse_workloads(std::string_view text, std::vector<Workload>& workloads);
+/// Adds the workloads of a text, one a line or several where a line has lists or ranges; lines that
+/// are empty or begin with # have none. Fails with a sentence that begins with `where`, which says
+/// what the text is, and the line.
+Status parse_workloads(std::string_view where, std::string_view text,
+                       std::vector<Workload>& workloads);
+
+/// Adds those of one line, as `--shape` has it.
+Status parse_shape(std::string_view shape, std::vector<Workload>& workloads);
 
 /// The text of workloads.txt, compiled in.
 std::string_view workloads_text();
 
-/// The built-in workloads with a part of their name that `regex` (ECMAScript) matches; all of them
+/// Adds the workloads of that text.
+Status parse_built_in(std::vector<Workload>& workloads);
+
+/// Keeps the workloads with a part of their name that `regex` (ECMAScript) matches; all of them
 /// where it is empty. Fails where it is no regular expression, matches none, or is longer than 200
 /// characters, counts repetitions, looks ahead or refers back.
 Status select_workloads(const std::string& regex, std::vector<Workload>& workloads);
+
+/// Fails where two workloads have one name: nothing could tell their figures apart.
+Status check_names(const std::vector<Workload>& workloads);
 
 /// Gives all workloads with attention these types, where they are given.
 void set_types(std::optional<DType> q_type, std::optional<DType> kv_type,

@@ -1,6 +1,4 @@
 // heed bench: the workloads of bench/, measured on this machine.
-#include <fmt/format.h>
-
 #include <CLI/App.hpp>
 #include <memory>
 #include <string>
@@ -9,6 +7,7 @@
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/output_files.h"
+#include "tools/workload_options.h"
 
 namespace heed::tools {
 namespace {
@@ -16,7 +15,8 @@ namespace {
 /// The command line, as given.
 struct Options {
   bench::BenchOptions bench;
-  std::string threads, kv_type, q_type, seconds, json;
+  WorkloadOptions workloads;
+  std::string threads, seconds, json;
 };
 
 Outcome measure(Options& options) {
@@ -27,16 +27,8 @@ Outcome measure(Options& options) {
   if (status.ok() && !options.seconds.empty()) {
     status = parse_seconds("--seconds", options.seconds, options.bench.seconds);
   }
-  if (status.ok() && !options.kv_type.empty()) {
-    status = parse_dtype("--kv-type", options.kv_type, options.bench.kv_type.emplace());
-  }
-  if (status.ok() && !options.q_type.empty()) {
-    status = parse_dtype("--q-type", options.q_type, options.bench.q_type.emplace());
-    if (status.ok() && !dtype_info(*options.bench.q_type).computes) {
-      status = bad_value("--q-type", options.q_type, "f32, f16 or bf16");
-    }
-  }
   if (status.ok() && !options.json.empty()) status = check_writable("--json", options.json);
+  if (status.ok()) status = choose_workloads(options.workloads, options.bench.workloads);
   std::string json;
   if (status.ok()) status = bench::run_bench(options.bench, &json);
   if (status.ok() && !options.json.empty()) status = write_together({{options.json, json, {}}});
@@ -53,18 +45,10 @@ void add_bench(CLI::App& app, Action& action) {
                           const char* description) {
     command->add_option(name, value, description)->type_name(type);
   };
-  option("--workload", o->bench.workload_regex, "REGEX",
-         "Only workloads with this in their name (all)");
+  add_workload_options(*command, o->workloads);
   option("--threads", o->threads, "N,N...",
          "Numbers of threads (1, and one per CPU that it may use)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
-  option(
-      "--kv-type", o->kv_type, "TYPE",
-      fmt::format("Element type of keys and values: {} (the workload's)", dtype_names()).c_str());
-  option("--q-type", o->q_type, "TYPE",
-         "Element type of queries: f32, f16 or bf16 (the workload's); with keys and values of bf16 "
-         "too, "
-         "products are of bf16");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--warm", o->bench.warm,

@@ -5,7 +5,6 @@
 #include <CLI/App.hpp>
 #include <cstdio>
 #include <memory>
-#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -18,25 +17,27 @@
 #include "tools/arguments.h"
 #include "tools/command.h"
 #include "tools/status.h"
+#include "tools/workload_options.h"
 
 namespace heed::tools {
 namespace {
 
 /// The command line, as given.
 struct Options {
-  std::string workload, threads, isa, kv_type;
+  WorkloadOptions workloads;
+  std::string threads, isa;
 };
 
-/// The workloads with attention that the expression matches; there must be one.
-Status select_attention(const std::string& regex, std::vector<bench::Workload>& workloads) {
-  HEED_RETURN_IF_ERROR(bench::select_workloads(regex, workloads));
+/// The workloads with attention among those that are chosen; there must be one.
+Status choose_attention(const WorkloadOptions& options, std::vector<bench::Workload>& workloads) {
+  HEED_RETURN_IF_ERROR(choose_workloads(options, workloads));
   std::erase_if(workloads, [](const bench::Workload& workload) {
     return !std::holds_alternative<bench::AttentionWorkload>(workload.what);
   });
   if (!workloads.empty()) return {};
-  return {
-      StatusCode::invalid_argument,
-      fmt::format("workload (\"{}\") must match the name of at least one with attention", regex)};
+  return {StatusCode::invalid_argument,
+          fmt::format("workload (\"{}\") must match the name of at least one with attention",
+                      options.regex)};
 }
 
 /// Prints the plan of one workload.
@@ -57,13 +58,8 @@ Outcome show_all(const Options& options) {
     Status status = parse_thread_list("--threads", options.threads, threads);
     if (!status) return {status};
   }
-  std::optional<DType> kv_type;
-  if (!options.kv_type.empty()) {
-    HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", options.kv_type, kv_type.emplace()));
-  }
   std::vector<bench::Workload> workloads;
-  HEED_RETURN_IF_ERROR(select_attention(options.workload, workloads));
-  bench::set_types({}, kv_type, workloads);
+  HEED_RETURN_IF_ERROR(choose_attention(options.workloads, workloads));
   for (const bench::Workload& workload : workloads) {
     for (const int count : threads) {
       HEED_RETURN_IF_ERROR(show(workload, count, options.isa));
@@ -82,12 +78,9 @@ void add_plan(CLI::App& app, Action& action) {
                           const char* description) {
     command->add_option(name, value, description)->type_name(type);
   };
-  option("--workload", o->workload, "REGEX", "Only workloads with this in their name (all)");
+  add_workload_options(*command, o->workloads);
   option("--threads", o->threads, "N,N...",
          "Numbers of threads (1, and one per CPU that it may use)");
-  const std::string kv_types =
-      "Element type of keys and values: " + dtype_names() + " (the workload's)";
-  option("--kv-type", o->kv_type, "TYPE", kv_types.c_str());
   option("--isa", o->isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   command->callback([o, &action] { action = [o] { return show_all(*o); }; });
 }

@@ -22,7 +22,7 @@ Status fault(const std::string& sentence) { return {StatusCode::invalid_argument
 
 Status find_workload(const std::string& name, AttentionWorkload& found) {
   std::vector<Workload> all;
-  if (Status status = parse_workloads(workloads_text(), all); !status) return status;
+  if (Status status = parse_built_in(all); !status) return status;
   for (const Workload& workload : all) {
     const auto* attention = std::get_if<AttentionWorkload>(&workload.what);
     if (workload.name != name || attention == nullptr || attention->paged()) continue;

@@ -6,28 +6,29 @@ import { readFileSync } from 'node:fs';
 const SCORES = { window: Number, softcap: Number, alibi: () => true, sinks: () => true,
   bias: (kind) => kind, visible: (kind) => kind };
 
-/** {window, softcap, …} of the options, or null where one is none for peers. */
-function scoresOf(options) {
-  const scores = {};
-  for (const option of options.filter((each) => each !== 'normal' && !each.startsWith('beside='))) {
-    const [name, value] = option.split('=');
-    if (SCORES[name] === undefined) return null;
-    scores[name] = SCORES[name](value);
-  }
-  return scores;
-}
+/** Numbers of a shape, and what each is called here. */
+const SIZES = { b: 'batch', hq: 'queryHeads', hkv: 'kvHeads', q: 'queries', kv: 'keys', d: 'headDim' };
 
 /** What a line describes; nothing where it is a comment or none for peers. */
 function parse(line) {
-  const [name, ...columns] = line.trim().split(/\s+/);
-  if (!name || name.startsWith('#') || columns[0] === 'softmax') return [];
-  const numbers = columns.slice(0, 6).map(Number);
-  const [mask, ...options] = columns.slice(6);
-  const ragged = numbers.some((number) => !Number.isInteger(number));
-  const scores = scoresOf(options);
-  if (ragged || scores === null) return [];
-  const [batch, queryHeads, kvHeads, queries, keys, headDim] = numbers;
-  return [{ name, batch, queryHeads, kvHeads, queries, keys, headDim, causal: mask === 'causal',
+  const [name, ...words] = line.trim().split(/\s+/);
+  if (!name || name.startsWith('#')) return [];
+  const sizes = { batch: 1 }, scores = {};
+  let causal = false;
+  for (const word of words.filter((each) => !each.startsWith('beside='))) {
+    const [key, value] = word.split('=');
+    if (SIZES[key] !== undefined) {
+      if (!/^\d+$/.test(value)) return [];
+      sizes[SIZES[key]] = Number(value);
+    } else if (key === 'causal') {
+      causal = true;
+    } else if (SCORES[key] !== undefined) {
+      scores[key] = SCORES[key](value);
+    } else {
+      return [];
+    }
+  }
+  return [{ name, kvHeads: sizes.queryHeads, keys: sizes.queries, ...sizes, causal,
     plain: Object.keys(scores).length === 0, ...scores }];
 }
 

@@ -56,7 +56,7 @@ class BenchCheckAttention : public testing::Test {
     return run_.tensors.all.out.as<float>()[run_.c.geometry().out(row)];
   }
 
-  AttentionRun run_{"x 2 4 2 5 7 8 causal"};
+  AttentionRun run_{"x b=2 hq=4 hkv=2 q=5 kv=7 d=8 causal"};
 };
 
 TEST_F(BenchCheckAttention, Passes) { expect_right(check()); }
@@ -83,9 +83,11 @@ TEST_F(BenchCheckAttention, FindsNaN) {
 // Block tables and CSR, pages by head and by token, cut short by the keys and not, shared and not.
 TEST(BenchCheckPages, Passes) {
   for (const std::string line :
-       {"x 3 4 2 5 7 8 causal pages=2", "x 3 4 2 1 8 8 none bshd pages=4",
-        "x 3 4 2 5,1,2 7,30,9 8 causal pages=3", "x 2 4 2 6,9 = 8 causal bhsd pages=4",
-        "x 3 4 2 1 300,270,290 8 causal pages=16 shared=256"}) {
+       {"x b=3 hq=4 hkv=2 q=5 kv=7 d=8 causal pages=2",
+        "x b=3 hq=4 hkv=2 q=1 kv=8 d=8 bshd pages=4",
+        "x b=3 hq=4 hkv=2 q=5+1+2 kv=7+30+9 d=8 causal pages=3",
+        "x b=2 hq=4 hkv=2 q=6+9 d=8 causal bhsd pages=4",
+        "x b=3 hq=4 hkv=2 q=1 kv=300+270+290 d=8 causal pages=16 shared=256"}) {
     SCOPED_TRACE(line);
     AttentionRun run(line);
     const Status status = run.attend();
@@ -107,8 +109,8 @@ std::string fault_of_exchange(const std::string& line, std::size_t one, std::siz
 
 // Within a sequence the mask tells them apart.
 TEST(BenchCheckPages, FindsPagesInAnotherOrder) {
-  for (const std::string line :
-       {"x 2 4 2 5 8 8 causal pages=2", "x 2 4 2 5 8,7 8 causal bshd pages=2"}) {
+  for (const std::string line : {"x b=2 hq=4 hkv=2 q=5 kv=8 d=8 causal pages=2",
+                                 "x b=2 hq=4 hkv=2 q=5 kv=8+7 d=8 causal bshd pages=2"}) {
     SCOPED_TRACE(line);
     EXPECT_EQ(fault_of_exchange(line, 1, 1), "");
     EXPECT_NE(fault_of_exchange(line, 3, 4), "");

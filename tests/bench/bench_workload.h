@@ -16,7 +16,7 @@ namespace heed::tests {
 /// The workloads of such lines, which must be right.
 inline std::vector<bench::Workload> parse(const std::string& text) {
   std::vector<bench::Workload> workloads;
-  const Status status = bench::parse_workloads(text, workloads);
+  const Status status = bench::parse_workloads("lines", text, workloads);
   EXPECT_TRUE(status.ok()) << status.message();
   return workloads;
 }

@@ -62,23 +62,12 @@ struct Expected {
 };
 
 Names result_keys(const Expected& expected) {
-  Names names = {"name",
-                 "kind",
-                 "isa",
-                 "dtype",
-                 "kv",
-                 "layout",
-                 "threads",
-                 "min_ms",
-                 "median_ms",
-                 "plan_ms",
-                 "visible_scores",
-                 "gflops",
-                 "peak_gflops",
-                 "percent_of_peak",
-                 "gbps",
-                 "read_gbps",
-                 "percent_of_bandwidth",
+  Names names = {"name",      "shape",       "kind",
+                 "isa",       "dtype",       "kv",
+                 "layout",    "threads",     "min_ms",
+                 "median_ms", "plan_ms",     "visible_scores",
+                 "gflops",    "peak_gflops", "percent_of_peak",
+                 "gbps",      "read_gbps",   "percent_of_bandwidth",
                  "max_error"};
   if (expected.limit == "copy") names.insert("copy_gbps");
   return names;
@@ -239,6 +228,52 @@ TEST(BenchCommand, JsonTellsTheOtherLayouts) {
                   "q bshd, kv bhsd in pages of 128, the first 1792 keys shared", "read",
                   16.0 * 32 * 2048 * 4 * 128, (1792 + 16.0 * 256) * 8 * 2 * 128 * 4}},
                 chosen_command_isa());
+}
+
+// Shapes of one's own, and a file of them, in place of the built-in workloads.
+TEST(BenchCommand, WorkloadsOfOnesOwn) {
+  const Folder folder;
+  const std::string file = folder.path("mine"), json = folder.path("json");
+  write_bytes(file, "# mine\r\n\r\ntiny hq=2 q=3,4 d=8\r\nm rows=4 length=5 resident\r\n");
+  const CommandResult result =
+      run_heed({"bench", "--shape", "b=2 hq=4 hkv=2 q=1 kv=16..64 d=8 causal", "--workloads", file,
+                "--shape", "own hq=2 q=5 d=8", "--workload", "6|^tiny|own|^m$", "--warm",
+                "--seconds", "0.001", "--threads", "1", "--kv-type", "f16", "--json", json});
+  expect_fine(result);
+  std::vector<std::string> names, shapes;
+  const Json report = Json::parse(read_bytes(json));
+  for (const Json& each : report["results"]) {
+    names.push_back(each["name"]);
+    shapes.push_back(each["shape"]);
+  }
+  ASSERT_EQ(names, (std::vector<std::string>{"b2-hq4-hkv2-q1-kv16-d8-causal",
+                                             "b2-hq4-hkv2-q1-kv64-d8-causal", "own", "tiny-q3",
+                                             "tiny-q4", "m"}));
+  EXPECT_EQ(shapes[0], "b=2 hq=4 hkv=2 q=1 kv=16 d=8 causal kv-type=f16");
+  EXPECT_EQ(shapes[5], "rows=4 length=5 resident");
+}
+
+TEST(BenchCommand, FaultsOfOnesOwnWorkloads) {
+  const Folder folder;
+  const std::string file = folder.path("mine");
+  write_bytes(file, "# nothing\n");
+  const std::string none = "heed bench: --workloads " + file + ": has no workload";
+  expect_fault(run_heed({"bench", "--workloads", file}), none);
+  write_bytes(file, "a hq=2 q=3 d=8\nb hq=2 q=3\n");
+  const std::string second = "heed bench: --workloads " + file + ", line 2: d is missing";
+  expect_fault(run_heed({"bench", "--workloads", file}), second);
+  expect_fault(run_heed({"bench", "--workloads", folder.path("none")}), "cannot be read");
+  const std::vector<std::pair<std::string, std::string>> shapes = {
+      {"hq=2 q=x d=8", "--shape (\"hq=2 q=x d=8\"): q (x) must be a whole number of at least 1"},
+      {"hq=5 hkv=2 q=1 d=8", "hq5-hkv2-q1-d8: kv_heads (2) must divide query_heads (5)"},
+      {"x hq=2 q=1,1 d=8", "two workloads have the name x-q1"},
+      {"hq=2 q=1 d=1025", "head_dim (1025) must be"},
+  };
+  for (const auto& [shape, part] : shapes) {
+    expect_fault(run_heed({"bench", "--shape", shape}), part);
+  }
+  expect_fault(run_heed({"bench", "--shape", "hq=2 q=1 d=8", "--workload", "none"}),
+               "--workload (\"none\") must match the name of at least one");
 }
 
 }  // namespace

@@ -70,6 +70,15 @@ TEST(PlanCommand, OfKeysAndValuesOfAType) {
   expect_fault(run_heed({"plan", "--kv-type", "int7"}), "--kv-type (\"int7\") must be one of f32,");
 }
 
+TEST(PlanCommand, OfShapesOfOnesOwn) {
+  const std::vector<Shown> shown = plans({"--shape", "hq=4 q=1 kv=64,128 d=8", "--threads", "3"});
+  ASSERT_EQ(shown.size(), 2U);
+  EXPECT_EQ(shown[0].heading, "hq4-q1-kv64-d8 on 3 threads");
+  EXPECT_EQ(shown[1].heading, "hq4-q1-kv128-d8 on 3 threads");
+  expect_fault(run_heed({"plan", "--shape", "rows=2 length=2"}),
+               "must match the name of at least one with attention");
+}
+
 // 12 heads of 8 sequences: 96 equal items.
 TEST(PlanCommand, BalanceOfEqualItems) {
   const std::vector<Shown> shown =
