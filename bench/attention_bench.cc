@@ -23,10 +23,6 @@ class AttentionBench : public Bench {
   Status attend(std::int64_t run);
   AttentionWeights asked();
   Status time_planning(Result& result);
-  Status measure_limits_once(Result& result) const {
-    return raise_limits(setting_, limit_memory_,
-                        setting_.warm ? Residence::cache : Residence::memory, result);
-  }
   Status check(Result& result);
 
   const Setting& setting_;
@@ -127,14 +123,21 @@ Status AttentionBench::measure(int threads, Result& result) {
   result.kv_type = case_.config().k_type;
   if (Status status = prepare(threads); !status) return status;
   if (Status status = time_planning(result); !status) return status;
-  if (Status status = measure_limits_once(result); !status) return status;
+  const LimitsWanted limits{.isa = setting_.isa,
+                            .threads = threads,
+                            .pairs = result.q_type == DType::bf16 && result.kv_type == DType::bf16,
+                            .memory = limit_memory_,
+                            .residence = setting_.warm ? Residence::cache : Residence::memory};
   const auto once = [this](std::int64_t run) { return attend(run); };
-  if (Status status = repeat(setting_.seconds, once, result.timing); !status) return status;
-  if (Status status = measure_limits_once(result); !status) return status;
-  const double seconds = result.timing.min_ms * 1e-3;
-  const auto operations = static_cast<double>(plan_.visible_scores() * 4 * case_.config().head_dim);
-  result.gflops = operations / seconds * 1e-9;
-  result.gbps = case_.needed_bytes() / seconds * 1e-9;
+  const auto place = [this](std::int64_t run) {
+    const auto copy = static_cast<std::size_t>(run) % copies_;
+    return copy * (case_.kv_copy_bytes() / sizeof(float)) % limit_memory_.size();
+  };
+  Status status = measure_beside(setting_.seconds, limits, once, place, result.measured);
+  if (!status) return status;
+  result.operations =
+      1e-9 * static_cast<double>(plan_.visible_scores() * 4 * case_.config().head_dim);
+  result.gigabytes = 1e-9 * case_.needed_bytes();
   return check(result);
 }
 

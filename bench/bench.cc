@@ -3,15 +3,30 @@
 #include <algorithm>
 
 #include "bench/attention_case.h"
+#include "bench/limits.h"
 
 namespace heed::bench {
 
-std::optional<double> Result::percent_of_peak() const {
-  if (!gflops) return std::nullopt;
-  return 100 * *gflops / peak_gflops;
+std::optional<double> Result::gflops() const {
+  if (!operations) return std::nullopt;
+  return *operations / (1e-3 * measured.timing.min_ms);
 }
 
-double Result::percent_of_bandwidth() const { return 100 * gbps / copy_gbps.value_or(read_gbps); }
+double Result::gbps() const { return gigabytes / (1e-3 * measured.timing.min_ms); }
+
+std::optional<double> Result::percent_of_peak() const {
+  if (!operations) return std::nullopt;
+  return measured.percent_of(*operations, &LimitSample::peak);
+}
+
+std::optional<double> Result::percent_of_tile() const {
+  if (!operations) return std::nullopt;
+  return measured.percent_of(*operations, &LimitSample::tile);
+}
+
+double Result::percent_of_bandwidth() const {
+  return measured.percent_of(gigabytes, copies ? &LimitSample::copy : &LimitSample::read);
+}
 
 std::size_t pool_floats(const Workload& workload, const Setting& setting) {
   std::size_t once = 0;
@@ -33,20 +48,6 @@ std::unique_ptr<Bench> make_bench(const Workload& workload, const Setting& setti
 
 std::size_t copies_for(std::size_t floats, std::size_t stream, std::size_t room) {
   return std::max<std::size_t>(1, std::min((stream + floats - 1) / floats, room / floats));
-}
-
-Status raise_limits(const Setting& setting, std::span<const float> memory, Residence residence,
-                    Result& result) {
-  double gflops = 0, gbps = 0;
-  const bool pairs = result.q_type == DType::bf16 && result.kv_type == DType::bf16;
-  const auto measure_peak = pairs ? measure_bf16_peak : measure_fma_peak;
-  if (Status status = measure_peak(setting.isa, result.threads, gflops); !status) return status;
-  if (Status status = measure_read_bandwidth(result.threads, memory, residence, gbps); !status) {
-    return status;
-  }
-  result.peak_gflops = std::max(result.peak_gflops, gflops);
-  result.read_gbps = std::max(result.read_gbps, gbps);
-  return {};
 }
 
 }  // namespace heed::bench

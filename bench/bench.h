@@ -10,9 +10,8 @@
 #include <string_view>
 
 #include "bench/accuracy.h"
-#include "bench/limits.h"
+#include "bench/beside.h"
 #include "bench/memory.h"
-#include "bench/timing.h"
 #include "bench/workloads.h"
 #include "heed/dtype.h"
 #include "heed/status.h"
@@ -31,21 +30,26 @@ struct Setting {
 
 struct Result {
   std::string name, shape, beside;  ///< as Workload has them
-  std::string kind, layout;
+  std::string kind, layout, isa;
   DType q_type = DType::f32, kv_type = DType::f32;  ///< of attention
   int threads = 0;
-  Timing timing;
+  Measurement measured;
   std::optional<double> plan_ms;               ///< to plan it, the best of all; of attention
   std::optional<std::int64_t> visible_scores;  ///< of attention
-  std::optional<double> gflops;                ///< of attention
-  double peak_gflops = 0;
-  double gbps = 0;
-  double read_gbps = 0;
-  std::optional<double> copy_gbps;  ///< of softmax: what its bandwidth is a percentage of
+  std::optional<double> operations;            ///< of a run, in 10⁹; of attention
+  double gigabytes = 0;                        ///< of a run
+  bool copies = false;                         ///< of softmax: bandwidths are those of copies
+  /// What a thread does, beside a run of the same workload on fewer threads: 1 where that many
+  /// times the threads take that part of its time.
+  std::optional<double> efficiency;
   Accuracy accuracy;
 
+  std::optional<double> gflops() const;  ///< by the best time
+  double gbps() const;                   ///< by the best time
+  /// Of what limits the machine has beside it, where others do not disturb.
   std::optional<double> percent_of_peak() const;
-  double percent_of_bandwidth() const;
+  std::optional<double> percent_of_tile() const;
+  double percent_of_bandwidth() const;  ///< of a copy's or of reading
 };
 
 class Bench {
@@ -68,10 +72,5 @@ std::unique_ptr<Bench> make_softmax_bench(const SoftmaxWorkload& workload, const
 /// How many copies of `floats` floats, used in turn, fill `stream` floats; no more than `room`
 /// holds.
 std::size_t copies_for(std::size_t floats, std::size_t stream, std::size_t room);
-
-/// Measures peak and read bandwidth once more and keeps the better figures: limits are measured
-/// before and after a workload, since those of a shared machine move.
-Status raise_limits(const Setting& setting, std::span<const float> memory, Residence residence,
-                    Result& result);
 
 }  // namespace heed::bench

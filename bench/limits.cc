@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <vector>
 
 #include "bench/gang.h"
 #include "bench/limits/kernel.h"
@@ -86,18 +87,60 @@ Slice slice_of(std::size_t floats, int ith, int threads) {
   return {bound(ith), bound(ith + 1) - bound(ith)};
 }
 
+double best_seconds(const std::vector<GangTime>& times) {
+  return std::ranges::min(times, {}, &GangTime::wall).wall;
+}
+
 /// Calls move(begin, size) for the calling thread's slice of every pass of every sample; returns
 /// the best bandwidth, each byte of the stream counted once.
 template <class Move>
 double stream_gbps(int threads, std::size_t floats, Residence residence, const Move& move) {
   const StreamSamples samples = cut_samples(floats, residence);
-  const double seconds = best_seconds(threads, samples.count, [&](int ith, int sample) {
+  const auto times = run_gang(threads, samples.count, [&](int ith, int sample) {
     const Slice slice = slice_of(samples.floats, ith, threads);
     const std::size_t start = static_cast<std::size_t>(sample % 8) * samples.advance;
     for (std::size_t pass = 0; pass < samples.passes; ++pass) move(start + slice.begin, slice.size);
   });
-  return samples.bytes() / seconds * 1e-9;
+  return samples.bytes() / best_seconds(times) * 1e-9;
 }
+
+/// One sample of a stream, of which a part from `start` on is passed over.
+template <class Move>
+LimitRate stream_rate(int threads, std::size_t floats, Residence residence, std::size_t start,
+                      const Move& move) {
+  const bool cached = residence == Residence::cache;
+  const std::size_t most = kSampleFloats * static_cast<std::size_t>(threads);
+  const std::size_t size = whole_steps(cached ? floats : std::min(floats / 8, most));
+  const std::size_t passes = cached ? (kSampleFloats / 4 + size - 1) / size : 1;
+  // Where a part begins, another one ends: the last one starts early enough to end with the memory.
+  const std::size_t begin = cached ? 0 : std::min(whole_steps(start), whole_steps(floats - size));
+  const auto times = run_gang(threads, {.untimed = cached ? 1 : 0}, [&](int ith, int) {
+    const Slice slice = slice_of(size, ith, threads);
+    for (std::size_t pass = 0; pass < passes; ++pass) move(begin + slice.begin, slice.size);
+  });
+  const double gigabytes = 1e-9 * static_cast<double>(size * passes * sizeof(float));
+  return {gigabytes / times[0].wall, gigabytes / times[0].own};
+}
+
+/// Copies from the first half of a memory to the second.
+struct Copies {
+  Copies(const LimitKernels& table, std::span<float> memory)
+      : kernels(table),
+        half(whole_steps(memory.size() / 2)),
+        from(memory.data()),
+        to(from + half) {}
+
+  void copy(std::size_t begin, std::size_t size) const {
+    std::memcpy(to + begin, from + begin, size * sizeof(float));
+  }
+  void stream(std::size_t begin, std::size_t size) const {
+    kernels.stream_copy(from + begin, to + begin, size);
+  }
+
+  const LimitKernels& kernels;
+  std::size_t half;
+  float *from, *to;
+};
 
 Status check_memory(std::size_t floats) {
   if (floats >= kLeastStreamFloats) return {};
@@ -122,22 +165,78 @@ Status resolve_isa(std::string_view& isa) {
 
 namespace {
 
-Status measure_peak(std::string_view isa, int threads, bool pairs, double& gflops) {
+/// Multiply-adds of one kind, and how many operations a round of them is.
+struct Loop {
+  float (*run)(std::int64_t rounds, float factor, float addend) = nullptr;
+  double operations = 0;
+  std::int64_t rounds = 0;  ///< about 4 ms, where two multiply-adds start in a cycle
+};
+
+Status find_loop(std::string_view isa, Arithmetic arithmetic, bool pairs, Loop& loop) {
   const LimitKernels* kernels = nullptr;
   if (Status status = resolve_isa(isa); !status) return status;
   if (Status status = find_kernels(isa, kernels); !status) return status;
+  const bool tile = arithmetic == Arithmetic::tile;
   const bool twice = pairs && kernels->multiply_add_pairs != nullptr;
-  const auto multiply_add = twice ? kernels->multiply_add_pairs : kernels->multiply_add;
-  // 6 cycles a round where two multiply-adds start in each: about 10 ms.
-  constexpr std::int64_t kRounds = std::int64_t{5} << 20;
-  const double seconds = best_seconds(threads, {.untimed = 1, .timed = 5},
-                                      [&](int, int) { multiply_add(kRounds, 0.5F, 1.0F); });
-  const auto operations = static_cast<double>(kRounds * kernels->operations_per_round);
-  gflops = (twice ? 2 : 1) * operations * threads / seconds * 1e-9;
+  const auto floats = tile ? kernels->tile : kernels->multiply_add;
+  const auto halves = tile ? kernels->tile_pairs : kernels->multiply_add_pairs;
+  loop.run = twice ? halves : floats;
+  loop.operations = static_cast<double>(tile ? kernels->operations_per_tile_round
+                                             : kernels->operations_per_round);
+  if (twice) loop.operations *= 2;
+  loop.rounds = tile ? std::int64_t{1} << 12 : std::int64_t{1} << 21;
+  return {};
+}
+
+Status measure_peak(std::string_view isa, int threads, bool pairs, double& gflops) {
+  Loop loop;
+  if (Status status = find_loop(isa, Arithmetic::registers, pairs, loop); !status) return status;
+  const auto times = run_gang(threads, {.untimed = 1, .timed = 5},
+                              [&](int, int) { loop.run(2 * loop.rounds, 0.5F, 1.0F); });
+  const double operations = loop.operations * static_cast<double>(2 * loop.rounds) * threads;
+  gflops = operations / best_seconds(times) * 1e-9;
   return {};
 }
 
 }  // namespace
+
+Status sample_arithmetic(std::string_view isa, int threads, Arithmetic arithmetic, bool pairs,
+                         LimitRate& gflops) {
+  Loop loop;
+  if (Status status = find_loop(isa, arithmetic, pairs, loop); !status) return status;
+  // A part of it untimed, in which the clock settles.
+  const auto times = run_gang(threads, {}, [&](int, int sample) {
+    loop.run(sample == 0 ? loop.rounds / 4 : loop.rounds, 0.5F, 1.0F);
+  });
+  const double operations = 1e-9 * loop.operations * static_cast<double>(loop.rounds) * threads;
+  gflops = {operations / times[0].wall, operations / times[0].own};
+  return {};
+}
+
+Status sample_read(int threads, std::span<const float> memory, Residence residence,
+                   std::size_t start, LimitRate& gbps) {
+  const LimitKernels* kernels = nullptr;
+  if (Status status = check_memory(memory.size()); !status) return status;
+  if (Status status = find_best_kernels(kernels); !status) return status;
+  gbps = stream_rate(
+      threads, memory.size(), residence, start,
+      [&](std::size_t begin, std::size_t size) { kernels->sum(memory.data() + begin, size); });
+  return {};
+}
+
+Status sample_copy(int threads, std::span<float> memory, Residence residence, std::size_t start,
+                   LimitRate& gbps) {
+  const LimitKernels* kernels = nullptr;
+  if (Status status = check_memory(memory.size()); !status) return status;
+  if (Status status = find_best_kernels(kernels); !status) return status;
+  const Copies copies(*kernels, memory);
+  const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
+  const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
+  const LimitRate copied = stream_rate(threads, copies.half, residence, start, copy);
+  const LimitRate streamed = stream_rate(threads, copies.half, residence, start, stream);
+  gbps = {2 * std::max(copied.wall, streamed.wall), 2 * std::max(copied.own, streamed.own)};
+  return {};
+}
 
 Status measure_fma_peak(std::string_view isa, int threads, double& gflops) {
   return measure_peak(isa, threads, false, gflops);
@@ -163,17 +262,11 @@ Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence re
   const LimitKernels* kernels = nullptr;
   if (Status status = check_memory(memory.size()); !status) return status;
   if (Status status = find_best_kernels(kernels); !status) return status;
-  const std::size_t half = whole_steps(memory.size() / 2);
-  const float* const from = memory.data();
-  float* const to = memory.data() + half;
-  const auto copy = [&](std::size_t begin, std::size_t size) {
-    std::memcpy(to + begin, from + begin, size * sizeof(float));
-  };
-  const auto stream = [&](std::size_t begin, std::size_t size) {
-    kernels->stream_copy(from + begin, to + begin, size);
-  };
-  gbps = 2 * std::max(stream_gbps(threads, half, residence, copy),
-                      stream_gbps(threads, half, residence, stream));
+  const Copies copies(*kernels, memory);
+  const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
+  const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
+  gbps = 2 * std::max(stream_gbps(threads, copies.half, residence, copy),
+                      stream_gbps(threads, copies.half, residence, stream));
   return {};
 }
 

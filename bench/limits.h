@@ -37,6 +37,30 @@ Status measure_read_bandwidth(int threads, std::span<const float> memory, Reside
 Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence residence,
                               double& gbps);
 
+/// One sample of a limit, in 10⁹ operations or bytes per second.
+struct LimitRate {
+  double wall = 0;  ///< by the clock
+  double own = 0;   ///< without the time in which others had the threads' CPUs
+};
+
+/// Multiply-adds on registers alone, or those of a register tile of the attention kernels, whose
+/// operands come from L1.
+enum class Arithmetic { registers, tile };
+
+/// Samples of a few ms each, to be taken between the runs of a workload. `pairs`: of products of
+/// bf16 where the ISA has them.
+Status sample_arithmetic(std::string_view isa, int threads, Arithmetic arithmetic, bool pairs,
+                         LimitRate& gflops);
+
+/// The same of a streaming sum: over a part of the memory that begins at `start`, or, in a cache,
+/// over all of it.
+Status sample_read(int threads, std::span<const float> memory, Residence residence,
+                   std::size_t start, LimitRate& gbps);
+
+/// The same of a copy from the first half of the memory, at `start`, to the second.
+Status sample_copy(int threads, std::span<float> memory, Residence residence, std::size_t start,
+                   LimitRate& gbps);
+
 struct MachineLimits {
   double fma_gflops = 0;
   double read_gbps = 0;

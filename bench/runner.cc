@@ -6,6 +6,7 @@
 #include <cmath>
 #include <exception>
 #include <new>
+#include <optional>
 
 #include "bench/attention_case.h"
 #include "bench/bench.h"
@@ -61,12 +62,6 @@ Status choose_threads(const BenchOptions& options, std::vector<int>& chosen, std
   return {};
 }
 
-std::size_t longest_name(const std::vector<Workload>& workloads) {
-  std::size_t longest = 0;
-  for (const Workload& workload : workloads) longest = std::max(longest, workload.name.size());
-  return longest;
-}
-
 /// Finds descriptions that heed refuses before anything is measured.
 Status check_plans(const std::vector<Workload>& workloads, std::string_view isa) {
   for (const Workload& workload : workloads) {
@@ -90,23 +85,38 @@ Status create_pool(const std::vector<Workload>& workloads, const Setting& settin
   return Pool::create(floats, setting.pages(), pool);
 }
 
+/// What a thread of `result` does, beside the run of the same workload on the fewest threads among
+/// `others`, where these are fewer.
+std::optional<double> efficiency_of(const Result& result, const std::vector<Result>& others) {
+  const Result* fewest = nullptr;
+  for (const Result& other : others) {
+    if (other.name != result.name || other.threads >= result.threads) continue;
+    if (fewest == nullptr || other.threads < fewest->threads) fewest = &other;
+  }
+  if (fewest == nullptr) return std::nullopt;
+  return fewest->measured.timing.min_ms * fewest->threads /
+         (result.measured.timing.min_ms * result.threads);
+}
+
 /// Measures every workload on every thread count and prints as it goes.
 Status measure_all(const std::vector<Workload>& workloads, const std::vector<int>& threads,
-                   const Setting& setting, const Table& table, std::vector<Result>& results) {
+                   const Setting& setting, const Report& report, std::vector<Result>& results) {
   Pool pool;
   if (Status status = create_pool(workloads, setting, pool); !status) return status;
   const std::size_t steps = workloads.size() * threads.size();
   for (const Workload& workload : workloads) {
     const std::unique_ptr<Bench> bench = make_bench(workload, setting, pool);
     for (const int count : threads) {
-      table.progress(results.size() + 1, steps, workload.name, count);
+      report.progress(results.size() + 1, steps, workload.name, count);
       Result result;
       result.name = workload.name;
       result.shape = workload.shape;
       result.beside = workload.beside;
       result.kind = workload.kind();
+      result.isa = setting.isa;
       if (Status status = bench->measure(count, result); !status) return status;
-      if (Status status = table.row(result); !status) return status;
+      result.efficiency = efficiency_of(result, results);
+      if (Status status = report.row(result); !status) return status;
       results.push_back(std::move(result));
     }
   }
@@ -135,17 +145,15 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   std::vector<int> threads;
   std::string note;
   if (Status status = choose_threads(options, threads, note); !status) return status;
-  const Table table(longest_name(workloads));
-  if (Status status = table.head(setting, stream, note); !status) {
-    return status;
-  }
+  const Report report(options.format, setting, stream, workloads);
+  if (Status status = report.head(note); !status) return status;
   std::vector<Result> results;
-  if (Status status = measure_all(workloads, threads, setting, table, results); !status) {
+  if (Status status = measure_all(workloads, threads, setting, report, results); !status) {
     return status;
   }
-  if (Status status = table.costs(results); !status) return status;
+  if (Status status = report.end(results); !status) return status;
   if (Status status = judge(results); !status) return status;
-  if (json != nullptr) *json = to_json(setting, stream, results);
+  if (json != nullptr) *json = report.json(results);
   return {};
 }
 

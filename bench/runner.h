@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/report.h"
 #include "bench/workloads.h"
 #include "heed/status.h"
 
@@ -16,14 +17,15 @@ struct BenchOptions {
   std::vector<int> threads;
   std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
-  bool warm = false;     ///< always the same keys and values, not rotating copies of them
+  Format format = Format::table;  ///< of what is printed
+  bool warm = false;              ///< always the same keys and values, not rotating copies of them
 };
 
 /// The numbers of threads of a run that names none: 1, and one per CPU of this process.
 std::vector<int> usual_threads();
 
-/// Prints a table on standard output, row by row, and progress on standard error where that is a
-/// terminal; where nothing failed `json`, unless null, is the results as JSON text.
+/// Prints a report on standard output, row by row where it has rows, and progress on standard error
+/// where that is a terminal; where nothing failed `json`, unless null, is the results as JSON text.
 /// Fails with invalid_argument (or unsupported, for the ISA) where an option is wrong, and with
 /// internal when a result lies further from the float64 reference than rounding explains.
 Status run_bench(const BenchOptions& options, std::string* json = nullptr);

@@ -25,7 +25,7 @@ class SoftmaxBench : public Bench {
     return memory_.subspan(start + copy * floats(), floats());
   }
   Status prepare(int threads);
-  Status measure_limits_once(Result& result) const;
+  LimitsWanted limits(int threads) const;
   Status apply(std::int64_t run);
   Status check(Result& result);
 
@@ -50,19 +50,15 @@ Status SoftmaxBench::prepare(int threads) {
   return {};
 }
 
-Status SoftmaxBench::measure_limits_once(Result& result) const {
-  const Residence residence = in_cache() ? Residence::cache : Residence::memory;
-  // The copy puts inputs in the place of outputs: called before they are made and after their
-  // check.
+LimitsWanted SoftmaxBench::limits(int threads) const {
   const std::span<float> both = memory_.first(
       std::max(in_cache() ? 2 * floats() : setting_.stream_floats, kLeastStreamFloats));
-  double gbps = 0;
-  if (Status status = raise_limits(setting_, both, residence, result); !status) return status;
-  if (Status status = measure_copy_bandwidth(result.threads, both, residence, gbps); !status) {
-    return status;
-  }
-  result.copy_gbps = std::max(result.copy_gbps.value_or(0), gbps);
-  return {};
+  return {.isa = setting_.isa,
+          .threads = threads,
+          .memory = both,
+          // A copy puts inputs in the place of outputs, which the next runs write again.
+          .copied = both,
+          .residence = in_cache() ? Residence::cache : Residence::memory};
 }
 
 Status SoftmaxBench::apply(std::int64_t run) {
@@ -83,14 +79,15 @@ Status SoftmaxBench::measure(int threads, Result& result) {
   result.threads = threads;
   result.layout = "rows";
   if (Status status = prepare(threads); !status) return status;
-  if (Status status = measure_limits_once(result); !status) return status;
   const auto once = [this](std::int64_t run) { return apply(run); };
-  if (Status status = repeat(setting_.seconds, once, result.timing); !status) return status;
-  if (Status status = check(result); !status) return status;
-  if (Status status = measure_limits_once(result); !status) return status;
-  const auto bytes = static_cast<double>(2 * floats() * sizeof(float));
-  result.gbps = bytes / result.timing.min_ms * 1e-6;
-  return {};
+  const auto place = [this](std::int64_t run) {
+    return static_cast<std::size_t>(run) % copies_ * floats();
+  };
+  Status status = measure_beside(setting_.seconds, limits(threads), once, place, result.measured);
+  if (!status) return status;
+  result.copies = true;
+  result.gigabytes = 1e-9 * static_cast<double>(2 * floats() * sizeof(float));
+  return check(result);
 }
 
 }  // namespace

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <vector>
 
 namespace heed::bench {
 namespace {
@@ -13,37 +12,46 @@ double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double median_of(std::vector<double>& sorted) {
-  const std::size_t middle = sorted.size() / 2;
-  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
-}
-
 }  // namespace
 
-Status repeat(double seconds, const std::function<Status(std::int64_t run)>& once, Timing& timing) {
-  std::int64_t run = 0;
-  double last = 0;
-  const auto timed = [&]() -> Status {
-    const Clock::time_point start = Clock::now();
-    Status status = once(run++);
-    last = seconds_since(start);
-    return status;
-  };
-  const Clock::time_point warm_up = Clock::now();
-  do {
-    if (Status status = timed(); !status) return status;
-  } while (seconds_since(warm_up) < seconds / 8);
+double median(std::vector<double> numbers) {
+  std::ranges::sort(numbers);
+  const std::size_t middle = numbers.size() / 2;
+  return numbers.size() % 2 == 1 ? numbers[middle] : (numbers[middle - 1] + numbers[middle]) / 2;
+}
 
-  const std::size_t at_least = 5 * last > 4 * seconds ? 3 : 5;
-  std::vector<double> times;
+Status Repetition::warm_up() {
   const Clock::time_point start = Clock::now();
   do {
-    if (Status status = timed(); !status) return status;
-    times.push_back(last);
-  } while (times.size() < at_least || seconds_since(start) < seconds);
+    const Clock::time_point begin = Clock::now();
+    if (Status status = once_(run_++); !status) return status;
+    last_ = seconds_since(begin);
+  } while (seconds_since(start) < seconds_ / 8);
+  at_least_ = 5 * last_ > 4 * seconds_ ? 3 : 5;
+  return {};
+}
 
-  std::sort(times.begin(), times.end());
-  timing = {1e3 * times.front(), 1e3 * median_of(times), static_cast<std::int64_t>(times.size())};
+Status Repetition::run() {
+  const Clock::time_point start = Clock::now();
+  Status status = once_(run_++);
+  times_.push_back(seconds_since(start));
+  spent_ += times_.back();
+  return status;
+}
+
+bool Repetition::enough() const { return times_.size() >= at_least_ && spent_ >= seconds_; }
+
+Timing Repetition::timing() const {
+  return {1e3 * std::ranges::min(times_), 1e3 * median(times_), std::ssize(times_)};
+}
+
+Status repeat(double seconds, const std::function<Status(std::int64_t run)>& once, Timing& timing) {
+  Repetition repetition(seconds, once);
+  if (Status status = repetition.warm_up(); !status) return status;
+  do {
+    if (Status status = repetition.run(); !status) return status;
+  } while (!repetition.enough());
+  timing = repetition.timing();
   return {};
 }
 

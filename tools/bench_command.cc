@@ -1,5 +1,7 @@
 // heed bench: the workloads of bench/, measured on this machine.
 #include <CLI/App.hpp>
+#include <algorithm>
+#include <iterator>
 #include <memory>
 #include <string>
 
@@ -16,8 +18,18 @@ namespace {
 struct Options {
   bench::BenchOptions bench;
   WorkloadOptions workloads;
-  std::string threads, seconds, json;
+  std::string threads, seconds, format, json;
 };
+
+Status parse_format(const std::string& text, bench::Format& format) {
+  if (text.empty()) return {};
+  const auto* const name = std::ranges::find(bench::kFormatNames, text);
+  if (name == std::end(bench::kFormatNames)) {
+    return bad_value("--format", text, "table, md, csv or json");
+  }
+  format = static_cast<bench::Format>(name - bench::kFormatNames);
+  return {};
+}
 
 Outcome measure(Options& options) {
   Status status;
@@ -27,6 +39,7 @@ Outcome measure(Options& options) {
   if (status.ok() && !options.seconds.empty()) {
     status = parse_seconds("--seconds", options.seconds, options.bench.seconds);
   }
+  if (status.ok()) status = parse_format(options.format, options.bench.format);
   if (status.ok() && !options.json.empty()) status = check_writable("--json", options.json);
   if (status.ok()) status = choose_workloads(options.workloads, options.bench.workloads);
   std::string json;
@@ -50,6 +63,7 @@ void add_bench(CLI::App& app, Action& action) {
          "Numbers of threads (1, and one per CPU that it may use)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
+  option("--format", o->format, "FORMAT", "Of what is printed: table, md, csv or json (table)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--warm", o->bench.warm,
                     "Use the same keys and values every time, not rotating copies of them");

@@ -12,6 +12,7 @@
 #define HEED_JOIN(a, b) HEED_JOIN_(a, b)
 #define HEED_QUOTE_(x) #x
 #define HEED_QUOTE(x) HEED_QUOTE_(x)
+#define HEED_INLINE inline __attribute__((always_inline))
 
 namespace heed::bench {
 namespace {
@@ -39,6 +40,17 @@ constexpr int kSums = 12;
 
 const Vector& vector_at(const float* p) { return *reinterpret_cast<const Vector*>(p); }
 
+/// Without the addition that Vector{} + x is.
+HEED_INLINE Vector splat(float x) {
+#if defined(__AVX512F__)
+  return _mm512_set1_ps(x);
+#elif defined(__AVX__)
+  return _mm256_set1_ps(x);
+#else
+  return _mm_set1_ps(x);
+#endif
+}
+
 float total(Vector x) {
   float sum = 0;
   for (std::size_t lane = 0; lane < kLanes; ++lane) sum += x[lane];
@@ -60,7 +72,83 @@ float multiply_add(std::int64_t rounds, float factor, float addend) {
   return total(result);
 }
 
+// The register tile of kernels/attention/register_tile.inl.h, for each ISA.
+#if defined(__AVX512F__)
+constexpr int kTileRows = 8, kTileVectors = 3;
+#elif defined(__AVX__)
+constexpr int kTileRows = 4, kTileVectors = 3;
+#else
+constexpr int kTileRows = 4, kTileVectors = 2;
+#endif
+
+// A round passes over so many rows of the broadcast operand, 8 KiB, and one panel of the other, of
+// 4 to 12 KiB: together less than any L1 has.
+constexpr int kTileSteps = 64, kBroadcastRows = 32;
+
+/// sum += a · b of floats. Written out, as the kernels do: compilers copy sums around.
+struct Floats {
+  HEED_INLINE static void accumulate(Vector a, Vector b, Vector& sum) {
+#if defined(__AVX512F__)
+    asm("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#elif defined(__FMA__)
+    asm("vfmadd231ps %2, %1, %0" : "+x"(sum) : "x"(a), "x"(b));
+#else
+    sum += a * b;
+#endif
+  }
+};
+
+/// The sums of one tile, over all steps: `a` is broadcast, of `b` there are kTileVectors vectors a
+/// step.
+template <class Products>
+HEED_INLINE void tile_steps(const float* a, const float* b,
+                            Vector (&sums)[kTileRows][kTileVectors]) {
+  for (int step = 0; step < kTileSteps; ++step) {
+    const float* const columns = b + step * kTileVectors * static_cast<int>(kLanes);
+    Vector loaded[kTileVectors];
+#pragma GCC unroll 3
+    for (int v = 0; v < kTileVectors; ++v) loaded[v] = vector_at(columns + v * kLanes);
+#pragma GCC unroll 8
+    for (int row = 0; row < kTileRows; ++row) {
+      const Vector x = splat(a[row * kTileSteps + step]);
+#pragma GCC unroll 3
+      for (int v = 0; v < kTileVectors; ++v) Products::accumulate(x, loaded[v], sums[row][v]);
+    }
+  }
+}
+
+template <class Products>
+float tile_rounds(std::int64_t rounds, float factor, float addend) {
+  alignas(64) float a[kBroadcastRows * kTileSteps];
+  alignas(64) float b[kTileSteps * kTileVectors * kLanes];
+  for (float& x : a) x = factor;
+  for (float& x : b) x = addend;
+  Vector sums[kTileRows][kTileVectors] = {};
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    for (int row = 0; row < kBroadcastRows; row += kTileRows) {
+      tile_steps<Products>(a + row * kTileSteps, b, sums);
+    }
+  }
+  Vector result = {};
+  // Unrolled, like all loops over sums, which else would lie in memory.
+#pragma GCC unroll 8
+  for (int row = 0; row < kTileRows; ++row) {
+#pragma GCC unroll 3
+    for (int v = 0; v < kTileVectors; ++v) result += sums[row][v];
+  }
+  return total(result);
+}
+
 #if defined(__AVX512BF16__)
+/// The same of pairs of bf16, which lie in a float.
+struct Pairs {
+  HEED_INLINE static void accumulate(Vector a, Vector b, Vector& sum) {
+    asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  }
+};
+
+constexpr auto tile_pairs = tile_rounds<Pairs>;
+
 float multiply_add_pairs(std::int64_t rounds, float factor, float addend) {
   const auto pairs = __builtin_bit_cast(__m512bh, Vector{} + factor);
   __m512 sums[kSums];
@@ -75,6 +163,7 @@ float multiply_add_pairs(std::int64_t rounds, float factor, float addend) {
 }
 #else
 constexpr float (*multiply_add_pairs)(std::int64_t, float, float) = nullptr;
+constexpr float (*tile_pairs)(std::int64_t, float, float) = nullptr;
 #endif
 
 float sum(const float* x, std::size_t n) {
@@ -115,8 +204,11 @@ extern const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA);
 constinit const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA) = {
     HEED_QUOTE(HEED_LIMITS_ISA),
     2 * kSums* static_cast<std::int64_t>(kLanes),
+    std::int64_t{2} * kBroadcastRows* kTileVectors* kTileSteps* static_cast<std::int64_t>(kLanes),
     multiply_add,
     multiply_add_pairs,
+    tile_rounds<Floats>,
+    tile_pairs,
     sum,
     stream_copy};
 
