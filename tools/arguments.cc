@@ -163,6 +163,11 @@ Status parse_probability(std::string_view option, std::string_view text, float& 
   return bad_value(option, text, "a number above 0 and at most 1");
 }
 
+Status parse_part(std::string_view option, std::string_view text, double& part) {
+  if (parse_number(text, part) && part >= 0 && part < 1) return {};
+  return bad_value(option, text, "a number of 0 or more, below 1");
+}
+
 Status parse_seconds(std::string_view option, std::string_view text, double& seconds) {
   if (parse_number(text, seconds) && std::isfinite(seconds) && seconds > 0) return {};
   return bad_value(option, text, "a finite number above 0");

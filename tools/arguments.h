@@ -53,6 +53,9 @@ Status parse_softcap(std::string_view option, std::string_view text, float& soft
 /// A float above 0, at most 1.
 Status parse_probability(std::string_view option, std::string_view text, float& probability);
 
+/// A number of 0 or more, below 1.
+Status parse_part(std::string_view option, std::string_view text, double& part);
+
 /// A number above 0, finite.
 Status parse_seconds(std::string_view option, std::string_view text, double& seconds);
 

@@ -27,6 +27,7 @@ TEST(Heed, HelpAndVersion) {
                                      {"info", "-h"},
                                      {"check", "--help"},
                                      {"bench", "--help"},
+                                     {"compare", "--help"},
                                      {"plan", "--help"},
                                      {"generate", "--help"},
                                      {"--version"}}) {
@@ -40,7 +41,9 @@ TEST(Heed, HelpAndVersion) {
 
 TEST(Heed, BadUsage) {
   const std::vector<std::pair<Arguments, std::string>> faults = {
-      {{}, "the first argument must be a subcommand: info, attend, check, bench, plan or generate"},
+      {{},
+       "the first argument must be a subcommand: info, attend, check, bench, compare, plan or "
+       "generate"},
       {{""}, "argument (\"\") must be a subcommand"},
       {{"attent"}, "argument (\"attent\") must be a subcommand"},
       {{"--isa"}, "argument (\"--isa\") must be a subcommand"},
