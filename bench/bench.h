@@ -22,7 +22,7 @@ namespace heed::bench {
 struct Setting {
   std::string_view isa = {};  ///< resolved
   double seconds = 0;
-  bool warm = false;
+  bool warm = false, pinned = false;
   std::size_t stream_floats = 0;  ///< what a rotation of copies covers at least
 
   Pages pages() const { return warm ? Pages::usual : Pages::huge; }

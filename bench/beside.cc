@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "bench/lost_time.h"
+#include "bench/pinning.h"
 
 namespace heed::bench {
 namespace {
@@ -84,6 +85,8 @@ class Alternation {
       return sampler_.sample(place(repetition_.runs()), measurement.limits.emplace_back());
     };
     if (Status status = repetition_.warm_up(); !status) return status;
+    // All threads that runs need are there now.
+    if (Status status = pin_all_threads(); !status) return status;
     do {
       if (Status status = sample(); !status) return status;
       if (Status status = run_slice(measurement); !status) return status;

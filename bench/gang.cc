@@ -6,6 +6,7 @@
 #include <thread>
 
 #include "bench/lost_time.h"
+#include "bench/pinning.h"
 
 namespace heed::bench {
 namespace {
@@ -37,6 +38,7 @@ std::vector<GangTime> run_gang(int threads, SampleCount samples,
   std::barrier together(threads, [&]() noexcept { moments.push_back(Clock::now()); });
   std::vector<std::vector<double>> own(static_cast<std::size_t>(threads));
   const auto take_part = [&](int ith) {
+    pin_this_thread(ith);
     auto& mine = own[static_cast<std::size_t>(ith)];
     for (int sample = 0; sample < count; ++sample) {
       together.arrive_and_wait();

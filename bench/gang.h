@@ -21,7 +21,7 @@ struct GangTime {
 };
 
 /// Calls work(ith, sample) on `threads` threads (ith = 0 … threads − 1, the caller's is 0), all
-/// starting together, for each sample in turn. Returns the times of the
+/// starting together, for each sample in turn, pinned where threads are. Returns the times of the
 /// timed samples.
 std::vector<GangTime> run_gang(int threads, SampleCount samples,
                                const std::function<void(int ith, int sample)>& work);

@@ -10,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/gang.h"
 #include "heed/cpu.h"
 #include "tests/proof/elements.h"
 
@@ -103,6 +104,18 @@ Status Pool::create(std::size_t floats, Pages kind, Pool& pool) {
   pool.size_ = floats;
   pool.filled_ = false;
   return {};
+}
+
+void Pool::touch(int threads) {
+  constexpr std::size_t kStep = kHugePage / sizeof(float), kPage = 4096 / sizeof(float);
+  run_gang(threads, {.untimed = 0}, [&](int ith, int) {
+    const auto first = static_cast<std::size_t>(ith) * kStep;
+    for (std::size_t begin = first; begin < size_;
+         begin += static_cast<std::size_t>(threads) * kStep) {
+      const std::size_t end = std::min(begin + kStep, size_);
+      for (std::size_t i = begin; i < end; i += kPage) data_[i] = 0;
+    }
+  });
 }
 
 std::span<const float> Pool::inputs(const Inputs& inputs) {

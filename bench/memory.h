@@ -46,6 +46,10 @@ class Pool {
  public:
   static Status create(std::size_t floats, Pages kind, Pool& pool);
 
+  /// Has the memory of a new pool touched first by so many threads, huge page by huge page in turn:
+  /// with threads on several NUMA nodes it lies on all of them, in equal parts.
+  void touch(int threads);
+
   std::size_t size() const { return size_; }
   /// To be read only, whatever it holds.
   std::span<const float> memory() const { return {data_.get(), size_}; }

@@ -6,6 +6,7 @@
 
 #include "bench/columns.h"
 #include "bench/console.h"
+#include "bench/pinning.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
 #include "heed/version.h"
@@ -37,6 +38,7 @@ Json host_json() {
           {"logical_cpus", cpu.logical_cpus},
           {"cores", cpu.physical_cores},
           {"cpu_quota", cpu.cpu_quota},
+          {"numa_nodes", numa_nodes()},
           {"memory_bytes", cpu.memory_bytes},
           {"l1d_bytes", cpu.l1d_bytes},
           {"l2_bytes", cpu.l2_bytes},
@@ -51,6 +53,7 @@ Json setting_json(const Setting& setting, const StreamSize& stream) {
   return {{"isa", std::string(setting.isa)},
           {"seconds", setting.seconds},
           {"warm", setting.warm},
+          {"pinned", setting.pinned},
           {"stream_bytes", stream.bytes}};
 }
 
@@ -75,6 +78,7 @@ Json csv_facts(const Setting& setting, const std::string& date) {
   add("heed", heed_json());
   add("host", host_json());
   facts["warm"] = setting.warm;
+  facts["pinned"] = setting.pinned;
   return facts;
 }
 
@@ -143,7 +147,8 @@ Status Report::head(std::string_view note) const {
   fmt::print("{}, {} logical CPUs, ISA {}, heed {}{}{}, {}, {}\n", cpu_info().model,
              cpu_info().logical_cpus, setting_.isa, HEED_VERSION_STRING,
              commit.empty() ? "" : " of commit ", commit, built_by(), date_);
-  fmt::print("{}\n{}", stream_in_words(setting_, stream_), note);
+  fmt::print("{}\n{}{}", stream_in_words(setting_, stream_),
+             setting_.pinned ? "threads are pinned\n" : "", note);
   for (const Column& column : columns()) {
     if (column.title.empty()) continue;
     cells.emplace_back(column.title);

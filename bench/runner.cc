@@ -10,6 +10,7 @@
 
 #include "bench/attention_case.h"
 #include "bench/bench.h"
+#include "bench/pinning.h"
 #include "bench/report.h"
 #include "heed/attention.h"
 #include "heed/cpu.h"
@@ -77,12 +78,15 @@ Status check_plans(const std::vector<Workload>& workloads, std::string_view isa)
   return {};
 }
 
-Status create_pool(const std::vector<Workload>& workloads, const Setting& setting, Pool& pool) {
+Status create_pool(const std::vector<Workload>& workloads, const std::vector<int>& threads,
+                   const Setting& setting, Pool& pool) {
   std::size_t floats = 0;
   for (const Workload& workload : workloads) {
     floats = std::max(floats, pool_floats(workload, setting));
   }
-  return Pool::create(floats, setting.pages(), pool);
+  Status status = Pool::create(floats, setting.pages(), pool);
+  if (status.ok()) pool.touch(std::ranges::max(threads));
+  return status;
 }
 
 /// What a thread of `result` does, beside the run of the same workload on the fewest threads among
@@ -102,7 +106,7 @@ std::optional<double> efficiency_of(const Result& result, const std::vector<Resu
 Status measure_all(const std::vector<Workload>& workloads, const std::vector<int>& threads,
                    const Setting& setting, const Report& report, std::vector<Result>& results) {
   Pool pool;
-  if (Status status = create_pool(workloads, setting, pool); !status) return status;
+  if (Status status = create_pool(workloads, threads, setting, pool); !status) return status;
   const std::size_t steps = workloads.size() * threads.size();
   for (const Workload& workload : workloads) {
     const std::unique_ptr<Bench> bench = make_bench(workload, setting, pool);
@@ -137,7 +141,7 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   const std::vector<Workload>& workloads = options.workloads;
   if (Status status = check_names(workloads); !status) return status;
   const StreamSize stream = stream_size();
-  Setting setting{options.isa, options.seconds, options.warm,
+  Setting setting{options.isa, options.seconds, options.warm, options.pinned,
                   static_cast<std::size_t>(stream.bytes) / sizeof(float)};
   if (Status status = resolve_isa(setting.isa); !status) return status;
 
@@ -145,6 +149,7 @@ Status run_checked(const BenchOptions& options, std::string* json) {
   std::vector<int> threads;
   std::string note;
   if (Status status = choose_threads(options, threads, note); !status) return status;
+  if (setting.pinned) start_pinning();
   const Report report(options.format, setting, stream, workloads);
   if (Status status = report.head(note); !status) return status;
   std::vector<Result> results;

@@ -18,6 +18,7 @@ struct BenchOptions {
   std::string isa;       ///< as in PlanOptions
   double seconds = 0.8;  ///< > 0: the time that one workload on one thread count is repeated for
   Format format = Format::table;  ///< of what is printed
+  bool pinned = false;            ///< each thread to a CPU of its own
   bool warm = false;              ///< always the same keys and values, not rotating copies of them
 };
 

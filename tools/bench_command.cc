@@ -65,6 +65,7 @@ void add_bench(CLI::App& app, Action& action) {
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
   option("--format", o->format, "FORMAT", "Of what is printed: table, md, csv or json (table)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
+  command->add_flag("--pin", o->bench.pinned, "Pin each thread to a CPU, one of each core first");
   command->add_flag("--warm", o->bench.warm,
                     "Use the same keys and values every time, not rotating copies of them");
   command->callback([o, &action] { action = [o] { return measure(*o); }; });

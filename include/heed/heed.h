@@ -7,6 +7,7 @@
 #include "heed/cpu.h"
 #include "heed/dtype.h"
 #include "heed/executor.h"
+#include "heed/forecast.h"
 #include "heed/head_norm.h"
 #include "heed/key_mask.h"
 #include "heed/kv_cache.h"

@@ -7,6 +7,7 @@
 #include "heed/attention.h"
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
+#include "runtime/plan/forecast.h"
 #include "runtime/plan/plan_data.h"
 
 namespace heed {
@@ -79,14 +80,12 @@ void describe_schedule(std::ostream& text, const detail::PlanData& p) {
   for (const detail::PlannedSplit& split : s.splits) items += static_cast<std::size_t>(split.items);
   text << "splits: " << s.splits.size() << " into " << items << " items\n";
   if (s.items.empty()) return;
-  const double share = s.fair_share(p.workers);
-  double longest = 0;
-  for (const detail::PlannedItem& item : s.items) longest = std::max(longest, item.cost);
-  const double makespan = detail::Simulation().makespan(s.items, s.splits, p.shares);
+  const Forecast forecast = detail::forecast_of(p);
+  const double share = forecast.work / p.workers;
   const auto percent = [](double part) { return std::round(1000 * part) / 10; };
-  text << "balance: " << percent(share / makespan)
+  text << "balance: " << percent(share / forecast.makespan)
        << "% (fair share of a worker / time of the last), longest item: "
-       << percent(longest / share) << "% of a share\n";
+       << percent(forecast.longest / share) << "% of a share\n";
 }
 
 void describe(std::ostream& text, const detail::PlanData& p) {

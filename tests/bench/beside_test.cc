@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 #include <thread>
 #include <vector>
@@ -14,6 +16,7 @@
 #include "bench/gang.h"
 #include "bench/limits.h"
 #include "bench/lost_time.h"
+#include "bench/pinning.h"
 
 namespace heed::tests {
 namespace {
@@ -193,6 +196,33 @@ TEST(BenchGang, OwnTimeIsNeverLongerThanThatOfTheClock) {
     // The harmonic mean of 1 and 3 is 1.5, where nobody disturbs.
     EXPECT_LT(time.own, time.wall);
   }
+}
+
+// In threads of their own: what is pinned stays so. The order of the CPUs of a thread that is
+// pinned has one.
+TEST(BenchPinning, ThreadsTakeCpusInOrder) {
+  const std::vector<int> order = bench::cpu_order();
+  ASSERT_FALSE(order.empty());
+  EXPECT_EQ(std::set(order.begin(), order.end()).size(), order.size());
+  EXPECT_GE(bench::numa_nodes(), 1);
+  std::thread([&] {
+    bench::pin_this_thread(0);
+    EXPECT_EQ(bench::cpu_order(), order) << "nothing is pinned before it is asked for";
+    bench::start_pinning();
+    for (std::size_t i = 0; i < 2 * order.size(); ++i) {
+      bench::pin_this_thread(static_cast<int>(i));
+      EXPECT_EQ(bench::cpu_order(), std::vector{order[i % order.size()]});
+    }
+    std::atomic<bool> pinned = false;
+    std::thread other([&] {
+      while (!pinned) std::this_thread::yield();
+      EXPECT_EQ(bench::cpu_order().size(), 1U);
+    });
+    EXPECT_TRUE(bench::pin_all_threads().ok());
+    EXPECT_EQ(bench::cpu_order(), std::vector{order[0]});
+    pinned = true;
+    other.join();
+  }).join();
 }
 
 }  // namespace

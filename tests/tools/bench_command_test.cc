@@ -235,8 +235,8 @@ void expect_origin(const Json& report, bool warm) {
   const std::string date = report["date"];
   EXPECT_TRUE(date.size() == 20 && date[10] == 'T' && date.ends_with('Z')) << date;
   EXPECT_EQ(keys_of(host), (Names{"vendor", "model", "system", "logical_cpus", "cores", "cpu_quota",
-                                  "memory_bytes", "l1d_bytes", "l2_bytes", "l3_bytes", "mhz",
-                                  "max_mhz", "governor", "features"}));
+                                  "numa_nodes", "memory_bytes", "l1d_bytes", "l2_bytes", "l3_bytes",
+                                  "mhz", "max_mhz", "governor", "features"}));
   EXPECT_EQ(host["vendor"], cpu_info().vendor);
   EXPECT_EQ(host["model"], cpu_info().model);
   EXPECT_EQ(host["logical_cpus"], cpu_info().logical_cpus);
@@ -272,6 +272,14 @@ TEST(BenchCommand, WarmOnAnotherIsa) {
   expect_report(report, {kDecode, kSoftmax}, std::string(kBaselineIsa));
   expect_origin(report.json, true);
   EXPECT_NE(report.table.find("warm: the same keys"), std::string::npos) << report.table;
+}
+
+TEST(BenchCommand, OnPinnedThreads) {
+  const Report report = run_bench("^softmax-1024x64$", {"--warm", "--pin"});
+  expect_report(report, {kSoftmax}, chosen_command_isa());
+  EXPECT_NE(report.table.find("\nthreads are pinned\n"), std::string::npos) << report.table;
+  EXPECT_EQ(report.json["setting"]["pinned"], true);
+  EXPECT_GE(report.json["host"]["numa_nodes"], 1);
 }
 
 TEST(BenchCommand, ReportsTheThreadsThatItHad) {

@@ -135,6 +135,53 @@ TEST(PlanCommand, NamesTheKernelsThatCostLess) {
   EXPECT_EQ(shown[1].number("items: ", "prefill for "), 8 - by_decode) << text(1);
 }
 
+/// The words of each row of --simulate, its head left out.
+std::vector<std::vector<std::string>> simulated(const std::string& workload,
+                                                const std::string& workers) {
+  const CommandResult result = run_heed({"plan", "--workload", workload, "--simulate", workers});
+  expect_fine(result);
+  std::vector<std::vector<std::string>> rows;
+  std::istringstream lines(result.out);
+  for (std::string line; std::getline(lines, line);) {
+    std::istringstream words(line);
+    std::vector<std::string> row;
+    for (std::string word; words >> word;) row.push_back(word);
+    rows.push_back(row);
+  }
+  EXPECT_FALSE(rows.empty());
+  if (!rows.empty()) rows.erase(rows.begin());
+  return rows;
+}
+
+// Equal items spread evenly: 96 on 1 and 2 workers, and three for each of 96, of which the longest
+// is a little longer.
+TEST(PlanCommand, SimulatesWorkersThatAreNotThere) {
+  using Row = std::vector<std::string>;
+  const auto rows = simulated("^bert-base-b8-s128$", "1,2,96,256");
+  ASSERT_EQ(rows.size(), 4U);
+  EXPECT_EQ(rows[0], (Row{"bert-base-b8-s128", "1", "96", "0", "1.0", "100.0%", "1.0%"}));
+  EXPECT_EQ(rows[1], (Row{"bert-base-b8-s128", "2", "96", "0", "2.0", "100.0%", "2.1%"}));
+  EXPECT_EQ(rows[2], (Row{"bert-base-b8-s128", "96", "288", "0", "96.0", "100.0%", "37.5%"}));
+  EXPECT_EQ(rows[3][1], "256");
+  EXPECT_LE(std::stod(rows[3][4]), 256);
+  EXPECT_LE(std::stod(rows[3][5]), 100);
+}
+
+// Efficiency is what plans call balance.
+TEST(PlanCommand, SimulatesWhatPlansSay) {
+  const auto rows = simulated("^llama3-8b-(mixed-b16|decode-b1-kv32k)$", "3,256");
+  const std::vector<Shown> shown =
+      plans({"--workload", "^llama3-8b-(mixed-b16|decode-b1-kv32k)$", "--threads", "3,256"});
+  ASSERT_EQ(rows.size(), 4U);
+  ASSERT_EQ(shown.size(), 4U);
+  for (std::size_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(std::stod(rows[i][5]), shown[i].balance(), 0.11) << shown[i].text;
+    EXPECT_EQ(std::stod(rows[i][2]), shown[i].items()) << shown[i].text;
+    EXPECT_EQ(std::stod(rows[i][3]), shown[i].splits()) << shown[i].text;
+  }
+  expect_fault(run_heed({"plan", "--simulate", "0"}), "--simulate (\"0\") must be integers");
+}
+
 TEST(PlanCommand, SplitsOfALongContext) {
   const std::vector<Shown> shown =
       plans({"--workload", "^llama3-8b-decode-b1-kv32k$", "--threads", "2,64"});
