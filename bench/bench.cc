@@ -28,6 +28,17 @@ double Result::percent_of_bandwidth() const {
   return measured.percent_of(gigabytes, copies ? &LimitSample::copy : &LimitSample::read);
 }
 
+std::optional<double> efficiency_of(const Result& result, std::span<const Result> others) {
+  const Result* fewest = nullptr;
+  for (const Result& other : others) {
+    if (other.name != result.name || other.threads >= result.threads) continue;
+    if (fewest == nullptr || other.threads < fewest->threads) fewest = &other;
+  }
+  if (fewest == nullptr) return std::nullopt;
+  return fewest->measured.timing.min_ms * fewest->threads /
+         (result.measured.timing.min_ms * result.threads);
+}
+
 std::size_t pool_floats(const Workload& workload, const Setting& setting) {
   std::size_t once = 0;
   if (const auto* attention = std::get_if<AttentionWorkload>(&workload.what)) {

@@ -59,6 +59,10 @@ class Bench {
   virtual Status measure(int threads, Result& result) = 0;
 };
 
+/// What a thread of `result` does, beside the run of the same workload on the fewest threads among
+/// `others`, where these are fewer.
+std::optional<double> efficiency_of(const Result& result, std::span<const Result> others);
+
 /// Floats that a pool must have for this workload.
 std::size_t pool_floats(const Workload& workload, const Setting& setting);
 

@@ -124,7 +124,7 @@ LimitRate stream_rate(int threads, std::size_t floats, Residence residence, std:
 
 /// Copies from the first half of a memory to the second.
 struct Copies {
-  Copies(const LimitKernels& table, std::span<float> memory)
+  Copies(const LimitKernels* table, std::span<float> memory)
       : kernels(table),
         half(whole_steps(memory.size() / 2)),
         from(memory.data()),
@@ -134,10 +134,10 @@ struct Copies {
     std::memcpy(to + begin, from + begin, size * sizeof(float));
   }
   void stream(std::size_t begin, std::size_t size) const {
-    kernels.stream_copy(from + begin, to + begin, size);
+    kernels->stream_copy(from + begin, to + begin, size);
   }
 
-  const LimitKernels& kernels;
+  const LimitKernels* kernels;
   std::size_t half;
   float *from, *to;
 };
@@ -229,7 +229,7 @@ Status sample_copy(int threads, std::span<float> memory, Residence residence, st
   const LimitKernels* kernels = nullptr;
   if (Status status = check_memory(memory.size()); !status) return status;
   if (Status status = find_best_kernels(kernels); !status) return status;
-  const Copies copies(*kernels, memory);
+  const Copies copies(kernels, memory);
   const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
   const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
   const LimitRate copied = stream_rate(threads, copies.half, residence, start, copy);
@@ -262,7 +262,7 @@ Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence re
   const LimitKernels* kernels = nullptr;
   if (Status status = check_memory(memory.size()); !status) return status;
   if (Status status = find_best_kernels(kernels); !status) return status;
-  const Copies copies(*kernels, memory);
+  const Copies copies(kernels, memory);
   const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
   const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
   gbps = 2 * std::max(stream_gbps(threads, copies.half, residence, copy),

@@ -92,6 +92,7 @@ std::vector<int> cpu_order() {
     if (CPU_ISSET(static_cast<std::size_t>(cpu), &set)) cpus.push_back(cpu);
   }
   std::vector<std::tuple<int, int, int>> order;
+  order.reserve(cpus.size());
   for (const int cpu : cpus) order.emplace_back(sibling_number(cpu, cpus), node_of(cpu), cpu);
   std::ranges::sort(order);
   std::ranges::transform(order, cpus.begin(), [](const auto& each) { return std::get<2>(each); });

@@ -71,8 +71,8 @@ Json csv_facts(const Setting& setting, const std::string& date) {
   Json facts = {{"date", date}};
   const auto add = [&](const char* prefix, const Json& object) {
     for (const auto& field : object.items()) {
-      if (!field.value().is_array())
-        facts[fmt::format("{}_{}", prefix, field.key())] = field.value();
+      if (field.value().is_array()) continue;
+      facts[fmt::format("{}_{}", prefix, field.key())] = field.value();
     }
   };
   add("heed", heed_json());
@@ -93,8 +93,9 @@ double cost(const Result& result, bool with_planning) {
 }
 
 std::string stream_in_words(const Setting& setting, const StreamSize& stream) {
-  if (setting.warm)
+  if (setting.warm) {
     return "warm: the same keys and values every time, bandwidths over the same memory";
+  }
   return fmt::format(
       "keys and values rotate among copies of {} MiB in all: {}", stream.bytes / kMebibyte,
       stream.capped() ? fmt::format("a quarter of the free memory, for want of {} MiB",

@@ -6,7 +6,6 @@
 #include <cmath>
 #include <exception>
 #include <new>
-#include <optional>
 
 #include "bench/attention_case.h"
 #include "bench/bench.h"
@@ -87,19 +86,6 @@ Status create_pool(const std::vector<Workload>& workloads, const std::vector<int
   Status status = Pool::create(floats, setting.pages(), pool);
   if (status.ok()) pool.touch(std::ranges::max(threads));
   return status;
-}
-
-/// What a thread of `result` does, beside the run of the same workload on the fewest threads among
-/// `others`, where these are fewer.
-std::optional<double> efficiency_of(const Result& result, const std::vector<Result>& others) {
-  const Result* fewest = nullptr;
-  for (const Result& other : others) {
-    if (other.name != result.name || other.threads >= result.threads) continue;
-    if (fewest == nullptr || other.threads < fewest->threads) fewest = &other;
-  }
-  if (fewest == nullptr) return std::nullopt;
-  return fewest->measured.timing.min_ms * fewest->threads /
-         (result.measured.timing.min_ms * result.threads);
 }
 
 /// Measures every workload on every thread count and prints as it goes.

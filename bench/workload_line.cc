@@ -345,6 +345,7 @@ Status parse_workload(Line& line, std::vector<Workload>& workloads) {
 /// A name of a line that has none.
 std::string name_of(const std::vector<std::string>& words) {
   std::vector<std::string> parts;
+  parts.reserve(words.size());
   for (const std::string& word : words) parts.push_back(in_name(word));
   return fmt::format("{}", fmt::join(parts, "-"));
 }

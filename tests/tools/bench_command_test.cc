@@ -388,7 +388,7 @@ TEST(BenchCommand, FaultsOfOnesOwnWorkloads) {
 /// What a run of two small workloads prints.
 std::string printed(const std::string& format, const std::string& json) {
   const CommandResult result =
-      run_heed({"bench", "--shape", "tiny hq=2 q=3,4 d=8", "--warm", "--seconds", "0.001",
+      run_heed({"bench", "--shape", "tiny hq=2 q=3,4 kv=9 d=8", "--warm", "--seconds", "0.001",
                 "--threads", "1", "--format", format, "--json", json});
   expect_fine(result);
   return result.out;
@@ -442,7 +442,7 @@ TEST(BenchCommand, CsvHasTheFiguresOfJson) {
     const auto cell = [&](const std::string& key) {
       return cells[static_cast<std::size_t>(std::ranges::find(keys, key) - keys.begin())];
     };
-    EXPECT_EQ(cell("shape"), row == 0 ? "hq=2 q=3 d=8" : "hq=2 q=4 d=8");
+    EXPECT_EQ(cell("shape"), row == 0 ? "hq=2 q=3 kv=9 d=8" : "hq=2 q=4 kv=9 d=8");
     EXPECT_EQ(cell("date"), json["date"]);
     EXPECT_EQ(cell("host_model"), json["host"]["model"]);
     EXPECT_EQ(cell("heed_version"), json["heed"]["version"]);
