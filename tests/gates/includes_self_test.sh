@@ -76,7 +76,7 @@ tests/proof/reference.cc "kernels/interface.h"
 tests/base/regions_test.cc "runtime/base/paged_layout.h"
 tests/cpu/dispatch_test.cc "kernels/table.inl.h"
 tests/toy/toy.cc "kernels/isa/avx2.inl.h"
-runtime/plan/mask_words.cc <emmintrin.h>
+runtime/plan/masks.cc <emmintrin.h>
 tests/run/attention_edges_test.cc "runtime/plan/tiles.h"
 tests/run/attention_edges_test.cc <xmmintrin.h>
 tests/cpu/control_groups_test.cc "runtime/base/message.h"
