@@ -265,10 +265,10 @@ int main(int argc, char** argv) {
       heed::bench::register_isa(*kernels);
     }
   }
-  for (const auto& [name, mask] : heed::bench::kMaskPlans) {
+  for (const auto& plan : heed::bench::kMaskPlans) {
     benchmark::RegisterBenchmark(
-        (std::string("read_mask/") + name).c_str(),
-        [mask](benchmark::State& state) { heed::bench::read_mask(state, mask); });
+        (std::string("read_mask/") + plan.first).c_str(),
+        [mask = plan.second](benchmark::State& state) { heed::bench::read_mask(state, mask); });
   }
   benchmark::RunSpecifiedBenchmarks();
   benchmark::Shutdown();

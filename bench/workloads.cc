@@ -64,7 +64,7 @@ Status parse_workloads(std::string_view where, std::string_view text,
 }
 
 Status parse_shape(std::string_view shape, std::vector<Workload>& workloads) {
-  const Status status = parse_line(shape, workloads);
+  Status status = parse_line(shape, workloads);
   if (status.ok()) return status;
   return {status.code(), fmt::format("shape (\"{}\"): {}", shape, status.message())};
 }

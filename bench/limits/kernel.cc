@@ -132,9 +132,9 @@ float tile_rounds(std::int64_t rounds, float factor, float addend) {
   Vector result = {};
   // Unrolled, like all loops over sums, which else would lie in memory.
 #pragma GCC unroll 8
-  for (int row = 0; row < kTileRows; ++row) {
+  for (const auto& row : sums) {
 #pragma GCC unroll 3
-    for (int v = 0; v < kTileVectors; ++v) result += sums[row][v];
+    for (const Vector& chain : row) result += chain;
   }
   return total(result);
 }
@@ -146,8 +146,6 @@ struct Pairs {
     asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
   }
 };
-
-constexpr auto tile_pairs = tile_rounds<Pairs>;
 
 float multiply_add_pairs(std::int64_t rounds, float factor, float addend) {
   const auto pairs = __builtin_bit_cast(__m512bh, Vector{} + factor);
@@ -161,9 +159,12 @@ float multiply_add_pairs(std::int64_t rounds, float factor, float addend) {
   for (const __m512& chain : sums) result += chain;
   return total(result);
 }
+
+constexpr auto kTilePairs = tile_rounds<Pairs>;
+constexpr auto kMultiplyAddPairs = multiply_add_pairs;
 #else
-constexpr float (*multiply_add_pairs)(std::int64_t, float, float) = nullptr;
-constexpr float (*tile_pairs)(std::int64_t, float, float) = nullptr;
+constexpr float (*kMultiplyAddPairs)(std::int64_t, float, float) = nullptr;
+constexpr float (*kTilePairs)(std::int64_t, float, float) = nullptr;
 #endif
 
 float sum(const float* x, std::size_t n) {
@@ -206,9 +207,9 @@ constinit const LimitKernels HEED_JOIN(limits_, HEED_LIMITS_ISA) = {
     2 * kSums* static_cast<std::int64_t>(kLanes),
     std::int64_t{2} * kBroadcastRows* kTileVectors* kTileSteps* static_cast<std::int64_t>(kLanes),
     multiply_add,
-    multiply_add_pairs,
+    kMultiplyAddPairs,
     tile_rounds<Floats>,
-    tile_pairs,
+    kTilePairs,
     sum,
     stream_copy};
 

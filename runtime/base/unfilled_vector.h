@@ -10,7 +10,7 @@ namespace heed::detail {
 template <class T>
 struct UnfilledAllocator : std::allocator<T> {
   template <class U>
-  struct rebind {
+  struct rebind {  // NOLINT(readability-identifier-naming): the standard's name
     using other = UnfilledAllocator<U>;
   };
 
