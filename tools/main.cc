@@ -155,5 +155,10 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   // A file that grows beyond the limit is a write error like others, not the end of the program.
   std::signal(SIGXFSZ, SIG_IGN);
-  return heed::tools::run(argc, argv);
+  try {
+    return heed::tools::run(argc, argv);
+  } catch (...) {  // before anything was parsed, and nothing but memory can be missing
+    std::fputs("heed: there is too little memory\n", stderr);
+    return heed::tools::kBadUsage;
+  }
 }

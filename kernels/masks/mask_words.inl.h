@@ -107,7 +107,7 @@ void mask_totals(const void* bits, std::int64_t partitions, std::uint32_t* words
     std::uint64_t pairs[kPairs];
     __builtin_memcpy(pairs, from, sizeof(pairs));
     __builtin_memcpy(words, pairs, sizeof(pairs));
-    for (std::int32_t i = 0; i < kPairs; ++i) total += Ops<Arch>::ones(pairs[i]);
+    for (const std::uint64_t pair : pairs) total += Ops<Arch>::ones(pair);
     *++totals = static_cast<std::int32_t>(total);
     from += sizeof(pairs), words += kPartitionWords;
   }

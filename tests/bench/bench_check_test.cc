@@ -18,7 +18,6 @@ namespace {
 using bench::AttentionCase;
 using bench::AttentionWorkload;
 using bench::Pool;
-using bench::SoftmaxWorkload;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 

@@ -77,7 +77,7 @@ TEST_F(AppendErrors, PagesThatOverlap) {
   tokens_.slots = {reinterpret_cast<const std::int64_t*>(k_pages_.data()), 1};
   EXPECT_FALSE(append(layout_, pages_, tokens_).ok());
   tokens_.slots = slots_;
-  pages_.k = reinterpret_cast<float*>(reinterpret_cast<std::uintptr_t>(k_pages_.data()) + 1);
+  pages_.k = reinterpret_cast<std::byte*>(k_pages_.data()) + 1;
   expect_refused("pages.k must begin at a multiple of 4 bytes, as its elements do");
 }
 
@@ -115,8 +115,9 @@ TEST_F(AppendErrors, DuplicatesAmongManyStretchesDoNoHarm) {
   const NewTokens tokens{.k = x.data(), .v = x.data(), .slots = slots};
   EXPECT_TRUE(append(layout, {k.data(), v.data()}, tokens, {.workers = 1}).ok());
   for (std::int64_t i = 0; i < 2 * count * 5; ++i) {
-    const float number = static_cast<float>(i / 10);
-    const bool written = i / 5 % 2 == 0 && i / 10 != 2500;
+    const std::int64_t token = i / 10;
+    const auto number = static_cast<float>(token);
+    const bool written = i / 5 % 2 == 0 && token != 2500;
     const float element = k[static_cast<std::size_t>(i)];
     ASSERT_TRUE(element == (written ? number : -5.0F) || (i / 5 == 20 && element == 2500.0F)) << i;
   }
@@ -176,15 +177,16 @@ TEST_F(AppendErrors, ShapesOfPages) {
   const std::string counts = " must be from 1 to 2147483647";
   const PagedLayout valid = layout_;
   for (const std::int64_t wrong : {std::int64_t{0}, std::int64_t{-1}, std::int64_t{1} << 31}) {
-    const std::string number = " (" + std::to_string(wrong) + ")";
+    std::string rest = " (";
+    rest.append(std::to_string(wrong)).append(")").append(counts);
     layout_.pages = wrong;
-    expect_refused("layout.pages" + number + counts);
+    expect_refused("layout.pages" + rest);
     layout_ = valid;
     layout_.page_tokens = wrong;
-    expect_refused("layout.page_tokens" + number + counts);
+    expect_refused("layout.page_tokens" + rest);
     layout_ = valid;
     layout_.kv_heads = wrong;
-    expect_refused("layout.kv_heads" + number + counts);
+    expect_refused("layout.kv_heads" + rest);
     layout_ = valid;
   }
   for (const std::int64_t wrong : {0, -1, 1025}) {

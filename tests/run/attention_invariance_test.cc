@@ -415,8 +415,10 @@ TEST(AttentionInvariance, ConcurrentRunsOfOnePlan) {
     const Plan plan = plan_case(c, on({}, 4));
     const Outputs expected = run_plan(c, plan);
     std::vector<Outputs> outputs;
+    outputs.reserve(4);
     for (int i = 0; i < 4; ++i) outputs.push_back(fresh_outputs(c));
     std::vector<std::thread> threads;
+    threads.reserve(outputs.size());
     for (Outputs& mine : outputs) {
       threads.emplace_back([&c, &plan, &mine] {
         Workspace workspace;

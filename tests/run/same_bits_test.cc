@@ -16,7 +16,6 @@ namespace heed::tests {
 namespace {
 
 using proof::CaseSpec;
-using proof::OracleRow;
 
 /// FNV-1a of 64 bits over the bits of floats, the lower byte first. All NaN are equal.
 class Checksum {
@@ -42,7 +41,7 @@ struct Known {
   std::function<void(CaseSpec&)> change;
 };
 
-void PrintTo(const Known& known, std::ostream* stream) { *stream << known.name; }
+std::ostream& operator<<(std::ostream& stream, const Known& known) { return stream << known.name; }
 
 void types(CaseSpec& spec, DType keys, DType values) {
   spec = with_types(spec, {DType::f32, keys, values, DType::f32});

@@ -96,8 +96,9 @@ TEST(Visibility, ScoresAreThoseOfSingleRows) {
     const Range rows = range_below(random, s.rows()), keys = range_below(random, s.keys);
     std::int64_t expected = 0;
     for (std::int64_t row = rows.first; row < rows.last; ++row) {
-      for (std::int64_t key = keys.first; key < keys.last; ++key)
+      for (std::int64_t key = keys.first; key < keys.last; ++key) {
         expected += in_window(s, row, key);
+      }
     }
     ASSERT_EQ(s.scores(rows, keys), expected);
   }
