@@ -77,7 +77,8 @@ TEST_F(AppendErrors, PagesThatOverlap) {
   tokens_.slots = {reinterpret_cast<const std::int64_t*>(k_pages_.data()), 1};
   EXPECT_FALSE(append(layout_, pages_, tokens_).ok());
   tokens_.slots = slots_;
-  pages_.k = reinterpret_cast<std::byte*>(k_pages_.data()) + 1;
+  void* const odd = reinterpret_cast<std::byte*>(k_pages_.data()) + 1;
+  pages_.k = static_cast<float*>(odd);
   expect_refused("pages.k must begin at a multiple of 4 bytes, as its elements do");
 }
 
