@@ -226,11 +226,17 @@ void tiny_call(benchmark::State& state, const kernels::KernelTable& kernels) {
   }
 }
 
+template <class Bench>
+void add_benchmark([[maybe_unused]] const std::string& name, [[maybe_unused]] Bench bench) {
+#ifndef __clang_analyzer__  // does not see that the library keeps what is registered
+  benchmark::RegisterBenchmark(name.c_str(), bench);
+#endif
+}
+
 void register_isa(const kernels::KernelTable& kernels) {
   const auto add = [&](const std::string& name, auto bench) {
-    benchmark::RegisterBenchmark(
-        (name + "/" + kernels.name).c_str(),
-        [&kernels, bench](benchmark::State& state) { bench(state, kernels); });
+    add_benchmark(name + "/" + kernels.name,
+                  [&kernels, bench](benchmark::State& state) { bench(state, kernels); });
   };
   const auto add_exponential = [&](const std::string& name, Exponential exponential) {
     add(name, [exponential](benchmark::State& state, const kernels::KernelTable& table) {
@@ -254,13 +260,10 @@ void register_isa(const kernels::KernelTable& kernels) {
 }
 
 void register_reading() {
-#ifndef __clang_analyzer__  // does not see that the library keeps what is registered
   for (const auto& plan : kMaskPlans) {
-    benchmark::RegisterBenchmark(
-        (std::string("read_mask/") + plan.first).c_str(),
-        [mask = plan.second](benchmark::State& state) { read_mask(state, mask); });
+    add_benchmark(std::string("read_mask/") + plan.first,
+                  [mask = plan.second](benchmark::State& state) { read_mask(state, mask); });
   }
-#endif
 }
 
 }  // namespace
