@@ -42,38 +42,11 @@ Status find_best_kernels(const LimitKernels*& kernels) {
   return {StatusCode::unsupported, "this machine supports no ISA of this build"};
 }
 
-/// How a stream over `floats` floats is cut into samples: each covers `floats` of them, `passes`
-/// times, and sample s begins at (s · advance) modulo the stream.
-struct StreamSamples {
-  std::size_t floats = 0, advance = 0;
-  std::size_t passes = 1;
-  SampleCount count;
-
-  double bytes() const { return static_cast<double>(floats * passes * sizeof(float)); }
-};
-
 // Long enough to drown the start of the threads, short enough to be measured beside each workload.
 constexpr std::size_t kMeasuredFloats = (std::size_t{1} << 30) / sizeof(float);
 constexpr std::size_t kSampleFloats = kMeasuredFloats / 16;
 
 std::size_t whole_steps(std::size_t floats) { return floats / kStreamFloats * kStreamFloats; }
-
-StreamSamples cut_samples(std::size_t floats, Residence residence) {
-  StreamSamples samples;
-  if (residence == Residence::memory) {
-    // An eighth of the stream is as much as the last cache holds: two of them untimed sweep out
-    // what it still held of the rest.
-    samples.floats = samples.advance = whole_steps(floats / 8);
-    samples.count.untimed = 2;
-  } else {
-    samples.floats = whole_steps(floats);
-  }
-  const std::size_t size = std::max(samples.floats, kStreamFloats);
-  if (residence == Residence::cache) samples.passes = (kSampleFloats + size - 1) / size;
-  const std::size_t timed = kMeasuredFloats / (size * samples.passes);
-  samples.count.timed = static_cast<int>(std::clamp<std::size_t>(timed, 4, 64));
-  return samples;
-}
 
 struct Slice {
   std::size_t begin, size;
@@ -91,17 +64,19 @@ double best_seconds(const std::vector<GangTime>& times) {
   return std::ranges::min(times, {}, &GangTime::wall).wall;
 }
 
-/// Calls move(begin, size) for the calling thread's slice of every pass of every sample; returns
-/// the best bandwidth, each byte of the stream counted once.
+/// Calls move(begin, size) for the calling thread's slice of every sample, an eighth of the stream;
+/// returns the best bandwidth, each byte counted once. An eighth is as much as the last cache
+/// holds: two of them untimed sweep out what it still held of the rest.
 template <class Move>
-double stream_gbps(int threads, std::size_t floats, Residence residence, const Move& move) {
-  const StreamSamples samples = cut_samples(floats, residence);
-  const auto times = run_gang(threads, samples.count, [&](int ith, int sample) {
-    const Slice slice = slice_of(samples.floats, ith, threads);
-    const std::size_t start = static_cast<std::size_t>(sample % 8) * samples.advance;
-    for (std::size_t pass = 0; pass < samples.passes; ++pass) move(start + slice.begin, slice.size);
+double stream_gbps(int threads, std::size_t floats, const Move& move) {
+  const std::size_t eighth = whole_steps(floats / 8);
+  const std::size_t timed = std::clamp<std::size_t>(kMeasuredFloats / eighth, 4, 64);
+  const SampleCount count{.untimed = 2, .timed = static_cast<int>(timed)};
+  const auto times = run_gang(threads, count, [&](int ith, int sample) {
+    const Slice slice = slice_of(eighth, ith, threads);
+    move(static_cast<std::size_t>(sample % 8) * eighth + slice.begin, slice.size);
   });
-  return samples.bytes() / best_seconds(times) * 1e-9;
+  return static_cast<double>(eighth * sizeof(float)) / best_seconds(times) * 1e-9;
 }
 
 /// One sample of a stream, of which a part from `start` on is passed over.
@@ -188,13 +163,28 @@ Status find_loop(std::string_view isa, Arithmetic arithmetic, bool pairs, Loop& 
   return {};
 }
 
-Status measure_peak(std::string_view isa, int threads, bool pairs, double& gflops) {
-  Loop loop;
-  if (Status status = find_loop(isa, Arithmetic::registers, pairs, loop); !status) return status;
-  const auto times = run_gang(threads, {.untimed = 1, .timed = 5},
-                              [&](int, int) { loop.run(2 * loop.rounds, 0.5F, 1.0F); });
-  const double operations = loop.operations * static_cast<double>(2 * loop.rounds) * threads;
-  gflops = operations / best_seconds(times) * 1e-9;
+/// Calls measure(floats, read), where read(begin, size) reads floats of the memory.
+template <class Measure>
+Status with_reads(std::span<const float> memory, const Measure& measure) {
+  const LimitKernels* kernels = nullptr;
+  if (Status status = check_memory(memory.size()); !status) return status;
+  if (Status status = find_best_kernels(kernels); !status) return status;
+  measure(memory.size(),
+          [&](std::size_t begin, std::size_t size) { kernels->sum(memory.data() + begin, size); });
+  return {};
+}
+
+/// Calls measure(floats, copy, stream), which copy floats of the first half of the memory to the
+/// second.
+template <class Measure>
+Status with_copies(std::span<float> memory, const Measure& measure) {
+  const LimitKernels* kernels = nullptr;
+  if (Status status = check_memory(memory.size()); !status) return status;
+  if (Status status = find_best_kernels(kernels); !status) return status;
+  const Copies copies(kernels, memory);
+  measure(
+      copies.half, [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); },
+      [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); });
   return {};
 }
 
@@ -215,58 +205,27 @@ Status sample_arithmetic(std::string_view isa, int threads, Arithmetic arithmeti
 
 Status sample_read(int threads, std::span<const float> memory, Residence residence,
                    std::size_t start, LimitRate& gbps) {
-  const LimitKernels* kernels = nullptr;
-  if (Status status = check_memory(memory.size()); !status) return status;
-  if (Status status = find_best_kernels(kernels); !status) return status;
-  gbps = stream_rate(
-      threads, memory.size(), residence, start,
-      [&](std::size_t begin, std::size_t size) { kernels->sum(memory.data() + begin, size); });
-  return {};
+  return with_reads(memory, [&](std::size_t floats, const auto& read) {
+    gbps = stream_rate(threads, floats, residence, start, read);
+  });
 }
 
 Status sample_copy(int threads, std::span<float> memory, Residence residence, std::size_t start,
                    LimitRate& gbps) {
-  const LimitKernels* kernels = nullptr;
-  if (Status status = check_memory(memory.size()); !status) return status;
-  if (Status status = find_best_kernels(kernels); !status) return status;
-  const Copies copies(kernels, memory);
-  const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
-  const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
-  const LimitRate copied = stream_rate(threads, copies.half, residence, start, copy);
-  const LimitRate streamed = stream_rate(threads, copies.half, residence, start, stream);
-  gbps = {2 * std::max(copied.wall, streamed.wall), 2 * std::max(copied.own, streamed.own)};
-  return {};
+  return with_copies(memory, [&](std::size_t floats, const auto& copy, const auto& stream) {
+    const LimitRate copied = stream_rate(threads, floats, residence, start, copy);
+    const LimitRate streamed = stream_rate(threads, floats, residence, start, stream);
+    gbps = {2 * std::max(copied.wall, streamed.wall), 2 * std::max(copied.own, streamed.own)};
+  });
 }
 
 Status measure_fma_peak(std::string_view isa, int threads, double& gflops) {
-  return measure_peak(isa, threads, false, gflops);
-}
-
-Status measure_bf16_peak(std::string_view isa, int threads, double& gflops) {
-  return measure_peak(isa, threads, true, gflops);
-}
-
-Status measure_read_bandwidth(int threads, std::span<const float> memory, Residence residence,
-                              double& gbps) {
-  const LimitKernels* kernels = nullptr;
-  if (Status status = check_memory(memory.size()); !status) return status;
-  if (Status status = find_best_kernels(kernels); !status) return status;
-  gbps = stream_gbps(threads, memory.size(), residence, [&](std::size_t begin, std::size_t size) {
-    kernels->sum(memory.data() + begin, size);
-  });
-  return {};
-}
-
-Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence residence,
-                              double& gbps) {
-  const LimitKernels* kernels = nullptr;
-  if (Status status = check_memory(memory.size()); !status) return status;
-  if (Status status = find_best_kernels(kernels); !status) return status;
-  const Copies copies(kernels, memory);
-  const auto copy = [&](std::size_t begin, std::size_t size) { copies.copy(begin, size); };
-  const auto stream = [&](std::size_t begin, std::size_t size) { copies.stream(begin, size); };
-  gbps = 2 * std::max(stream_gbps(threads, copies.half, residence, copy),
-                      stream_gbps(threads, copies.half, residence, stream));
+  Loop loop;
+  if (Status status = find_loop(isa, Arithmetic::registers, false, loop); !status) return status;
+  const auto times = run_gang(threads, {.untimed = 1, .timed = 5},
+                              [&](int, int) { loop.run(2 * loop.rounds, 0.5F, 1.0F); });
+  const double operations = loop.operations * static_cast<double>(2 * loop.rounds) * threads;
+  gflops = operations / best_seconds(times) * 1e-9;
   return {};
 }
 
@@ -278,11 +237,18 @@ Status measure_limits(std::string_view isa, int threads, MachineLimits& limits) 
   }
   const std::span<const float> inputs = pool.inputs({});
   if (Status status = measure_fma_peak(isa, threads, limits.fma_gflops); !status) return status;
-  if (Status status = measure_read_bandwidth(threads, inputs, Residence::memory, limits.read_gbps);
+  const auto gbps = [&](std::size_t floats, const auto& move) {
+    return stream_gbps(threads, floats, move);
+  };
+  if (Status status = with_reads(
+          inputs,
+          [&](std::size_t floats, const auto& read) { limits.read_gbps = gbps(floats, read); });
       !status) {
     return status;
   }
-  return measure_copy_bandwidth(threads, pool.scratch(), Residence::memory, limits.copy_gbps);
+  return with_copies(pool.scratch(), [&](std::size_t floats, const auto& copy, const auto& stream) {
+    limits.copy_gbps = 2 * std::max(gbps(floats, copy), gbps(floats, stream));
+  });
 }
 
 }  // namespace heed::bench

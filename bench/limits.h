@@ -21,21 +21,9 @@ Status resolve_isa(std::string_view& isa);
 /// The f32 multiply-add peak of the ISA `isa` (empty: heed's choice) on `threads` threads, counting
 /// two operations each, from a loop that never leaves the registers: 10⁹ operations per second.
 Status measure_fma_peak(std::string_view isa, int threads, double& gflops);
-/// The same of products of bf16 where the ISA has them, else of floats.
-Status measure_bf16_peak(std::string_view isa, int threads, double& gflops);
 
 /// The least memory that bandwidths can be measured over, in floats.
 inline constexpr std::size_t kLeastStreamFloats = 1 << 13;
-
-/// Bandwidth of a streaming sum over `memory`, each thread over a slice: 10⁹ bytes per second. The
-/// machine's best vectors do it, whatever ISA the figure is compared with.
-Status measure_read_bandwidth(int threads, std::span<const float> memory, Residence residence,
-                              double& gbps);
-
-/// Bandwidth of a copy from the first half of `memory` to the second, bytes read plus bytes
-/// written: the faster of memcpy and of vector loads with non-temporal stores.
-Status measure_copy_bandwidth(int threads, std::span<float> memory, Residence residence,
-                              double& gbps);
 
 /// One sample of a limit, in 10⁹ operations or bytes per second.
 struct LimitRate {
@@ -52,12 +40,14 @@ enum class Arithmetic { registers, tile };
 Status sample_arithmetic(std::string_view isa, int threads, Arithmetic arithmetic, bool pairs,
                          LimitRate& gflops);
 
-/// The same of a streaming sum: over a part of the memory that begins at `start`, or, in a cache,
-/// over all of it.
+/// The same of a streaming sum, each thread over a slice: over a part of the memory that begins at
+/// `start`, or, in a cache, over all of it. The machine's best vectors do it, whatever ISA the
+/// figure is compared with.
 Status sample_read(int threads, std::span<const float> memory, Residence residence,
                    std::size_t start, LimitRate& gbps);
 
-/// The same of a copy from the first half of the memory, at `start`, to the second.
+/// The same of a copy from the first half of the memory, at `start`, to the second, bytes read plus
+/// bytes written: the faster of memcpy and of vector loads with non-temporal stores.
 Status sample_copy(int threads, std::span<float> memory, Residence residence, std::size_t start,
                    LimitRate& gbps);
 

@@ -117,19 +117,7 @@ void read_caches(const char* folder, CpuInfo& info) noexcept {
   for (int index = 0; index < kMostCaches; ++index) {
     if (CacheFile(caches, index, "type").begins_with('I')) continue;  // of instructions
     const std::int64_t bytes = CacheFile(caches, index, "size").number() * kKibibyte;
-    switch (CacheFile(caches, index, "level").number()) {
-      case 1:
-        info.l1d_bytes = bytes;
-        break;
-      case 2:
-        info.l2_bytes = bytes;
-        break;
-      case 3:
-        info.l3_bytes = bytes;
-        break;
-      default:
-        break;
-    }
+    set_cache(info, CacheFile(caches, index, "level").number(), bytes);
   }
   close(caches);
 }

@@ -96,19 +96,7 @@ bool read_cache_list(ReadLeaf read, std::uint32_t leaf, CpuInfo& info) {
     const std::int64_t line = (r.ebx & 0xFFFU) + 1;
     const std::int64_t sets = std::int64_t{r.ecx} + 1;
     const std::int64_t bytes = ways * partitions * line * sets;
-    switch ((r.eax >> 5) & 7U) {
-      case 1:
-        info.l1d_bytes = bytes;
-        break;
-      case 2:
-        info.l2_bytes = bytes;
-        break;
-      case 3:
-        info.l3_bytes = bytes;
-        break;
-      default:
-        break;
-    }
+    set_cache(info, (r.eax >> 5) & 7U, bytes);
   }
   return index > 0;
 }

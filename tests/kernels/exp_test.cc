@@ -7,9 +7,8 @@
 #include <limits>
 #include <vector>
 
-#include "runtime/cpu/dispatch.h"
 #include "tests/kernels/exp_sweep.h"
-#include "tests/support/attention_run.h"
+#include "tests/support/kernel_tables.h"
 
 namespace heed::tests {
 namespace {
@@ -19,16 +18,6 @@ constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
 // A prime, so that no pattern of the low bits is favoured.
 constexpr std::uint32_t kStep = 509;
-
-template <class Check>
-void on_every_isa(Check check) {
-  for (const std::string_view isa : f32_isas()) {
-    SCOPED_TRACE(isa);
-    const kernels::KernelTable* table = nullptr;
-    ASSERT_TRUE(detail::select_kernels(isa, table).ok());
-    check(*table);
-  }
-}
 
 float exp_of(const kernels::KernelTable& table, float x) {
   float y = 0;
@@ -60,7 +49,7 @@ TEST(Exp, BinaryIsWithinTwoUlpDownToTheCut) {
 }
 
 TEST(Exp, NaturalAtTheEndsOfItsRange) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     EXPECT_EQ(exp_of(table, 0.0F), 1.0F);
     EXPECT_EQ(exp_of(table, -0.0F), 1.0F);
     EXPECT_EQ(exp_of(table, 0x1p-30F), 1.0F);
@@ -80,7 +69,7 @@ TEST(Exp, NaturalAtTheEndsOfItsRange) {
 }
 
 TEST(Exp, BinaryAtTheEndsOfItsRange) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     for (int n = -110; n <= 0; ++n) {
       EXPECT_EQ(exp2_of(table, static_cast<float>(n)), std::ldexp(1.0F, n)) << n;
     }
@@ -96,7 +85,7 @@ TEST(Exp, BinaryAtTheEndsOfItsRange) {
 // Weights of attention are made by adding to the exponent of 2^f, which is right for numbers in [1,
 // 2]: 2^f may reach 2 but not pass it, and may not fall below 1.
 TEST(Exp, FractionsStayBetweenOneAndTwo) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     float below = 1.0F, above = 0.0F;
     for (int i = 0; i < 100000; ++i) {
       below = std::nextafter(below, 0.0F);
@@ -111,7 +100,7 @@ TEST(Exp, FractionsStayBetweenOneAndTwo) {
 
 // Arguments above zero switch a vector to the general exponential; it has to give the same bits.
 TEST(Exp, BothWaysToScaleAgree) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     const auto lanes = static_cast<std::size_t>(table.lanes);
     std::vector<float> x(lanes), alone(lanes), general(lanes);
     for (float z = 0.0F; z > -112.0F; z -= 0.0137F) {
@@ -126,7 +115,7 @@ TEST(Exp, BothWaysToScaleAgree) {
 
 // The last vector may be incomplete; nothing is written past its end.
 TEST(Exp, AnyNumberOfElements) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     std::array<float, 70> x{};
     for (std::size_t i = 0; i < x.size(); ++i) x[i] = -0.7F * static_cast<float>(i);
     for (std::size_t n = 0; n < x.size(); ++n) {

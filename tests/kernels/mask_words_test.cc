@@ -7,9 +7,8 @@
 #include <span>
 #include <vector>
 
-#include "runtime/cpu/dispatch.h"
 #include "tests/proof/inputs.h"
-#include "tests/support/attention_run.h"
+#include "tests/support/kernel_tables.h"
 
 namespace heed::tests {
 namespace {
@@ -23,16 +22,6 @@ constexpr MaskFormat kBits{1}, kBytes{8}, kF16{16, 0x7FFF, 0xFC00}, kBf16{16, 0x
     kF32{32, 0x7FFFFFFF, 0xFF800000};
 
 constexpr std::int64_t kMost = 3 * kWordKeys + 1;
-
-template <class Check>
-void on_every_isa(Check check) {
-  for (const std::string_view isa : f32_isas()) {
-    SCOPED_TRACE(isa);
-    const kernels::KernelTable* table = nullptr;
-    ASSERT_TRUE(detail::select_kernels(isa, table).ok());
-    check(*table);
-  }
-}
 
 /// Elements by their bits, lowest byte first.
 class Elements {
@@ -70,7 +59,7 @@ const std::vector<Choices>& choices() {
 }
 
 TEST(MaskWords, HaveABitForEachVisibleElement) {
-  on_every_isa([](const kernels::KernelTable& table) {
+  on_every_table([](const kernels::KernelTable& table) {
     proof::Random random(1);
     for (const Choices& own : choices()) {
       for (std::int64_t count = 0; count <= kMost; ++count) {
@@ -95,7 +84,7 @@ TEST(MaskWords, OfFloatsNameTheFirstOtherNumber) {
                                                     0x7FC00000, 0xFFC00000, 0xFF800001, 0xFF7FFFFF};
   const std::vector<std::uint32_t> others_of_f16 = {1, 0x8001, 0x7C00, 0x7E00, 0xFC01, 0xFBFF};
   const std::vector<std::uint32_t> others_of_bf16 = {1, 0x8001, 0x7F80, 0x7FC0, 0xFF81, 0xFF7F};
-  on_every_isa([&](const kernels::KernelTable& table) {
+  on_every_table([&](const kernels::KernelTable& table) {
     const auto expect = [&](const MaskFormat& format, std::span<const std::uint32_t> others) {
       for (const std::uint32_t other : others) {
         for (std::int64_t at = 0; at < kMost; ++at) {
@@ -120,7 +109,7 @@ TEST(MaskTotals, CountPartitionsOnFromWhatWasBefore) {
   for (std::uint8_t& byte : bits) byte = static_cast<std::uint8_t>(random.below(256));
   std::fill_n(bits.begin() + 1, kPartitionKeys / 8, std::uint8_t{0xFF});
   const std::uint8_t* const from = bits.data() + 1;  // aligned to nothing
-  on_every_isa([&](const kernels::KernelTable& table) {
+  on_every_table([&](const kernels::KernelTable& table) {
     std::vector<std::uint32_t> words(kPartitions * kPartitionWords);
     std::vector<std::int32_t> totals(kPartitions + 1, 7), again = totals;
     table.mask_totals(from, kPartitions, words.data(), totals.data());

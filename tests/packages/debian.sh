@@ -22,8 +22,8 @@ inside() {
   env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 \
     DEBIAN_FRONTEND=noninteractive chroot "$root" "$@"
 }
-# Words of the commands below are expanded in the Debian, in the folder /root/heed.
-there() { inside bash -euo pipefail -c "cd /root/heed && $*"; }
+# Words of the commands below are expanded in the Debian, in the folder heed of its root.
+there() { inside bash -euo pipefail -c "cd ~/heed && $*"; }
 
 # make_debian [DEBIAN]: by debootstrap, or as a copy of the folder DEBIAN, with the authorities that this
 # machine trusts besides Debian's.
