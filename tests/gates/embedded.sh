@@ -1,12 +1,17 @@
 #!/usr/bin/env bash
-# embedded.sh SOURCE_DIR WORK_DIR CXX [OPTION...]: a project that fetches heed builds its own program and
+# embedded.sh SOURCE_DIR WORK_DIR CXX BUILT_DIR [OPTION...]: a project that fetches heed builds its own program and
 # nothing else, installs it, and runs it; then one that brings its own oneTBB, and asks for heed for C, installs
-# heed too. In one piece (a unity build), and for one ISA, to save time. OPTION is for the first project.
+# heed too. In one piece (a unity build), for one ISA, and with the objects that BUILT_DIR has, to save time.
+# OPTION is for the first project.
 set -euo pipefail
 source=$1 work=$2 cxx=$3
-shift 3
+export HEED_BUILT_DIR=$4
+shift 4
 gates=$(cd "$(dirname "$0")" && pwd)
-configure() { cmake -S "$gates/host" -B "$@" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DHEED_SOURCE="$source" >/dev/null; }
+configure() {
+  cmake -S "$gates/host" -B "$@" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DHEED_SOURCE="$source" \
+    -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/reuse_object.sh" >/dev/null
+}
 rm -rf "$work/prefix" "$work/shared"
 
 host=$work/host

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # reuse_object.sh COMPILER ARGUMENT...: a compiler launcher of CMake's. Takes the object from
-# HEED_BUILT_DIR where its compile_commands.json has the very same command, but for the name of the build
-# folder, and compiles where not.
+# HEED_BUILT_DIR where its compile_commands.json has the same command, and compiles where not. The name of the
+# build folder may differ, heed may be built in the folder heed of a project, and warnings may be no errors.
 set -euo pipefail
 object='' depfile=''
 for ((i = 1; i < $#; ++i)); do
@@ -11,14 +11,16 @@ for ((i = 1; i < $#; ++i)); do
     -MF) depfile=${!next} ;;
   esac
 done
-built=$HEED_BUILT_DIR/$object
+built=$HEED_BUILT_DIR/${object#heed/}
 # What writes dependencies is not in compile_commands.json.
 command=$*
 command=${command//"$PWD"/$HEED_BUILT_DIR}
 command=${command//\"/\\\\\\\"}
 command=${command/ -MD -MT "$object" -MF "$depfile"/}
+command=${command/ -o heed\// -o }
+command=${command/ -Werror / }
 if [[ -n $depfile && -f $built ]] &&
-  grep -qF -- "$command\"," "$HEED_BUILT_DIR/compile_commands.json"; then
+  sed 's/ -Werror / /' "$HEED_BUILT_DIR/compile_commands.json" | grep -F -- "$command\"," >/dev/null; then
   cp "$built" "$object"
   echo "$object: $built" >"$depfile"
 else
