@@ -12,6 +12,7 @@ HEED_C_DEFINE_INIT(heed_key_lists, keys_count);
 HEED_C_DEFINE_INIT(heed_key_shard, whole_lengths_count);
 HEED_C_DEFINE_INIT(heed_batch, shard);
 HEED_C_DEFINE_INIT(heed_plan_options, reserved);
+HEED_C_DEFINE_INIT(heed_forecast, makespan);
 HEED_C_DEFINE_INIT(heed_page_tables, indptr_count);
 HEED_C_DEFINE_INIT(heed_score_bias, key_stride);
 HEED_C_DEFINE_INIT(heed_row_temperatures, query_stride);

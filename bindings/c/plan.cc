@@ -128,6 +128,22 @@ heed_status heed_plan_visible_scores(const heed_plan* plan, int64_t* scores) {
   return call([&] { needed("scores", scores) = needed("plan", plan).value.visible_scores(); });
 }
 
+heed_status heed_get_forecast(const heed_plan* plan, heed_forecast* forecast) {
+  return call([&] {
+    heed::Forecast told;
+    heed::Status status = heed::forecast(needed("plan", plan).value, told);
+    if (!status.ok()) return status;
+    auto c = heed::c::defaults<heed_forecast>();
+    c.items = told.items;
+    c.splits = told.splits;
+    c.work = told.work;
+    c.longest = told.longest;
+    c.makespan = told.makespan;
+    heed::c::write("forecast", c, forecast);
+    return status;
+  });
+}
+
 heed_status heed_paged_layout_bshd(int64_t pages, int64_t page_tokens, int64_t kv_heads,
                                    int64_t head_dim, int64_t value_head_dim,
                                    heed_paged_layout* layout) {

@@ -32,6 +32,7 @@
 #include "heed/c/dtype.h"
 #include "heed/c/executor.h"
 #include "heed/c/export.h"
+#include "heed/c/forecast.h"
 #include "heed/c/head_norm.h"
 #include "heed/c/key_mask.h"
 #include "heed/c/kv_cache.h"

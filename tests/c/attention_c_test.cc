@@ -256,6 +256,30 @@ TEST(AttentionInC, FactsOfAPlan) {
   EXPECT_EQ(little[4], 'x');
 }
 
+TEST(AttentionInC, ForecastsAreThoseOfCpp) {
+  const Case c(mixed_spec());
+  Plan plan;
+  ASSERT_TRUE(plan_attention(c.config(), c.batch(), {.workers = 3}, plan).ok());
+  Forecast expected;
+  ASSERT_TRUE(forecast(plan, expected).ok());
+  const CPlan planned(c.config(), c.batch(), 3);
+  auto told = initialised(heed_forecast_init);
+  ASSERT_DONE(heed_get_forecast(planned.plan, &told));
+  EXPECT_GT(told.items, 0);
+  EXPECT_EQ(told.items, expected.items);
+  EXPECT_EQ(told.splits, expected.splits);
+  EXPECT_EQ(told.work, expected.work);
+  EXPECT_EQ(told.longest, expected.longest);
+  EXPECT_EQ(told.makespan, expected.makespan);
+
+  heed_plan* empty = nullptr;
+  ASSERT_DONE(heed_plan_create(&empty));
+  auto untouched = told;
+  EXPECT_EQ(heed_get_forecast(empty, &told), HEED_INVALID_ARGUMENT);
+  EXPECT_EQ(std::memcmp(&told, &untouched, sizeof told), 0);
+  heed_plan_destroy(empty);
+}
+
 TEST(AttentionInC, APlanIsMadeAgain) {
   const Case first(mixed_spec()), second(dense_spec());
   const CPlan planned(first.config(), first.batch(), 1);

@@ -85,6 +85,7 @@ TEST(NullPointersInC, OfPlansAndRuns) {
   size_t size = 0;
   int64_t number = 0;
   const char* text = nullptr;
+  auto forecast = initialised(heed_forecast_init);
   expect_refused({
       {"plan", [&] { return heed_plan_create(nullptr); }},
       {"config", [&] { return heed_plan_attention(nullptr, &e.batch, nullptr, e.plan); }},
@@ -100,6 +101,8 @@ TEST(NullPointersInC, OfPlansAndRuns) {
       {"bytes", [&] { return heed_plan_workspace_bytes(e.plan, nullptr); }},
       {"plan", [&] { return heed_plan_visible_scores(nullptr, &number); }},
       {"scores", [&] { return heed_plan_visible_scores(e.plan, nullptr); }},
+      {"plan", [&] { return heed_get_forecast(nullptr, &forecast); }},
+      {"forecast", [&] { return heed_get_forecast(e.plan, nullptr); }},
       {"workspace", [&] { return heed_workspace_create(nullptr); }},
       {"workspace", [&] { return heed_workspace_reserve(nullptr, e.plan); }},
       {"plan", [&] { return heed_workspace_reserve(e.workspace, nullptr); }},

@@ -121,6 +121,7 @@ std::vector<Versioned> all_structs() {
       VERSIONED(heed_key_shard, [](auto& c) { c.whole_length = KeyShard().whole_length; }),
       VERSIONED(heed_batch, [](auto& c) { c.sequences = Batch().sequences; }),
       VERSIONED(heed_plan_options, [](auto& c) { c.tile_keys = PlanOptions().tile_keys; }),
+      VERSIONED(heed_forecast),
       VERSIONED(heed_page_tables, [](auto& c) { c.stride = PageTables().stride; }),
       VERSIONED(heed_score_bias, [](auto& c) { c.key_stride = ScoreBias().key_stride; }),
       VERSIONED(heed_row_temperatures),

@@ -290,6 +290,16 @@ class Plans(Refusals):
         self.refused("window_left", plan.update, Q, K, V, window_left=-1)
         numpy.testing.assert_array_equal(plan.run(Q[:, :3], K, V), heed.attention(Q[:, :3], K, V))
 
+    def test_forecasts(self):
+        long = numpy.zeros((1, 512, 8, 64), "f4")
+        alone, many = (heed.Plan(long, long, long, workers=workers).forecast() for workers in (1, 64))
+        self.assertGreater(alone.work, 512 * 512 * 8 * 64)
+        self.assertEqual(alone.work, many.work)
+        self.assertLess(many.makespan, alone.makespan / 16)
+        self.assertLessEqual(many.longest, many.makespan)
+        self.assertGreaterEqual(many.items, 64)
+        self.assertGreaterEqual(many.splits, 0)
+
     def test_modifiers_do_not_stay(self):
         plan = heed.Plan(Q, K, V, causal=True)
         changed = plan.run(Q, K, V, softcap=0.5, sinks=numpy.ones(8, "f4"))

@@ -13,7 +13,7 @@ from ._cache import FORGOTTEN_PAGE, KvCache, KvPages, Memory, PageCopy, PagedSeq
 from ._cpu import CpuInfo, Isa, alibi_slopes, chosen_isa, convert, cpu_info, isas, thread_library, version
 from ._head_norm import normalise_heads
 from ._options import KeyLists, KeyMask, KeyShard
-from ._plan import Executor, Plan, StateShape, Workspace
+from ._plan import Executor, Forecast, Plan, StateShape, Workspace
 from ._rotary import Rotary, RotaryScaling
 from ._rows import log_softmax, log_softmax_gradient, log_sum_exp, softmax, softmax_gradient
 from ._sampling import NO_TOKEN, sample
@@ -37,6 +37,7 @@ __all__ = [
     "Error",
     "Executor",
     "Exhausted",
+    "Forecast",
     "FORGOTTEN_PAGE",
     "Internal",
     "InvalidArgument",

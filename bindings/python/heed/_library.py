@@ -72,6 +72,7 @@ STATUS_FUNCTIONS: dict[str, tuple] = {
     "heed_plan_workers": (_address, POINTER(c_int)),
     "heed_plan_workspace_bytes": (_address, POINTER(c_size_t)),
     "heed_plan_visible_scores": (_address, POINTER(c_int64)),
+    "heed_get_forecast": (_address, _address),
     "heed_workspace_create": (_new,),
     "heed_workspace_reserve": (_address, _address),
     "heed_workspace_bytes": (_address, POINTER(c_size_t)),

@@ -104,6 +104,16 @@ class StateShape(NamedTuple):
     value_head_dim: int
 
 
+class Forecast(NamedTuple):
+    """What a plan will cost on its workers, in multiply-adds of one lane; only ratios of costs mean anything."""
+
+    items: int  #: pieces of work that a worker takes as a whole
+    splits: int  #: ranges of keys whose parts are merged
+    work: float  #: of all rows, if none were split
+    longest: float  #: the most that one item costs
+    makespan: float  #: when the last worker is done
+
+
 class _Runner:
     """The struct of a run's tensors with the types of a plan; kept with the plan, one for each run at a time."""
 
@@ -245,6 +255,12 @@ class Plan(Handle):
         shape = c.heed_state_shape()
         check(lib.heed_get_state_shape(self._handle, address(shape)))
         return StateShape(shape.partitions, shape.rows, shape.value_head_dim)
+
+    def forecast(self) -> Forecast:
+        """Simulates the plan's workers, which need not be there: `workers` of a plan may be any number."""
+        told = make(c.heed_forecast)
+        check(lib.heed_get_forecast(self._handle, address(told)))
+        return Forecast(told.items, told.splits, told.work, told.longest, told.makespan)
 
     # --- Runs
 

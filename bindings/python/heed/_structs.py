@@ -282,6 +282,17 @@ class heed_attention_weights(Structure):
     ]
 
 
+class heed_forecast(Structure):
+    _fields_ = [
+        _SIZE,
+        ("items", c_int64),
+        ("splits", c_int64),
+        ("work", c_double),
+        ("longest", c_double),
+        ("makespan", c_double),
+    ]
+
+
 class heed_state_shape(Structure):
     _fields_ = [("partitions", c_int64), ("rows", c_int64), ("value_head_dim", c_int64)]
 
