@@ -350,7 +350,7 @@ TEST_F(RotaryErrors, PositionsAndOptions) {
   }
   positions_[2] = 9;
   expect_refused(tensors(), "workers (-1) must be from 0 to 4096", {.workers = -1});
-  expect_refused(tensors(), "isa (\"sse9\") must be one of " + std::string(kIsaNames) + ", toy",
+  expect_refused(tensors(), "isa (\"sse9\") must be one of " + std::string(kTestIsaNames),
                  {.isa = "sse9"});
   const Status status = rotate(Rotary(), tensors());
   EXPECT_EQ(status.message(), "rotary must be made by Rotary::create first");

@@ -6,6 +6,7 @@
 #include <cstring>
 #include <limits>
 #include <utility>
+#include <vector>
 
 namespace heed::proof {
 namespace {
@@ -33,13 +34,26 @@ struct Format {
 constexpr Format kBinary16{5, 10, true, false}, kBFloat16{8, 7, true, false},
     kE4M3{4, 3, false, true}, kE5M2{5, 2, true, true};
 
-float widen(const Format& format, std::uint32_t bits) {
+float value(const Format& format, std::uint32_t bits) {
   const std::uint32_t code = bits & format.largest_code();
   const float sign = bits > format.largest_code() ? -1.0F : 1.0F;
   if (code < format.first_special()) return sign * static_cast<float>(format.magnitude(code));
   const bool infinite = format.infinities && code == format.first_special();
   return sign * (infinite ? std::numeric_limits<float>::infinity()
                           : std::numeric_limits<float>::quiet_NaN());
+}
+
+/// The values of a format's codes, each of which is computed once: proofs read the same elements
+/// many times.
+template <const Format& Known>
+const std::vector<float>& values() {
+  static const std::vector<float> all = [] {
+    std::vector<float> computed(2 * std::size_t{Known.largest_code() + 1});
+    for (std::uint32_t bits = 0; bits < computed.size(); ++bits)
+      computed[bits] = value(Known, bits);
+    return computed;
+  }();
+  return all;
 }
 
 /// Codes of magnitudes ascend with these: a code is its exponent's first one and the units of the
@@ -59,12 +73,13 @@ std::uint32_t narrow(const Format& format, float x) {
   return sign | static_cast<std::uint32_t>(code);
 }
 
-template <class Bits>
-void widen_all(const Format& format, const void* data, std::span<float> floats) {
+template <const Format& Known, class Bits>
+void widen_all(const void* data, std::span<float> floats) {
+  const std::vector<float>& all = values<Known>();
   for (std::size_t i = 0; i < floats.size(); ++i) {
     Bits bits = 0;
     std::memcpy(&bits, static_cast<const std::byte*>(data) + i * sizeof bits, sizeof bits);
-    floats[i] = widen(format, bits);
+    floats[i] = all[bits];
   }
 }
 
@@ -79,12 +94,12 @@ void narrow_all(const Format& format, std::span<const float> floats, void* data)
 constexpr std::size_t kBlock = 32;
 
 void widen_block(const BlockQ8& block, float* floats) {
-  const float scale = widen(kBinary16, block.scale.bits);
+  const float scale = values<kBinary16>()[block.scale.bits];
   for (std::size_t i = 0; i < kBlock; ++i) floats[i] = static_cast<float>(block.codes[i]) * scale;
 }
 
 void widen_block(const BlockQ4& block, float* floats) {
-  const float scale = widen(kBinary16, block.scale.bits);
+  const float scale = values<kBinary16>()[block.scale.bits];
   for (std::size_t i = 0; i < kBlock; ++i) {
     const int code = i < kBlock / 2 ? block.codes[i] & 15 : block.codes[i - kBlock / 2] >> 4;
     floats[i] = static_cast<float>(code - 8) * scale;
@@ -102,7 +117,7 @@ template <class Block>
 float set_scale(float scale, Block& block) {
   const float bounded = std::clamp(scale, -65504.0F, 65504.0F);
   block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, bounded));
-  return widen(kBinary16, block.scale.bits);
+  return values<kBinary16>()[block.scale.bits];
 }
 
 /// A block with a number that is not finite has a scale that is NaN.
@@ -181,17 +196,17 @@ void widen(const InputData& data, std::span<float> floats) {
     case DType::f32:
       break;
     case DType::f16:
-      return widen_all<std::uint16_t>(kBinary16, data.data(), floats);
+      return widen_all<kBinary16, std::uint16_t>(data.data(), floats);
     case DType::bf16:
-      return widen_all<std::uint16_t>(kBFloat16, data.data(), floats);
+      return widen_all<kBFloat16, std::uint16_t>(data.data(), floats);
     case DType::int8:
     case DType::int4:
       for (std::size_t i = 0; i < floats.size(); ++i) floats[i] = code_of(data, i);
       return;
     case DType::fp8_e4m3:
-      return widen_all<std::uint8_t>(kE4M3, data.data(), floats);
+      return widen_all<kE4M3, std::uint8_t>(data.data(), floats);
     case DType::fp8_e5m2:
-      return widen_all<std::uint8_t>(kE5M2, data.data(), floats);
+      return widen_all<kE5M2, std::uint8_t>(data.data(), floats);
     case DType::q8_0:
       return widen_blocks<BlockQ8>(data.data(), floats);
     case DType::q4_0:
