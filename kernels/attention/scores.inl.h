@@ -1,10 +1,12 @@
-// Sᵀ = K·Qᵀ, with the weights computed between its multiply-adds: while a register tile of keys is
-// summed, the logits of the previous one become weights.
+// Sᵀ = K·Qᵀ and the weights, for a guessed m.
 //
 // A weight is a chain of twelve dependent operations of which five are multiply-adds. By itself it
 // keeps a core waiting for results: a pass over a tile takes 5 cycles a vector on a Zen 5, where
-// the FMA pipes are busy for 2.5. Between the multiply-adds of a product everything but these 2.5
-// cycles is hidden. m must be guessed for that.
+// the FMA pipes are busy for 2.5. With 32 registers the logits of one register tile become weights
+// between the multiply-adds of the next, which hides everything but these 2.5 cycles. With 16 the
+// sums take 12 and their operands 4, so that weights between them would move sums to memory and
+// back: a pass of its own over the tile, which is in L1, costs less (8 cycles a vector, not 12, by
+// llvm-mca's model of Skylake; measured on Golden Cove).
 #pragma once
 
 #include "kernels/attention/register_tile.inl.h"
@@ -13,10 +15,14 @@
 namespace heed::kernels {
 namespace {
 
-/// Steps of the product for each vector of weights. Two would hide its operations; three also hide,
-/// where the weights take registers from the sums (AVX2), the latency of storing and loading those.
-/// A tile of 24 vectors (AVX-512) is through after 72 steps, one of 12 (AVX2) after 36. Pairs have
-/// half as many steps, and one of 24 products for each vector hides most of it.
+/// Whether there are registers for weights beside those of a register tile's sums and operands.
+template <class Arch>
+inline constexpr bool kWeighsBetweenProducts = Ops<Arch>::kRegisters >= 32;
+
+/// Steps of the product for each vector of weights. Two would hide its operations; three also hide
+/// the latency of what is stored and loaded for want of registers. A tile of 24 vectors (AVX-512)
+/// is through after 72 steps. Pairs have half as many steps, and one of 24 products for each vector
+/// hides most of it.
 template <class P>
 inline constexpr int kStepsPerWeight = P::kPairs ? 1 : 3;
 
@@ -56,14 +62,14 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   }
 }
 
-/// Computes the weights of p.rows keys, at least one register tile of them, into p.c. Before logits
-/// become weights, modify(key, count) is called for those of `count` keys from `key` on.
+/// Computes the logits of p.rows keys, at least one register tile of them, into p.c. Those of each
+/// register tile but the last become weights while the next one is summed. Returns the first logits
+/// that are none yet.
 template <class P, class Arch, int Rows, int Count, class Modify>
-HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch, P::kPairs>& ahead,
-                                 GuessedWeights<P, Arch, Count>& weights, const Modify& modify) {
-  constexpr int lanes = kLanes<Arch>;
+HEED_INLINE float* weigh_between_products(Product p, TileLoader<Arch, P::kPairs>& ahead,
+                                          GuessedWeights<P, Arch, Count>& weights,
+                                          const Modify& modify) {
   float* logits = p.c;
-  float* const end = p.c + p.rows * p.c_stride;
   std::ptrdiff_t key = 0;
   const auto go_on = [&] {
     modify(key, Rows);
@@ -85,6 +91,23 @@ HEED_INLINE void score_and_weigh(Product p, TileLoader<Arch, P::kPairs>& ahead,
   if (p.rows > 0) {
     multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
     modify(key, p.rows);
+  }
+  return logits;
+}
+
+/// Computes the weights of p.rows keys, at least one register tile of them, into p.c. Before logits
+/// become weights, modify(key, count) is called for those of `count` keys from `key` on.
+template <class P, class Arch, int Rows, int Count, class Modify>
+HEED_INLINE void score_and_weigh(const Product& p, TileLoader<Arch, P::kPairs>& ahead,
+                                 GuessedWeights<P, Arch, Count>& weights, const Modify& modify) {
+  constexpr int lanes = kLanes<Arch>;
+  float* logits = p.c;
+  float* const end = p.c + p.rows * p.c_stride;
+  if constexpr (kWeighsBetweenProducts<Arch>) {
+    logits = weigh_between_products<P, Arch, Rows, Count>(p, ahead, weights, modify);
+  } else {
+    multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
+    modify(0, p.rows);
   }
   for (; logits != end; logits += Count * lanes) {
 #pragma GCC unroll 8
