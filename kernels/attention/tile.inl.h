@@ -72,19 +72,33 @@ HEED_INLINE Storage values_of(const AttentionShape& shape, const AttentionItem& 
 inline constexpr std::ptrdiff_t kSetPeriod = 4096;
 inline constexpr std::int32_t kWays = 8;
 
-/// Bytes between rows that evict each other: those a multiple of half a period apart share two
-/// sets, into which a tile of such rows does not fit.
-inline constexpr std::ptrdiff_t kCollidingStride = kSetPeriod / 2;
+/// Sets in which lines `stride` bytes apart lie: the larger the power of two that divides it, the
+/// fewer.
+HEED_INLINE std::int32_t sets_of(std::ptrdiff_t stride) {
+  const std::ptrdiff_t power = stride & -stride;
+  if (power >= kSetPeriod || power == 0) return 1;
+  constexpr auto line = static_cast<std::ptrdiff_t>(kAlignment);
+  return static_cast<std::int32_t>(kSetPeriod / (power > line ? power : line));
+}
+
+/// Whether a line of each of `count` rows that lie `stride` bytes apart do not stay in L1, where
+/// half of the ways belong to weights and queries. P·V reads each line of values once for every
+/// register tile of dimensions in it: four times with AVX2, which all miss then.
+HEED_INLINE bool evict_each_other(std::ptrdiff_t stride, std::int32_t count) {
+  return count > sets_of(stride) * (kWays / 2);
+}
 
 /// Blocks of query rows that must read a tile to make its copy pay where rows only evict each
-/// other: copying moves each float once.
-inline constexpr int kBlocksPerCopy = 2;
+/// other: copying moves each float once. Where a row's own lines lie in one or two sets, keys are
+/// evicted before they are read to the end, too, and it pays sooner.
+inline constexpr int kBlocksPerCopy = 4, kBlocksPerCopyOfFewSets = 2;
 
 /// Whether `blocks` blocks read rows [begin, begin + count) from a copy: because the rows are not
 /// of floats or do not lie in one piece, or because the copy pays.
 HEED_INLINE bool wants_copy(const Storage& s, std::int32_t begin, std::int32_t count, int blocks) {
   if (s.type != DType::f32 || s.run(begin, count) < count) return true;
-  return blocks >= kBlocksPerCopy && s.stride % kCollidingStride == 0;
+  if (!evict_each_other(s.stride, count)) return false;
+  return blocks >= (sets_of(s.stride) <= 2 ? kBlocksPerCopyOfFewSets : kBlocksPerCopy);
 }
 
 /// How the rows of a tile lie in its copy.

@@ -153,7 +153,7 @@ class Units {
 constexpr std::int64_t kKeptBytes = std::int64_t{8} << 20U;
 
 /// Rows of an item. Blocks of rows share each tile of keys and values; two at least, which makes
-/// copies of tiles pay (kBlocksPerCopy).
+/// copies of tiles pay (kBlocksPerCopyOfFewSets).
 std::int32_t item_rows(const PlanData& plan) {
   const std::int64_t block = plan.kernels->block_vectors * plan.kernels->lanes;
   const std::int64_t row_bytes = std::max<std::int64_t>(4 * plan.counts.most_keys, 1);
