@@ -3,9 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "bench/columns.h"
 #include "bench/console.h"
+#include "bench/page.h"
 #include "bench/pinning.h"
 #include "heed/cpu.h"
 #include "heed/executor.h"
@@ -134,7 +136,7 @@ std::string Report::line(const std::vector<std::string>& cells) const {
 }
 
 Status Report::head(std::string_view note) const {
-  if (format_ == Format::json) return {};
+  if (!in_rows()) return {};
   std::vector<std::string> cells, rules;
   if (format_ == Format::csv) {
     for (const Column& column : columns()) cells.emplace_back(column.key);
@@ -167,7 +169,7 @@ void Report::progress(std::size_t step, std::size_t steps, std::string_view name
 
 Status Report::row(const Result& result) const {
   show_progress("");
-  if (format_ == Format::json) return {};
+  if (!in_rows()) return {};
   std::vector<std::string> cells;
   if (format_ == Format::csv) {
     for (const Column& column : columns()) cells.push_back(csv_cell(column.value(result)));
@@ -186,8 +188,13 @@ Status Report::row(const Result& result) const {
 
 Status Report::end(std::span<const Result> results) const {
   if (format_ == Format::csv) return {};
-  if (format_ == Format::json) {
-    fmt::print("{}", json(results));
+  if (!in_rows()) {
+    std::string text = json(results);
+    if (format_ == Format::html) {
+      const PageSource source{"the results", std::move(text)};
+      if (Status status = make_page({&source, 1}, nullptr, text); !status) return status;
+    }
+    fmt::print("{}", text);
     return flush_output();
   }
   if (Status status = costs(results); !status) return status;

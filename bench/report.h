@@ -1,4 +1,5 @@
-// The reports of a run: a table for people, the same in Markdown, CSV and JSON for programs.
+// The reports of a run: a table for people, the same in Markdown, CSV and JSON for programs, and a
+// page for browsers.
 #pragma once
 
 #include <cstddef>
@@ -13,9 +14,9 @@
 
 namespace heed::bench {
 
-enum class Format { table, markdown, csv, json };
+enum class Format { table, markdown, csv, json, html };
 
-inline constexpr std::string_view kFormatNames[] = {"table", "md", "csv", "json"};
+inline constexpr std::string_view kFormatNames[] = {"table", "md", "csv", "json", "html"};
 
 /// What JSON files of heed bench call themselves, and the version of what is in them.
 inline constexpr std::string_view kSchema = "heed-bench";
@@ -33,7 +34,7 @@ class Report {
   void progress(std::size_t step, std::size_t steps, std::string_view name, int threads) const;
   Status row(const Result& result) const;
   /// What all results say together: in tables the costs of visible scores beside others, and which
-  /// figures were disturbed; JSON as a whole.
+  /// figures were disturbed; JSON and the page as a whole.
   Status end(std::span<const Result> results) const;
 
   /// {"schema": …, "heed": {…}, "host": {…}, "setting": {…}, "results": […]}; null stands for a
@@ -41,6 +42,7 @@ class Report {
   std::string json(std::span<const Result> results) const;
 
  private:
+  bool in_rows() const { return format_ != Format::json && format_ != Format::html; }
   std::string line(const std::vector<std::string>& cells) const;
   Status costs(std::span<const Result> results) const;
   Status disturbances(std::span<const Result> results) const;

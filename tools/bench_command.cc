@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "bench/page.h"
 #include "bench/runner.h"
 #include "tools/arguments.h"
 #include "tools/command.h"
@@ -25,10 +26,10 @@ Status parse_format(const std::string& text, bench::Format& format) {
   if (text.empty()) return {};
   const auto* const name = std::ranges::find(bench::kFormatNames, text);
   if (name == std::end(bench::kFormatNames)) {
-    return bad_value("--format", text, "table, md, csv or json");
+    return bad_value("--format", text, "table, md, csv, json or html");
   }
   format = static_cast<bench::Format>(name - bench::kFormatNames);
-  return {};
+  return format == bench::Format::html ? bench::check_pages() : Status();
 }
 
 Outcome measure(Options& options) {
@@ -63,7 +64,8 @@ void add_bench(CLI::App& app, Action& action) {
          "Numbers of threads (1, and one per CPU that it may use)");
   option("--isa", o->bench.isa, "NAME", "Instruction set (HEED_ISA, else the best)");
   option("--seconds", o->seconds, "S", "Time per workload and number of threads (0.8)");
-  option("--format", o->format, "FORMAT", "Of what is printed: table, md, csv or json (table)");
+  option("--format", o->format, "FORMAT",
+         "Of what is printed: table, md, csv, json or html (table)");
   option("--json", o->json, "FILE", "Where to write the results as JSON");
   command->add_flag("--pin", o->bench.pinned, "Pin each thread to a CPU, one of each core first");
   command->add_flag("--warm", o->bench.warm,

@@ -31,9 +31,9 @@ struct Options {
 constexpr double kMargin = 0.02;
 
 Status read_file(const std::string& path, BenchFile& file) {
-  std::vector<std::string> lines;
-  HEED_RETURN_IF_ERROR(read_lines(path, lines));
-  return bench::parse_bench_file(path, fmt::format("{}", fmt::join(lines, "\n")), file);
+  std::string text;
+  HEED_RETURN_IF_ERROR(read_text(path, text));
+  return bench::parse_bench_file(path, text, file);
 }
 
 std::string_view name_of(Verdict verdict) {

@@ -25,7 +25,7 @@ namespace {
 
 constexpr int kFine = 0, kCheckFailed = 1, kBadUsage = 2;
 constexpr std::string_view kSubcommands =
-    "a subcommand: info, attend, check, bench, compare, plan or generate";
+    "a subcommand: info, attend, check, bench, compare, report, plan or generate";
 
 /// The text without control characters, so that a message is one line whatever a file is called.
 std::string one_line(std::string_view text) {

@@ -8,6 +8,7 @@ void add_subcommands(CLI::App& app, Action& action) {
   add_check(app, action);
   add_bench(app, action);
   add_compare(app, action);
+  add_report(app, action);
   add_plan(app, action);
   add_generate(app, action);
 }

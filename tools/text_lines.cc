@@ -40,4 +40,11 @@ Status read_lines(const std::string& path, std::vector<std::string>& lines) {
   return {};
 }
 
+Status read_text(const std::string& path, std::string& text) {
+  std::vector<std::string> lines;
+  if (Status status = read_lines(path, lines); !status) return status;
+  text = fmt::format("{}", fmt::join(lines, "\n"));
+  return {};
+}
+
 }  // namespace heed::tools

@@ -13,4 +13,7 @@ namespace heed::tools {
 /// begins with the path, where the file cannot be read, has no line, or is in UTF-16.
 Status read_lines(const std::string& path, std::vector<std::string>& lines);
 
+/// The same lines as one text, with a line feed between them.
+Status read_text(const std::string& path, std::string& text);
+
 }  // namespace heed::tools

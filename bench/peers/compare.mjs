@@ -7,7 +7,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError, parseOptions } from './options.mjs';
-import { Table, failures, summarise } from './table.mjs';
+import { Table, failures, peersJson, summarise } from './table.mjs';
 
 const ROUNDS = 2;
 // What OpenBLAS calls them.
@@ -142,7 +142,7 @@ function main(words) {
   const results = compareAll(options);
   const sentences = failures(results);
   if (sentences.length > 0) console.log(`\n${sentences.join('\n')}`);
-  if (options.json) writeFileSync(options.json, `${JSON.stringify({ results }, null, 1)}\n`);
+  if (options.json) writeFileSync(options.json, `${JSON.stringify(peersJson(results), null, 1)}\n`);
 }
 
 try {

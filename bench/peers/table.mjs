@@ -64,6 +64,12 @@ export class Table {
   }
 }
 
+/** What --json writes, and heed report reads; the names of peers are those that people know. */
+export function peersJson(results) {
+  return { schema: 'heed-peers', schema_version: 1, date: new Date().toISOString(), peers: PEERS,
+    results };
+}
+
 /** A sentence for each failure, those of several rounds once. */
 export function failures(results) {
   const sentences = results.flatMap(({ name, threads, errors }) => errors.map(({ peer, error }) =>

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { FLOAT, Float, onnxModel } from '../../bench/peers/onnx_model.mjs';
 import { Scores } from '../../bench/peers/scores.mjs';
-import { Table, failures, summarise } from '../../bench/peers/table.mjs';
+import { Table, failures, peersJson, summarise } from '../../bench/peers/table.mjs';
 import { peerWorkloads } from '../../bench/peers/workloads.mjs';
 
 function readVarint(bytes, at) {
@@ -72,6 +72,14 @@ test('the best of all rounds counts, and failures are told', () => {
   assert.deepEqual(words, ['some', '2', '1.0000', '3.0000', 'failed', '4.0000', 'GQA', 'ONNX',
     'Runtime', '3.00']);
   assert.deepEqual(failures([result]), ['ggml failed on some, threads: 2: ended by SIGILL']);
+});
+
+test('a file of results says what it is, and how peers are called', () => {
+  const results = [summarise('some', 1, [{ peer: 'heed', min_ms: 1 }])];
+  const { date, ...json } = peersJson(results);
+  assert.deepEqual(json, { schema: 'heed-peers', schema_version: 1,
+    peers: { onnxruntime: 'ONNX Runtime', ggml: 'ggml', openblas: 'OpenBLAS' }, results });
+  assert.match(date, /^\d{4}-\d\d-\d\dT/);
 });
 
 test('a row without peers has no ratio', () => {

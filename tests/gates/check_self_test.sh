@@ -10,12 +10,14 @@ trap 'rm -rf "$planted"' EXIT
 printf 'int   f();\n' >"$planted/format.h"
 # shellcheck disable=SC2016  # an unquoted $1 is the fault
 printf '#!/usr/bin/env bash\nrm $1\n' >"$planted/script"
+printf 'let x = ;\n' >"$planted/script.js"
 printf 'int* Start() {\n  int* p = 0;\n  return p;\n}\n' >"$planted/tidy.cc"
 printf '#include <cblas.h>\n' >"$planted/includes.h"
 
 fails() { tests/gates/expect_failure.sh "$1" tools/check "${@:2}"; }
 fails 'clang-format-violations' format "$planted/format.h"
 fails 'SC2086' scripts "$planted/script"
+if command -v node >/dev/null; then fails 'SyntaxError' javascript "$planted/script.js"; fi
 fails 'modernize-use-nullptr' tidy "$planted/tidy.cc"
 fails 'readability-identifier-naming' tidy "$planted/tidy.cc"
 fails 'may not include <cblas.h>' includes "$planted/includes.h"

@@ -18,7 +18,8 @@ rm -rf "$prefix"
 
 cmake --no-warn-unused-cli -S "$source" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release \
   -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/reuse_object.sh" -DHEED_THREADS="$threads" -DHEED_STATIC="$static" \
-  -DCMAKE_DISABLE_FIND_PACKAGE_TBB=ON -DHEED_BUILD_LAYER=OFF -DHEED_BUILD_BENCH=OFF >/dev/null
+  -DCMAKE_DISABLE_FIND_PACKAGE_TBB=ON -DHEED_BUILD_LAYER=OFF -DHEED_BUILD_BENCH=OFF \
+  -DHEED_REPORT=OFF >/dev/null
 tests=(executors_test attention_allocation_test c_interface_test)
 cmake --build "$build" --target heed heed_c heed_command "${tests[@]}"
 for test in "${tests[@]}"; do "$build/bin/$test" --gtest_brief=1; done
@@ -26,6 +27,8 @@ for test in "${tests[@]}"; do "$build/bin/$test" --gtest_brief=1; done
 heed=$build/bin/heed
 if ! grep -qx "threads    $threads .*" <("$heed" info); then fail "heed info does not say threads: $threads"; fi
 if [[ $threads == std ]] && readelf -lW "$heed" | grep -q INTERP; then fail "heed is not static"; fi
+reason="cannot make pages: it was built with HEED_REPORT=OFF"
+if ! grep -q "$reason" <("$heed" report any 2>&1); then fail "heed report does not say: $reason"; fi
 "$heed" check --isa generic --only "head dimensions" >/dev/null
 forbidden=tbb
 if [[ $threads == none ]]; then forbidden+='|pthread_create'; fi

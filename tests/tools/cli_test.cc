@@ -28,6 +28,7 @@ TEST(Heed, HelpAndVersion) {
                                      {"check", "--help"},
                                      {"bench", "--help"},
                                      {"compare", "--help"},
+                                     {"report", "--help"},
                                      {"plan", "--help"},
                                      {"generate", "--help"},
                                      {"--version"}}) {
@@ -42,7 +43,8 @@ TEST(Heed, HelpAndVersion) {
 TEST(Heed, BadUsage) {
   const std::vector<std::pair<Arguments, std::string>> faults = {
       {{},
-       "the first argument must be a subcommand: info, attend, check, bench, compare, plan or "
+       "the first argument must be a subcommand: info, attend, check, bench, compare, report, plan "
+       "or "
        "generate"},
       {{""}, "argument (\"\") must be a subcommand"},
       {{"attent"}, "argument (\"attent\") must be a subcommand"},
