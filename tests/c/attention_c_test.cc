@@ -274,9 +274,9 @@ TEST(AttentionInC, ForecastsAreThoseOfCpp) {
 
   heed_plan* empty = nullptr;
   ASSERT_DONE(heed_plan_create(&empty));
-  auto untouched = told;
   EXPECT_EQ(heed_get_forecast(empty, &told), HEED_INVALID_ARGUMENT);
-  EXPECT_EQ(std::memcmp(&told, &untouched, sizeof told), 0);
+  EXPECT_EQ(told.items, expected.items);
+  EXPECT_EQ(told.makespan, expected.makespan);
   heed_plan_destroy(empty);
 }
 

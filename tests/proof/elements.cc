@@ -49,8 +49,9 @@ template <const Format& Known>
 const std::vector<float>& values() {
   static const std::vector<float> all = [] {
     std::vector<float> computed(2 * std::size_t{Known.largest_code() + 1});
-    for (std::uint32_t bits = 0; bits < computed.size(); ++bits)
+    for (std::uint32_t bits = 0; bits < computed.size(); ++bits) {
       computed[bits] = value(Known, bits);
+    }
     return computed;
   }();
   return all;
