@@ -12,6 +12,7 @@ import { Table, failures, peersJson, summarise } from './table.mjs';
 const ROUNDS = 2;
 // What OpenBLAS calls them.
 const AVX512_KERNELS = ['skylakex', 'cooperlake', 'sapphirerapids', 'zen4'];
+const AVX2_KERNELS = ['haswell', 'zen'];
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = resolve(here, '../../build');
@@ -34,6 +35,21 @@ function complaint({ error, signal, status, stderr }) {
 
 function run(command, args, environment = process.env) {
   return spawnSync(command, args, { encoding: 'utf8', env: environment, maxBuffer: 2 ** 26 });
+}
+
+/**
+ * The environment of peers, and the kernels that OpenBLAS should choose by itself: where heed is
+ * limited to AVX2, so are they.
+ */
+function limitPeers({ isa }) {
+  const avx512 = /^flags\s*:.*\bavx512f\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
+  if (!avx512) return { environment: process.env };
+  if (isa !== 'avx2') {
+    return { environment: process.env, kernels: AVX512_KERNELS, otherwise: 'SkylakeX' };
+  }
+  const hider = resolve(build, 'release/bench/peers/libheed_hide_avx512.so');
+  return { environment: { ...process.env, LD_PRELOAD: hider }, kernels: AVX2_KERNELS,
+    otherwise: 'Haswell' };
 }
 
 /** The lines of a peer's program. */
@@ -61,18 +77,18 @@ function runHeed(name, threads, { seconds, isa, 'kv-type': kvType }) {
  * Everything that is timed, in the order of a turn: (workload, threads) → lines. ggml alone has
  * caches of other types; OpenBLAS computes plain workloads.
  */
-function subjects(options, openblas) {
+function subjects(options, environment, openblas) {
   const { seconds, 'kv-type': kvType } = options;
   const both = [
     ({ name }, threads) => runHeed(name, threads, options),
     ({ name }, threads) => runPeer('ggml', program('heed_peer_ggml'),
-      [name, threads, seconds, ggmlLibraries, kvType]),
+      [name, threads, seconds, ggmlLibraries, kvType], environment),
   ];
   if (kvType !== 'f32') return both;
   return [
     ...both,
     ({ name }, threads) => runPeer('onnxruntime', process.execPath,
-      [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed]),
+      [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed], environment),
     ({ name, plain }, threads) => (plain ? runPeer('openblas', program('heed_peer_openblas'),
       [name, threads, seconds], openblas.environment) : []),
   ];
@@ -80,17 +96,17 @@ function subjects(options, openblas) {
 
 /**
  * An OpenBLAS older than the CPU chooses kernels of an older one; then it is asked for those of
- * SkylakeX. Its settings in the environment do not count: they may be those of another CPU.
+ * SkylakeX or Haswell. Its settings in the environment do not count: they may be those of another
+ * CPU.
  */
-function chooseOpenblas() {
-  const environment = Object.fromEntries(Object.entries(process.env)
+function chooseOpenblas(peers) {
+  const environment = Object.fromEntries(Object.entries(peers.environment)
     .filter(([name]) => !name.startsWith('OPENBLAS_')));
   const chosen = run(program('heed_peer_openblas'), ['kernels'], environment).stdout?.trim();
-  const avx512 = /^flags\s*:.*\bavx512f\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
-  if (!chosen || !avx512 || AVX512_KERNELS.includes(chosen.toLowerCase())) {
+  if (!chosen || !peers.kernels || peers.kernels.includes(chosen.toLowerCase())) {
     return { environment, remark: '' };
   }
-  return { environment: { ...environment, OPENBLAS_CORETYPE: 'SkylakeX' },
+  return { environment: { ...environment, OPENBLAS_CORETYPE: peers.otherwise },
     remark: `, by OPENBLAS_CORETYPE (left alone it chooses ${chosen})` };
 }
 
@@ -117,8 +133,9 @@ function compare(workload, threads, turn) {
 }
 
 function compareAll(options) {
-  const openblas = chooseOpenblas();
-  const turn = subjects(options, openblas);
+  const peers = limitPeers(options);
+  const openblas = chooseOpenblas(peers);
+  const turn = subjects(options, peers.environment, openblas);
   const table = new Table(options.workloads.map(({ name }) => name));
   const results = [];
   for (const workload of options.workloads) {

@@ -1,0 +1,97 @@
+// Preloaded into a peer (LD_PRELOAD), shows it a processor without AVX-512, AVX10 and AMX, so that
+// it takes the kernels that it has for AVX2: some peers look at nothing but the processor.
+//
+// Linux lets a thread ask for a fault where it executes `cpuid` (arch_prctl, ARCH_CPUID; Intel's
+// processors and AMD's from Zen 4 on); threads that it starts inherit that. The fault's handler
+// executes the instruction itself and takes bits out of what it says.
+#include <dlfcn.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <initializer_list>
+
+namespace {
+
+constexpr int kArchCpuid = 0x1012;
+
+bool let_cpuid(bool execute) { return syscall(SYS_arch_prctl, kArchCpuid, execute ? 1 : 0) == 0; }
+
+/// Registers that `cpuid` reads and writes.
+struct Cpuid {
+  std::uint32_t a, b, c, d;
+};
+
+constexpr std::uint32_t bits(std::initializer_list<int> list) {
+  std::uint32_t all = 0;
+  for (const int bit : list) all |= std::uint32_t{1} << bit;
+  return all;
+}
+
+/// The bits are those of Intel's manual, volume 2, CPUID.
+void hide(std::uint32_t leaf, std::uint32_t subleaf, Cpuid& said) {
+  if (leaf == 7 && subleaf == 0) {
+    said.b &= ~bits({16, 17, 21, 26, 27, 28, 30, 31});  // AVX-512 F, DQ, IFMA, PF, ER, CD, BW, VL
+    said.c &= ~bits({1, 6, 11, 12, 14});                // VBMI, VBMI2, VNNI, BITALG, VPOPCNTDQ
+    said.d &= ~bits({2, 3, 8, 22, 23, 24, 25});         // 4VNNIW, 4FMAPS, VP2INTERSECT, AMX, FP16
+  } else if (leaf == 7 && subleaf == 1) {
+    said.a &= ~bits({5, 21});  // AVX-512 BF16, AMX FP16
+    said.d &= ~bits({19});     // AVX10
+  } else if (leaf == 0xD && subleaf == 0) {
+    said.a &= bits({0, 1, 2});  // states that systems save: x87, SSE, AVX
+  }
+}
+
+bool is_cpuid(const siginfo_t& info, const std::uint8_t* instruction) {
+  return info.si_code == SI_KERNEL && instruction[0] == 0x0F && instruction[1] == 0xA2;
+}
+
+void answer(int signal, siginfo_t* info, void* context) {
+  greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
+  if (!is_cpuid(*info, reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]))) {
+    std::signal(signal, SIG_DFL);  // the instruction faults again, as it would have
+    return;
+  }
+  const auto leaf = static_cast<std::uint32_t>(registers[REG_RAX]);
+  const auto subleaf = static_cast<std::uint32_t>(registers[REG_RCX]);
+  Cpuid said{leaf, 0, subleaf, 0};
+  let_cpuid(true);
+  asm volatile("cpuid" : "+a"(said.a), "=b"(said.b), "+c"(said.c), "=d"(said.d));
+  let_cpuid(false);
+  hide(leaf, subleaf, said);
+  registers[REG_RAX] = said.a;
+  registers[REG_RBX] = said.b;
+  registers[REG_RCX] = said.c;
+  registers[REG_RDX] = said.d;
+  registers[REG_RIP] += 2;
+}
+
+using Sigaction = int (*)(int, const struct sigaction*, struct sigaction*);
+
+int real_sigaction(int signal, const struct sigaction* action, struct sigaction* before) {
+  static const auto next = reinterpret_cast<Sigaction>(dlsym(RTLD_NEXT, "sigaction"));
+  return next(signal, action, before);
+}
+
+[[gnu::constructor]] void begin() {
+  struct sigaction action = {};
+  action.sa_sigaction = answer;
+  action.sa_flags = SA_SIGINFO | SA_NODEFER;
+  if (real_sigaction(SIGSEGV, &action, nullptr) == 0 && let_cpuid(false)) return;
+  std::fputs("AVX-512 cannot be hidden here: cpuid cannot be intercepted\n", stderr);
+  std::_Exit(1);
+}
+
+}  // namespace
+
+/// Keeps the handler of this file, which node would replace by one of its own.
+extern "C" int sigaction(int signal, const struct sigaction* action, struct sigaction* before) {
+  if (signal != SIGSEGV) return real_sigaction(signal, action, before);
+  if (before != nullptr) std::memset(before, 0, sizeof *before);
+  return 0;
+}
