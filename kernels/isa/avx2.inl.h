@@ -69,15 +69,17 @@ struct Ops<xsimd::fma3<xsimd::avx2>> {
     return static_cast<std::uint64_t>(_mm_popcnt_u64(x));
   }
 
-  /// Adds n to the exponent of p. All bits are set, which is a NaN, unless n ≤ 127. n becomes an
-  /// integer, in the low bits, by an addition, which Intel's cores have more ports for than for a
-  /// conversion.
+  /// Adds n to the exponent of p. All bits of the exponent are set, and the first one below, which
+  /// is a NaN, unless n ≤ 127; the low bits are those of p, so that nearest_bf16 keeps the NaN. n
+  /// becomes an integer, in the low bits, by an addition, which Intel's cores have more ports for
+  /// than for a conversion.
   static HEED_INLINE V scale_weight(V p, V n, V lowest) {
     const __m256 shifted = _mm256_add_ps(n, _mm256_set1_ps(kRoundingShift));
     const __m256i exponent = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
     const __m256 scaled = _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(p), exponent));
-    return _mm256_or_ps(_mm256_and_ps(scaled, _mm256_cmp_ps(n, lowest, _CMP_NLT_UQ)),
-                        _mm256_cmp_ps(n, _mm256_set1_ps(127.0F), _CMP_NLE_UQ));
+    const __m256 beyond = _mm256_and_ps(_mm256_cmp_ps(n, _mm256_set1_ps(127.0F), _CMP_NLE_UQ),
+                                        _mm256_castsi256_ps(_mm256_set1_epi32(0x7FC00000)));
+    return _mm256_or_ps(_mm256_and_ps(scaled, _mm256_cmp_ps(n, lowest, _CMP_NLT_UQ)), beyond);
   }
 
   static HEED_INLINE void store_nontemporal(float* p, V x) { _mm256_stream_ps(p, x); }

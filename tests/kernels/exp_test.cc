@@ -83,6 +83,10 @@ TEST(Exp, BinaryAtTheEndsOfItsRange) {
     for (const float x : {kNan, -kNan, std::bit_cast<float>(0x7FC00155U)}) {
       EXPECT_TRUE(std::isnan(exp2_of(table, x)));
     }
+    // A NaN that is no more than that stays one when its lower half is cut off, as that of bf16 is.
+    for (const float x : {kNan, -kNan}) {
+      EXPECT_EQ(std::bit_cast<std::uint32_t>(exp2_of(table, x)) & 0xFFFFU, 0U);
+    }
   });
 }
 

@@ -466,7 +466,7 @@ TEST(BenchCommand, MarkdownHasTheCellsOfTheTable) {
   EXPECT_TRUE((head + 3)->starts_with("| tiny-q4 | 1 | ")) << head[3];
   for (int row = 1; row < 4; ++row) EXPECT_EQ(std::ranges::count(head[row], '|'), bars);
   expect_fault(run_heed({"bench", "--format", "xml"}),
-               "--format (\"xml\") must be table, md, csv or json");
+               "--format (\"xml\") must be table, md, csv, json or html");
 }
 
 }  // namespace
