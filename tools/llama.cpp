@@ -88,7 +88,7 @@ fetch_sources() {
 # new_node: prints the path of a Node.js that runs this node-llama-cpp (20 or later; Debian 12 has 18): that of this
 # machine, or the one that the npm registry has.
 new_node() {
-  if node -e 'process.exit(parseInt(process.versions.node) < 20)'; then
+  if node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)'; then
     command -v node
     return
   fi
