@@ -82,8 +82,7 @@ HEED_INLINE std::int32_t sets_of(std::ptrdiff_t stride) {
 }
 
 /// Whether a line of each of `count` rows that lie `stride` bytes apart do not stay in L1, where
-/// half of the ways belong to weights and queries. P·V reads each line of values once for every
-/// register tile of dimensions in it: four times with AVX2, which all miss then.
+/// half of the ways belong to weights and queries.
 HEED_INLINE bool evict_each_other(std::ptrdiff_t stride, std::int32_t count) {
   return count > sets_of(stride) * (kWays / 2);
 }
@@ -93,12 +92,20 @@ HEED_INLINE bool evict_each_other(std::ptrdiff_t stride, std::int32_t count) {
 /// evicted before they are read to the end, too, and it pays sooner.
 inline constexpr int kBlocksPerCopy = 4, kBlocksPerCopyOfFewSets = 2;
 
-/// Whether `blocks` blocks read rows [begin, begin + count) from a copy: because the rows are not
-/// of floats or do not lie in one piece, or because the copy pays.
+/// P·V reads each line of values once for every register tile of dimensions in it, which all miss
+/// where rows evict each other. Four times or more, with tiles of so many dimensions or fewer
+/// (AVX2), are worth a copy; twice, with eight (AVX-512), are not.
+inline constexpr int kRowsThatReadAgain = 4;
+
+/// Whether `blocks` blocks read rows [begin, begin + count) from a copy, in register tiles of
+/// `Rows` rows: because the rows are not of floats or do not lie in one piece, or because the copy
+/// pays.
+template <int Rows>
 HEED_INLINE bool wants_copy(const Storage& s, std::int32_t begin, std::int32_t count, int blocks) {
   if (s.type != DType::f32 || s.run(begin, count) < count) return true;
   if (!evict_each_other(s.stride, count)) return false;
-  return blocks >= (sets_of(s.stride) <= 2 ? kBlocksPerCopyOfFewSets : kBlocksPerCopy);
+  if (sets_of(s.stride) <= 2) return blocks >= kBlocksPerCopyOfFewSets;
+  return Rows <= kRowsThatReadAgain && blocks >= kBlocksPerCopy;
 }
 
 /// How the rows of a tile lie in its copy.

@@ -138,7 +138,7 @@ class TileWalk {
     const std::int32_t count = next_end_ - begin;
     const auto loader = [&](const Storage& from, std::int32_t slices, float* copy) {
       return Loader(from, begin, count, slices,
-                    wants_copy(from, begin, count, shown.blocks) ? copy : nullptr);
+                    wants_copy<T::kRows>(from, begin, count, shown.blocks) ? copy : nullptr);
     };
     next_k_ = loader(keys_of(shape_, item_), k_slices, copies_);
     if (shape_.value_head_dim == 0) return;
