@@ -53,6 +53,25 @@ if grep -nE "RPATH \"[^\"]*/\\.\\..*$libraries" "$work/shared/heed/cmake_install
   exit 1
 fi
 
+# What native means, as Linux knows the processor.
+expected='generic '
+if [[ $(uname -m) == aarch64 ]]; then
+  expected='neon '
+elif grep -qw avx512_bf16 /proc/cpuinfo; then
+  expected='avx512 avx512_bf16 generic '
+elif grep -qw avx512vl /proc/cpuinfo; then
+  expected='avx512 generic '
+elif grep -qw avx2 /proc/cpuinfo; then
+  expected='avx2 generic '
+fi
+configure "$work/native" -DHEED_ISAS=native -DHEED_INSTALL=OFF
+native=$(ninja -C "$work/native" -t targets all | sed -n 's|.*/heed_kernels_\([a-z0-9_]*\)\.dir/.*|\1|p' |
+  sort -u | tr '\n' ' ')
+if [[ $native != "$expected" ]]; then
+  echo "HEED_ISAS=native is $native, not $expected"
+  exit 1
+fi
+
 "$gates/expect_failure.sh" "HEED_ISAS (avx3) must be some of" cmake "$work/shared" -DHEED_ISAS=avx3
 "$gates/expect_failure.sh" "HEED_THREADS (omp) must be one of tbb, std, none" cmake "$work/shared" -DHEED_ISAS=generic \
   -DHEED_THREADS=omp
