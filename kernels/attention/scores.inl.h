@@ -5,12 +5,11 @@
 // the FMA pipes are busy for 2.5. With 32 registers the logits of one register tile become weights
 // between the multiply-adds of the next, which hides everything but these 2.5 cycles. With 16 the
 // sums take 12 and their operands 4, so that weights between them would move sums to memory and
-// back: a pass of its own over the tile, which is in L1, costs less (8 cycles a vector, not 12, by
-// llvm-mca's model of Skylake; measured on Golden Cove).
+// back: a pass of its own over the tile, which is in L1, costs less, by NearWeights.
 #pragma once
 
+#include "kernels/attention/guessed_weights.inl.h"
 #include "kernels/attention/register_tile.inl.h"
-#include "kernels/attention/weights.inl.h"
 
 namespace heed::kernels {
 namespace {
@@ -38,7 +37,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   const float* b = p.b;
   std::ptrdiff_t steps = p.steps;
   for (int v = 0; v < Count; ++v) {
-    if (v < slices) ahead.prefetch_step();
+    if (v > 0 && v < slices) ahead.prefetch_step();
     Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
       if (steps >= kStepsPerWeight<P>) {
@@ -55,6 +54,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
     weights.sum(v) = weight_sum;
   }
   if constexpr (slices > Count) {
+    ahead.prefetch_step();
     multiply_in_slices<P, Arch, Broadcast::along_steps, slices - Count>(
         a, p.a_stride, b, p.b_stride, steps, sum, ahead);
   } else {
@@ -82,6 +82,7 @@ HEED_INLINE float* weigh_between_products(Product p, TileLoader<Arch, P::kPairs>
   first.rows = Rows;
   multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(first, ahead);
   for (go_on(); p.rows >= Rows; go_on()) {
+    ahead.prefetch_step();
     Vec<Arch> sum[Rows][Count];
     clear(sum);
     multiply_and_weigh<P, Arch, Rows, Count>(p, logits, weights, sum, ahead);
@@ -101,17 +102,17 @@ template <class P, class Arch, int Rows, int Count, class Modify>
 HEED_INLINE void score_and_weigh(const Product& p, TileLoader<Arch, P::kPairs>& ahead,
                                  GuessedWeights<P, Arch, Count>& weights, const Modify& modify) {
   constexpr int lanes = kLanes<Arch>;
-  float* logits = p.c;
-  float* const end = p.c + p.rows * p.c_stride;
   if constexpr (kWeighsBetweenProducts<Arch>) {
-    logits = weigh_between_products<P, Arch, Rows, Count>(p, ahead, weights, modify);
+    float* logits = weigh_between_products<P, Arch, Rows, Count>(p, ahead, weights, modify);
+    float* const end = p.c + p.rows * p.c_stride;
+    for (; logits != end; logits += Count * lanes) {
+#pragma GCC unroll 8
+      for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));
+    }
   } else {
     multiply_rows<P, Arch, Broadcast::along_steps, Rows, Count>(p, ahead);
     modify(0, p.rows);
-  }
-  for (; logits != end; logits += Count * lanes) {
-#pragma GCC unroll 8
-    for (int v = 0; v < Count; ++v) weights.weigh(v, logits + v * lanes, weights.sum(v));
+    weights.weigh_tile(p.c, p.rows);
   }
 }
 

@@ -400,6 +400,26 @@ TEST(Schedule, RowsAreSpreadOverManyItems) {
   EXPECT_GE(schedule.items.size(), 16U);
 }
 
+// A narrow block costs more for each of its rows: only the last item of a sequence may end in one.
+TEST(Schedule, LongItemsEndWhereBlocksDo) {
+  for (const std::int32_t lanes : {4, 8, 16}) {
+    const Batch batch{"", 4, 4, 64, false, {2048, 1000}, {2048, 1000}};
+    const std::vector<Visibility> masks = batch.masks();
+    Work work = work_on(batch, masks, lanes);
+    work.workers = 1;
+    Schedule schedule;
+    Scheduler().schedule(work, schedule);
+    for (const PlannedItem& item : schedule.items) {
+      const std::int64_t end = item.row_begin + item.rows;
+      EXPECT_LE(item.rows, work.item_rows);
+      if (end < masks[static_cast<std::size_t>(item.sequence)].rows()) {
+        EXPECT_EQ(end % work.block_rows, 0) << lanes << " lanes, " << item.rows << " rows";
+      }
+    }
+    EXPECT_EQ(schedule.items.size(), 4U * (6 + 3));
+  }
+}
+
 TEST(Schedule, ItemsOfOneHeadComeTogether) {
   const Schedule schedule = schedule_of({"", 12, 12, 64, false, {768}, {768}}, 2);
   ASSERT_EQ(schedule.items.size(), 24U);

@@ -1,0 +1,82 @@
+// Weights for a guessed m by fewer operations, in a pass over a tile of logits (AVX2).
+//
+//   t' = max(t, m − 111)   p = 2¹⁶ · poly(t' − floor(t')) · 2^(n − 16), n = floor(t') − m
+//
+// The same bits as Weights: powers of two multiply exactly. The exponent field of 2^(n − 16) is
+// n + 111, which for n = −111, below kLowestExponent, is that of 0; the 2¹⁶ are in the
+// coefficients. An addition makes the field: floats around 1.5 · 2¹⁶ have units of 2⁻⁷, so that
+// floor(t') + (1.5 · 2¹⁶ + 111 − m) has it in the bits from 7 on, exactly where |m| is at most
+// kFarthest: all terms are integers below 2²⁴ then. A logit that is NaN, or so far above m that
+// its field would not fit, sets bits beside the field; all bits are collected and looked at once,
+// after the pass.
+//
+// For each vector: 14 operations besides its load and store, 11 of which wait for the ports of
+// multiply-adds on Golden Cove. Weights takes 18.
+#pragma once
+
+#include "kernels/attention/weights.inl.h"
+#include "kernels/vector/exp2_coefficients.h"
+#include "kernels/vector/simd.inl.h"
+
+namespace heed::kernels {
+namespace {
+
+/// The weights of the logits of a vector of rows.
+template <class Arch>
+class NearWeights {
+  using V = Vec<Arch>;
+  using I = Integers<Arch>;
+
+ public:
+  HEED_INLINE explicit NearWeights(V m)
+      : lowest_(m + splat<Arch>(kLowestExponent - 1)),
+        to_field_(splat<Arch>(kFieldUnits + 1 - kLowestExponent) - m) {}
+
+  HEED_INLINE V operator()(V t) {
+    const V bounded = Ops<Arch>::max(lowest_, t), whole = Ops<Arch>::floor(bounded);
+    const V f = bounded - whole;
+    V p = splat<Arch>(kExp2Coefficients[5] * kScale);
+#pragma GCC unroll 5
+    for (int k = 4; k >= 0; --k) {
+      p = Ops<Arch>::fma(p, f, splat<Arch>(kExp2Coefficients[k] * kScale));
+    }
+    const I field = Ops<Arch>::as_integers(whole + to_field_);
+    seen_ = seen_ | field;
+    return p * Ops<Arch>::as_floats(field << 16);
+  }
+
+  /// Whether all weights so far, at least one of each row, are what Weights makes of their logits.
+  HEED_INLINE bool right() const {
+    const I others = seen_ & I(~kField), none = Ops<Arch>::as_integers(splat<Arch>(kFieldUnits));
+    const Mask<Arch> far = Ops<Arch>::max(lowest_, V(0.0F) - lowest_) > splat<Arch>(kFarthest);
+    return !Ops<Arch>::any(far | Ops<Arch>::less(others, none) | Ops<Arch>::less(none, others));
+  }
+
+ private:
+  static constexpr float kScale = 0x1p16F;
+  static constexpr float kFieldUnits = 0x1.8p16F;  ///< has no bits where the field is
+  static constexpr std::int32_t kField = 0xFF << 7;
+  static constexpr float kFarthest = 0x1p22F;
+
+  V lowest_, to_field_;
+  I seen_ = I(0);
+};
+
+/// Turns the logits of `keys` keys, at least one, into weights in place, and adds them to `total`.
+/// Rows of the tile are `width` floats apart. Returns whether all are right.
+template <class Arch>
+HEED_INLINE bool weigh_near(float* tile, std::ptrdiff_t width, std::ptrdiff_t keys, Vec<Arch> m,
+                            Vec<Arch>& total) {
+  NearWeights<Arch> weights(m);
+  Vec<Arch> sum = total;  // in a register, which what is behind a reference is not
+  for (std::ptrdiff_t j = 0; j < keys; ++j, tile += width) {
+    const Vec<Arch> p = weights(load<Arch>(tile));
+    store<Arch>(tile, p);
+    sum = sum + p;
+  }
+  total = sum;
+  return weights.right();
+}
+
+}  // namespace
+}  // namespace heed::kernels
