@@ -6,9 +6,9 @@
 // n + 111, which for n = −111, below kLowestExponent, is that of 0; the 2¹⁶ are in the
 // coefficients. An addition makes the field: floats around 1.5 · 2¹⁶ have units of 2⁻⁷, so that
 // floor(t') + (1.5 · 2¹⁶ + 111 − m) has it in the bits from 7 on, exactly where |m| is at most
-// kFarthest: all terms are integers below 2²⁴ then. A logit that is NaN, or so far above m that
-// its field would not fit, sets bits beside the field; all bits are collected and looked at once,
-// after the pass.
+// kFarthest: all terms are integers below 2²⁴ then. A logit so far above m that its field would not
+// fit sets bits beside the field; all bits are collected and looked at once, after the pass. NaN
+// stays NaN.
 //
 // For each vector: 14 operations besides its load and store, 11 of which wait for the ports of
 // multiply-adds on Golden Cove. Weights takes 18.
@@ -45,11 +45,11 @@ class NearWeights {
     return p * Ops<Arch>::as_floats(field << 16);
   }
 
-  /// Whether all weights so far, at least one of each row, are what Weights makes of their logits.
+  /// Whether all weights so far that are not NaN are what Weights makes of their logits.
   HEED_INLINE bool right() const {
     const I others = seen_ & I(~kField), none = Ops<Arch>::as_integers(splat<Arch>(kFieldUnits));
     const Mask<Arch> far = Ops<Arch>::max(lowest_, V(0.0F) - lowest_) > splat<Arch>(kFarthest);
-    return !Ops<Arch>::any(far | Ops<Arch>::less(others, none) | Ops<Arch>::less(none, others));
+    return !Ops<Arch>::any(far | Ops<Arch>::less(none, others));
   }
 
  private:
