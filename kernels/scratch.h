@@ -102,9 +102,9 @@ inline constexpr std::size_t kToldFloats = 3;
 
 /// Floats that an explained item of `rows` rows and of keys of a sequence of `keys` keeps at most
 /// (kernels/attention/explain.inl.h): a weight of each row for each key, and one piece in front of
-/// those of each vector of rows for each register tile of keys that some see. Of a tile of keys the
-/// rows may see an interval and first keys, each of which may end within a register tile; a tile
-/// may have a key more than the item, where keys go in pairs.
+/// those of each vector of rows for each register tile of a whole block's keys that some see. Of a
+/// tile of keys the rows may see an interval and first keys, each of which may end within a
+/// register tile; a tile may have a key more than the item, where keys go in pairs.
 [[maybe_unused]] static constexpr std::size_t explanation_floats(std::int32_t keys,
                                                                  std::int32_t rows,
                                                                  std::int32_t tile_keys,

@@ -39,10 +39,10 @@ class GuessedWeights {
     if constexpr (!P::kPairs) sum = sum + p;
   }
 
-  /// All vectors of `keys` keys, at least one, by NearWeights.
+  /// All vectors of `keys` keys, by NearWeights.
   HEED_INLINE void weigh_tile(float* tile, std::ptrdiff_t keys) {
     static_assert(!P::kPairs, "NearWeights knows no factor");
-    // Together, loops over vectors would want more registers than there are.
+    // Unrolled, the loops of several vectors would want more registers than there are.
 #pragma GCC unroll 1
     for (int v = 0; v < Count; ++v) {
       right_ &= weigh_near<Arch>(tile + v * kLanes<Arch>, Count * kLanes<Arch>, keys, m_[v], l_[v]);

@@ -1,17 +1,19 @@
-// Weights for a guessed m by fewer operations, in a pass over a tile of logits (AVX2).
+// Weights for a guessed m by fewer operations, in a pass over a tile of logits (ISAs with 16
+// registers).
 //
 //   t' = max(t, m − 111)   p = 2¹⁶ · poly(t' − floor(t')) · 2^(n − 16), n = floor(t') − m
 //
 // The same bits as Weights: powers of two multiply exactly. The exponent field of 2^(n − 16) is
 // n + 111, which for n = −111, below kLowestExponent, is that of 0; the 2¹⁶ are in the
 // coefficients. An addition makes the field: floats around 1.5 · 2¹⁶ have units of 2⁻⁷, so that
-// floor(t') + (1.5 · 2¹⁶ + 111 − m) has it in the bits from 7 on, exactly where |m| is at most
-// kFarthest: all terms are integers below 2²⁴ then. A logit so far above m that its field would not
-// fit sets bits beside the field; all bits are collected and looked at once, after the pass. NaN
-// stays NaN.
+// floor(t') + (1.5 · 2¹⁶ + 111 − m) has it in the bits from 7 on, exactly where |m − 111| is
+// at most kFarthest: m and n are integers whose sums are below 2²⁴ then. A logit so far above m
+// that its field would not fit sets bits beside the field; all bits are collected and looked at
+// once, after the pass. A weight of 2¹²⁸ or more is infinite, and that of a NaN is NaN: the sum
+// tells.
 //
-// For each vector: 14 operations besides its load and store, 11 of which wait for the ports of
-// multiply-adds on Golden Cove. Weights takes 18.
+// For each vector: 14 operations besides its load and store (floor counts twice, as on Intel's
+// cores). Weights takes 18.
 #pragma once
 
 #include "kernels/attention/weights.inl.h"
@@ -45,7 +47,8 @@ class NearWeights {
     return p * Ops<Arch>::as_floats(field << 16);
   }
 
-  /// Whether all weights so far that are not NaN are what Weights makes of their logits.
+  /// False where a finite weight so far is not what Weights makes of its logit. Where one is
+  /// infinite or NaN it may be either.
   HEED_INLINE bool right() const {
     const I others = seen_ & I(~kField), none = Ops<Arch>::as_integers(splat<Arch>(kFieldUnits));
     const Mask<Arch> far = Ops<Arch>::max(lowest_, V(0.0F) - lowest_) > splat<Arch>(kFarthest);
@@ -62,8 +65,8 @@ class NearWeights {
   I seen_ = I(0);
 };
 
-/// Turns the logits of `keys` keys, at least one, into weights in place, and adds them to `total`.
-/// Rows of the tile are `width` floats apart. Returns whether all are right.
+/// Turns the logits of `keys` keys into weights in place, and adds them to `total`.
+/// Rows of the tile are `width` floats apart. Returns what NearWeights::right() says.
 template <class Arch>
 HEED_INLINE bool weigh_near(float* tile, std::ptrdiff_t width, std::ptrdiff_t keys, Vec<Arch> m,
                             Vec<Arch>& total) {

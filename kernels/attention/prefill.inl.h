@@ -271,8 +271,8 @@ class PrefillKernel {
   /// just the vectors of rows that see any of it, and masked only where it is hidden from a row.
   template <bool SkipHidden>
   void attend_edge(Block& b, const TileView& keys) {
-    // Stretches end where a register tile does; of a word that each vector sees whole or not at
-    // all, where the word does.
+    // Stretches end where a register tile of a whole block does; of a word that each vector sees
+    // whole or not at all, where the word does.
     const std::int32_t rows = shape_.pairs ? T::kRows + T::kRows % 2 : T::kRows;
     const auto step = [&](std::int32_t key) {
       const std::int32_t count = is_word_of_all(b, key) ? kWordKeys : rows;
@@ -324,8 +324,11 @@ class PrefillKernel {
       weigh_piece<Count>(b, vectors.first, rows, keys, !vectors.all);
     } else if (!vectors.all) {
       weigh<Count>(rows, keys, true);
-    } else if (!may_guess(b) || !weigh_by_guess<Count>(b, rows, keys)) {
+    } else if (!may_guess(b)) {
       b.right_guesses = weigh<Count>(rows, keys, false) ? b.right_guesses + 1 : 0;
+    } else if (!weigh_by_guess<Count>(b, rows, keys)) {
+      weigh<Count>(rows, keys, false);
+      b.right_guesses = 0;
     }
     if (SkipHidden && !vectors.all) {
       add_visible_values<Count>(rows, keys);

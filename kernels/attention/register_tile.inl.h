@@ -42,10 +42,12 @@ struct Tile {
   static constexpr int kRows = Rows;        ///< broadcast rows
   static constexpr int kVectors = Vectors;  ///< vectors of query rows
 
-  /// Broadcast rows of a tile of `vectors` vectors: more than kRows where there would else be too
-  /// few accumulators to hide the latency of multiply-adds, or just as many as hide it.
+  /// Broadcast rows of a tile of `vectors` vectors: of narrower ones as many as make twelve sums,
+  /// half as many again as the latency of multiply-adds asks for, an even number.
   static constexpr int rows(int vectors) {
-    return Rows * vectors < 8 ? 2 * Rows : Rows * vectors < 12 ? Rows * 3 / 2 : Rows;
+    if (vectors == Vectors) return Rows;
+    const int enough = (12 / vectors + 1) / 2 * 2;
+    return Rows < enough ? enough : Rows;
   }
 };
 
@@ -145,7 +147,11 @@ struct Product {
 };
 
 /// The largest power of two below a number of rows of at least 2.
-constexpr int fewer_rows(int rows) { return rows > 8 ? 8 : rows > 4 ? 4 : rows > 2 ? 2 : 1; }
+constexpr int fewer_rows(int rows) {
+  int fewer = 1;
+  while (2 * fewer < rows) fewer *= 2;
+  return fewer;
+}
 
 /// c[i][·] = or += Σ a(i, s) · b[s][·] for any number of rows: whole register tiles first, then
 /// smaller ones, so that a remainder does not fall back to single rows at once.

@@ -26,7 +26,7 @@ template <class P>
 inline constexpr int kStepsPerWeight = P::kPairs ? 1 : 3;
 
 /// Sums one register tile of the product p in `sum`, while the logits of the previous tile, at
-/// `logits`, become weights.
+/// `logits`, become weights. The first prefetch step is the caller's, before there are sums.
 template <class P, class Arch, int Rows, int Count>
 HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
                                     GuessedWeights<P, Arch, Count>& weights,

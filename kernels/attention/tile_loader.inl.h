@@ -41,9 +41,9 @@ HEED_INLINE void copy_floats(const std::byte* row, std::int32_t dims, float* cop
 /// takes hundreds of cycles, a row has arrived by the time it is copied, from memory too.
 inline constexpr std::int32_t kRowsInFlight = 2;
 
-/// Rows at least so many bytes apart have pages of their own, nearly: each costs a core a look into
-/// page tables, for which it waits even with a prefetch. Looked up four at a time, they cost one
-/// wait: as many as a core looks up side by side.
+/// Rows so many bytes apart or more share a page of 4 KiB with one other at most. A core waits for
+/// what page tables say of a page even where it only prefetches from it, and looks four pages up
+/// side by side (Golden Cove; Zen 3 six): the first lines of four rows are prefetched together.
 inline constexpr std::ptrdiff_t kOwnPageStride = 2048;
 inline constexpr int kPagesAtOnce = 4;
 

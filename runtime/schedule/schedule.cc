@@ -81,8 +81,8 @@ void Scheduler::count_scores(std::int64_t scores) {
   }
 }
 
-/// From coarse to fine: the first schedule that is good, or else the best. Items have whole blocks
-/// of rows, and at the end of it two vectors, nearly as fast.
+/// From coarse to fine: the first schedule that is good, or else the best. Items have rows for
+/// a whole block at least, and at the end of it for two vectors.
 void Scheduler::search() {
   const double share = to_->fair_share(work_->workers);
   const auto limits = [&](int fineness) -> Limits {

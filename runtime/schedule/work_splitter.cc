@@ -17,7 +17,7 @@ constexpr double kLargestPerSmallest = 8;
 constexpr double kRounding = 1e-6;
 
 /// Blocks of an item at least, for items to end where blocks do: a narrow block costs more for each
-/// of its vectors (a sixth, AVX2), and a block more or less is a quarter of an item at most.
+/// of its vectors (a sixth, AVX2), and items then differ by a quarter of their average at most.
 constexpr std::int64_t kBlocksToKeepWhole = 4;
 
 constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();  ///< of a window
@@ -99,17 +99,20 @@ bool WorkSplitter::limit_heads(double limit) {
   return limited;
 }
 
-/// Divides a sequence's rows into items of equal numbers of vectors, or of blocks.
+/// Divides a sequence's rows into items of equal numbers of vectors, or of blocks where there are
+/// enough.
 void WorkSplitter::split_rows(std::int32_t sequence) {
   const Visibility& s = work_->sequence(sequence);
   const std::int64_t lanes = work_->cost.lanes, rows = s.rows();
   if (rows == 0) return;
   const std::int64_t block = work_->block_rows;
   const std::int64_t most_rows = rows_per_item(s, scores_[index(sequence)]);
-  const std::int64_t unit = most_rows >= kBlocksToKeepWhole * block ? block : lanes;
-  const std::int64_t units = ceil_div(rows, unit);
-  const std::int64_t most = unit == block ? most_rows / unit : ceil_div(most_rows, unit);
-  const std::int64_t count = ceil_div(units, most);
+  std::int64_t unit = lanes, units = ceil_div(rows, lanes);
+  std::int64_t count = ceil_div(units, ceil_div(most_rows, lanes));
+  if (block > 0 && work_->item_rows % block == 0 && most_rows >= kBlocksToKeepWhole * block) {
+    const std::int64_t blocks = ceil_div(rows, block), items = ceil_div(blocks, most_rows / block);
+    if (blocks >= kBlocksToKeepWhole * items) unit = block, units = blocks, count = items;
+  }
   for (std::int64_t i = 0; i < count; ++i) {
     const Range range{units * i / count * unit, std::min(rows, units * (i + 1) / count * unit)};
     PlannedItem item = make_item(sequence, range, s.of_rows(range));

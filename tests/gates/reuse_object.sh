@@ -21,12 +21,19 @@ command=${command//\"/\\\\\\\"}
 command=${command/ -MD -MT "$object" -MF "$depfile"/}
 command=${command/ -o heed\// -o }
 command=${command/ -Werror / }
-if [[ -n $depfile && -f $built ]] &&
-  sed 's/ -Werror / /' "$HEED_BUILT_DIR/compile_commands.json" | grep -F -- "$command\"," >/dev/null; then
-  cp "$built" "$object"
-  # Its sources as well: a later build without HEED_BUILT_DIR must see that they have changed.
-  sources=$(ninja -C "$HEED_BUILT_DIR" -t deps "${object#heed/}" | sed -n 's|^    /|/|p')
-  sed 's/ /\\ /g' <<<"$built"$'\n'"$sources" | tr '\n' ' ' | sed "s|^|$object: |" >"$depfile"
+# fresh: whether BUILT is there and no source of it is newer; lists these.
+fresh() {
+  [[ -n $depfile && -f $built ]] || return
+  sources=$(ninja -n -C "$HEED_BUILT_DIR" -t deps "${object#heed/}" | sed -n 's|^    /|/|p') || return
+  local source
+  while read -r source; do [[ ! $source -nt $built ]] || return; done <<<"$sources"
+}
+sources=''
+if fresh && sed 's/ -Werror / /' "$HEED_BUILT_DIR/compile_commands.json" | grep -F -- "$command\"," >/dev/null; then
+  cp -p "$built" "$object"
+  # The object depends on its sources as well: a later build without HEED_BUILT_DIR must see that they have changed.
+  printf '%s:' "$object" >"$depfile"
+  while read -r source; do printf ' %s' "${source// /\\ }"; done <<<"$built"$'\n'"$sources" >>"$depfile"
 else
   "$@"
 fi

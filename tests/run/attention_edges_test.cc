@@ -200,32 +200,34 @@ TEST(AttentionEdges, StepsBetweenLogitsBeyondTheRangeOfWeights) {
   }
 }
 
-// Logits any way from an m that the tiles before have settled, which those with one m for many rows
-// may take for right: what is too far from it must be seen, wherever it is. The bases are where m
-// is exact, and where it is not.
-TEST(AttentionEdges, LogitsAnyWayFromTheOnesBefore) {
-  constexpr std::int64_t keys = 120;
+// Where the tiles before have settled m, the weights of the next one are computed for that m: a
+// logit that is too far from it must be seen, whatever it is. Sums of base and distance are exact,
+// or far beyond what they are near.
+TEST(AttentionEdges, LogitsAnyWayFromTheGuessedMaximum) {
+  constexpr std::int64_t keys = 200, outlier = 150, tile = 32;
   constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
-  for (const float base : {0.0F, -300.0F, 4e6F, -4e6F, 5e6F, -9e6F, 4e7F, -3e9F, 1e30F}) {
+  for (const float m : {22.0F, -300.0F, 4e6F, -4e6F, 5e6F, -9e6F, 4e7F, -3e9F, 1e30F}) {
     for (const float distance :
-         {-109.5F, -110.0F, -110.5F, -111.0F, -111.5F,    -126.0F, -128.0F, -239.0F,
-          -500.0F, -4e4F,   -1e8F,   -2e38F,  -kInfinity, 8.5F,    9.5F,    100.0F,
-          127.0F,  128.0F,  143.0F,  144.0F,  145.0F,     272.0F,  400.0F,  8192.0F,
-          3e4F,    7e4F,    1e8F,    2e38F,   kInfinity,  kNaN,    -kNaN}) {
+         {-109.5F, -110.0F, -110.5F,   -111.0F, -111.5F, -112.0F,    -126.0F, -128.0F,
+          -239.0F, -500.0F, -4e4F,     -1e8F,   -2e38F,  -kInfinity, 8.5F,    9.0F,
+          9.5F,    100.0F,  127.0F,    127.5F,  128.0F,  129.0F,     143.0F,  143.5F,
+          144.0F,  145.0F,  146.0F,    272.0F,  400.0F,  8192.0F,    3e4F,    7e4F,
+          1e8F,    2e38F,   kInfinity, kNaN,    -kNaN}) {
       CaseSpec spec = small_case(40, keys);
       spec.config.scale = 0.69314718F;
       Case c(spec);
       for (const Row& row : c.geometry().rows()) {
         for (std::int64_t x = 0; x < 20; ++x) c.q()[c.geometry().q(row) + x] = x == 0 ? 1.0F : 0.0F;
         for (std::int64_t j = 0; j < keys; ++j) {
-          c.k()[c.geometry().k(row, j)] = base + (j == 70 ? distance : static_cast<float>(j % 3));
+          c.k()[c.geometry().k(row, j)] =
+              m + (j == outlier ? distance : static_cast<float>(j % 3) - 2);
         }
       }
       for (const std::string_view isa : f32_isas()) {
-        SCOPED_TRACE(std::string(isa) + " base " + std::to_string(base) + " distance " +
+        SCOPED_TRACE(std::string(isa) + " m " + std::to_string(m) + " distance " +
                      std::to_string(distance));
         const std::vector<Row> rows = c.geometry().rows();
-        const Outputs outputs = run_case(c, on(isa, 1, 32));
+        const Outputs outputs = run_case(c, on(isa, 1, tile));
         expect_oracle_rows(c.geometry(), c.inputs(), outputs, rows, proof::arithmetic_of(isa));
         if (HasFailure()) return;
       }

@@ -420,6 +420,29 @@ TEST(Schedule, LongItemsEndWhereBlocksDo) {
   }
 }
 
+// The caller's limit counts vectors, and few blocks are no measure of equal items.
+TEST(Schedule, OtherItemsHaveEqualVectors) {
+  for (const std::int32_t limit : {24, 48, 97, 100, 120}) {
+    const Batch batch{"", 4, 4, 64, false, {2048, 50, 120}, {2048, 50, 120}};
+    const std::vector<Visibility> masks = batch.masks();
+    Work work = work_on(batch, masks, 8);
+    work.workers = 1;
+    work.item_rows = limit;
+    Schedule schedule;
+    Scheduler().schedule(work, schedule);
+    const std::int32_t most = (limit + 7) / 8 * 8;
+    std::size_t items = 0;
+    for (const std::int64_t rows : batch.queries) {
+      items += 4 * static_cast<std::size_t>((rows + most - 1) / most);
+    }
+    EXPECT_EQ(schedule.items.size(), items) << limit;
+    for (const PlannedItem& item : schedule.items) {
+      EXPECT_GT(item.rows, 0);
+      EXPECT_LE(item.rows, most);
+    }
+  }
+}
+
 TEST(Schedule, ItemsOfOneHeadComeTogether) {
   const Schedule schedule = schedule_of({"", 12, 12, 64, false, {768}, {768}}, 2);
   ASSERT_EQ(schedule.items.size(), 24U);
