@@ -21,19 +21,26 @@ command=${command//\"/\\\\\\\"}
 command=${command/ -MD -MT "$object" -MF "$depfile"/}
 command=${command/ -o heed\// -o }
 command=${command/ -Werror / }
-# fresh: whether BUILT is there and no source of it is newer; lists these.
+# fresh: whether BUILT is there and none of its sources, which it lists, is newer.
+sources=()
 fresh() {
   [[ -n $depfile && -f $built ]] || return
-  sources=$(ninja -n -C "$HEED_BUILT_DIR" -t deps "${object#heed/}" | sed -n 's|^    /|/|p') || return
   local source
-  while read -r source; do [[ ! $source -nt $built ]] || return; done <<<"$sources"
+  while read -r source; do
+    [[ $source == /* ]] || source=$HEED_BUILT_DIR/$source
+    [[ ! $source -nt $built ]] || return
+    sources+=("$source")
+  done < <(ninja -n -C "$HEED_BUILT_DIR" -t deps "${object#heed/}" | sed -n 's|^    ||p')
+  ((${#sources[@]} > 0))
 }
-sources=''
 if fresh && sed 's/ -Werror / /' "$HEED_BUILT_DIR/compile_commands.json" | grep -F -- "$command\"," >/dev/null; then
-  cp -p "$built" "$object"
+  cp "$built" "$object"
   # The object depends on its sources as well: a later build without HEED_BUILT_DIR must see that they have changed.
-  printf '%s:' "$object" >"$depfile"
-  while read -r source; do printf ' %s' "${source// /\\ }"; done <<<"$built"$'\n'"$sources" >>"$depfile"
+  {
+    printf '%s:' "$object"
+    printf ' %s' "${built// /\\ }" "${sources[@]// /\\ }"
+    echo
+  } >"$depfile"
 else
   "$@"
 fi
