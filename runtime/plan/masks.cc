@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "runtime/base/ceil_div.h"
 #include "runtime/base/message.h"
 #include "runtime/base/strides.h"
 #include "runtime/plan/validate.h"
@@ -61,8 +62,6 @@ std::int64_t most_queries(std::span<const Visibility> sequences) {
   for (const Visibility& own : sequences) most = std::max(most, own.queries);
   return most;
 }
-
-std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
 }  // namespace
 

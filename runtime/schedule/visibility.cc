@@ -90,10 +90,12 @@ Range Visibility::of_rows(const Range& rows) const {
   const std::int64_t first = rows.first / group, last = (rows.last - 1) / group;
   if (!mask.exists()) {
     if (kept() == 0) return {window_of(first).first, window_of(last).last};
-    for (const std::int64_t token : {first, last}) {
+    // Windows of the last tokens may lie behind the last key, where those before end.
+    const std::int64_t reaching = keys - 1 + window_left - query_position(0);
+    for (const std::int64_t token : {first, std::clamp(reaching, first, last)}) {
       include(window_of(token));
-      include({0, head_of(token)});
     }
+    for (const std::int64_t token : {first, last}) include({0, head_of(token)});
     return all.first < all.last ? all : Range{0, 0};
   }
   for (std::int64_t token = first; token <= last; token = end_of_alike(token, last + 1)) {

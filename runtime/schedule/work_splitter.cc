@@ -5,6 +5,8 @@
 #include <limits>
 #include <tuple>
 
+#include "runtime/base/ceil_div.h"
+
 namespace heed::detail {
 namespace {
 
@@ -21,8 +23,6 @@ constexpr double kRounding = 1e-6;
 constexpr std::int64_t kBlocksToKeepWhole = 4;
 
 constexpr std::int64_t kNoEnd = std::numeric_limits<std::int32_t>::max();  ///< of a window
-
-std::int64_t ceil_div(std::int64_t count, std::int64_t size) { return (count + size - 1) / size; }
 
 std::size_t index(std::int32_t i) { return static_cast<std::size_t>(i); }
 

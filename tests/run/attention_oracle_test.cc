@@ -168,8 +168,7 @@ TEST(AttentionOracle, WindowsAndAlignments) {
 std::int64_t scores_of(const Case& c) {
   std::int64_t scores = 0;
   for (const Row& row : c.geometry().rows()) {
-    const proof::KeyRange keys = c.geometry().visible(row);
-    scores += std::max<std::int64_t>(keys.end - keys.begin, 0);
+    scores += static_cast<std::int64_t>(c.geometry().seen(row).size());
   }
   return scores;
 }
@@ -192,6 +191,32 @@ TEST(AttentionOracle, VisiblePrefixes) {
         const Case c(spec);
         EXPECT_EQ(plan_case(c, on({}, 2)).visible_scores(), scores_of(c)) << to_string(spec);
         if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Tokens behind the last key, whose windows show nothing, with keys that windows do not hide:
+// whatever of them an item has, its other rows meet all of their keys.
+TEST(AttentionOracle, WindowsBehindTheLastKey) {
+  for (const std::int32_t keys : {20, 128, 300}) {
+    for (const std::int64_t left : {0, 5, 90}) {
+      for (const std::int64_t right : {0, 1, 30}) {
+        for (const std::int32_t prefix : {0, 9, keys - 1}) {
+          for (const std::int64_t keep_first : {0, 4, 67}) {
+            CaseSpec spec = single(keys + 100, keys, 16);
+            spec.form = Form::ragged;
+            spec.config.alignment = Alignment::start;
+            spec.config.window_left = left;
+            spec.config.window_right = right;
+            spec.config.keep_first = keep_first;
+            spec.visible_prefixes = {prefix};
+            check(spec);
+            const Case c(spec);
+            EXPECT_EQ(plan_case(c, on({}, 2)).visible_scores(), scores_of(c)) << to_string(spec);
+            if (HasFailure()) return;
+          }
+        }
       }
     }
   }
