@@ -187,7 +187,8 @@ TEST(AttentionEdges, StepsBetweenLogitsBeyondTheRangeOfWeights) {
     for (const Row& row : c.geometry().rows()) {
       c.q()[c.geometry().q(row)] = 1.0F;
       for (std::int64_t j = 0; j < 600; ++j) {
-        c.k()[c.geometry().k(row, j)] = step * static_cast<float>(j / 40 - 7);
+        const std::int64_t steps = j / 40 - 7;
+        c.k()[c.geometry().k(row, j)] = step * static_cast<float>(steps);
       }
     }
     for (const std::string_view isa : f32_isas()) {
