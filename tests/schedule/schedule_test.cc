@@ -420,8 +420,8 @@ TEST(Schedule, LongItemsEndWhereBlocksDo) {
   }
 }
 
-// The caller's limit counts vectors, and few blocks are no measure of equal items.
-TEST(Schedule, OtherItemsHaveEqualVectors) {
+// As many items as the caller's limit, in whole vectors, makes necessary, whatever the blocks.
+TEST(Schedule, LimitsOfRowsCountVectors) {
   for (const std::int32_t limit : {24, 48, 97, 100, 120}) {
     const Batch batch{"", 4, 4, 64, false, {2048, 50, 120}, {2048, 50, 120}};
     const std::vector<Visibility> masks = batch.masks();
