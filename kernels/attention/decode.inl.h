@@ -6,9 +6,8 @@
 // kernels/attention/prefill.inl.h, so its bits are the same.
 //
 // Partition by partition the logits of all its keys are computed, then the weights, then the
-// outputs. Where an item has several KV heads, because the rows of one lie in pieces too short for
-// prefetchers, keys and values are read tile by tile: a tile has rows of all heads, and lies in one
-// piece.
+// outputs. Of an item with several KV heads a block of keys of each head is read in turn, then the
+// next block of each, and values likewise: memory is read in several streams at once.
 //
 // Per cache line of 16 floats: four loads of 16 bytes and 2 shuffles for K, two loads for V, and
 // rows multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
@@ -87,31 +86,15 @@ class DecodeKernel {
            (item_.page_tokens < kBlockKeys || (shape_.pairs && item_.page_tokens % 2 == 1));
   }
 
-  /// Keys that are taken of one head before the next one, a power of two. Of a single head: a
-  /// partition, or what there is room for copies of. Of several: what lies together, which is a
-  /// block where the rows of all heads of a token do, else a page.
+  /// Keys that are taken of one head before the next one, a power of two: a block, or what there is
+  /// room for copies of.
   std::int32_t keys_of_tiles(Operand operand) const {
     if (copies()) return shape_.tile_keys;
     if (item_.heads == 1) return kPartitionKeys;
     const Storage& rows = heads_[0].rows(operand);
-    if (item_.pages == nullptr || magnitude(head_step(operand)) < magnitude(rows.stride)) {
-      // Values are prefetched into L1 for as long as it takes to add a block or two.
-      const bool evict = operand == Operand::values && rows.stride % kSetPeriod == 0;
-      return evict ? kWays : block_keys(rows.type);
-    }
-    std::int32_t keys = kBlockKeys;
-    while (keys < kPartitionKeys && 2 * keys <= item_.page_tokens) keys *= 2;
-    return keys;
-  }
-
-  /// Of a stride, which may be any number.
-  static std::size_t magnitude(std::ptrdiff_t stride) {
-    const auto bits = static_cast<std::size_t>(stride);
-    return stride < 0 ? 0 - bits : bits;
-  }
-
-  std::ptrdiff_t head_step(Operand operand) const {
-    return operand == Operand::keys ? item_.head_step.k : item_.head_step.v;
+    // Values are prefetched into L1 for as long as it takes to add a block or two.
+    const bool evict = operand == Operand::values && rows.stride % kSetPeriod == 0;
+    return evict ? kWays : block_keys(rows.type);
   }
 
   /// Of no more rows than lie a stride apart: that of a single row may be anything.

@@ -123,7 +123,7 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << decode_items << ", prefill for " << std::ssize(items) - decode_items << "\n";
   if (p.schedule.item_heads > 1) {
     text << "heads: up to " << p.schedule.item_heads
-         << " KV heads in a decode item, since the rows of one lie in short pieces\n";
+         << " KV heads in a decode item, whose keys and values are read side by side\n";
   }
   describe_prefixes(text, p);
   describe_schedule(text, p);

@@ -17,6 +17,11 @@ constexpr double kSmallCost = 1e6;
 /// with the longest first, the last to finish then overruns by at most a few percent.
 constexpr double kRowShare = 0.125;
 
+/// Several KV heads that need not be read together make an item where it is no more than this part
+/// of a worker's fair share: a worker that is held up then leaves items to others. A single worker
+/// has no others.
+constexpr double kHeadShare = 0.25;
+
 /// A schedule is good enough when nobody waits for more than a twentieth of the time.
 constexpr double kGood = 0.95;
 
@@ -37,7 +42,7 @@ void Scheduler::schedule(const Work& work, Schedule& schedule) {
   find_totals();
   to_->small = to_->total_cost < kSmallCost;
   if (work.workers == 1 || to_->small) {
-    split({kInfinity, kInfinity, kInfinity, work.block_rows});
+    split({kInfinity, kInfinity, kInfinity, kInfinity, work.block_rows});
   } else {
     search();
   }
@@ -85,10 +90,11 @@ void Scheduler::count_scores(std::int64_t scores) {
 /// a whole block at least, and at the end of it for two vectors.
 void Scheduler::search() {
   const double share = to_->fair_share(work_->workers);
+  const double joined = work_->short_pieces || work_->workers == 1 ? kInfinity : kHeadShare * share;
   const auto limits = [&](int fineness) -> Limits {
     const double largest = std::ldexp(share, -fineness);
     return {std::min(largest, kRowShare * share), fineness == 0 ? kInfinity : largest, largest,
-            largest < kRowShare * share ? 2 * work_->cost.lanes : work_->block_rows};
+            joined, largest < kRowShare * share ? 2 * work_->cost.lanes : work_->block_rows};
   };
   double shortest = kInfinity;
   int best = 0, built = 0;

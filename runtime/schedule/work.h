@@ -27,9 +27,11 @@ struct Work {
   CostModel cost;
   std::int32_t block_rows = 0;  ///< of the widest block
   std::int32_t item_rows = 0;   ///< of an item at most
-  /// KV heads that decode items had better have, where the rows of a single one lie in short
-  /// pieces.
+  /// KV heads that decode items had better have.
   std::int32_t item_heads = 1;
+  /// Whether their rows lie in short pieces: then keys are split rather than that heads are read
+  /// alone. Else items have several heads only where there are many items for each worker.
+  bool short_pieces = false;
   int workers = 1;
 
   const Visibility& sequence(std::int32_t b) const {

@@ -81,7 +81,9 @@ void WorkSplitter::sort() {
 void WorkSplitter::add_items(const PlannedItem& item) {
   const bool together = work_->item_heads > 1 && work_->cost.prefers_decode(item.rows);
   const auto all = static_cast<std::int32_t>(work_->kv_heads);
-  const std::int32_t heads = together ? even(all, work_->item_heads) : 1;
+  const double most =
+      std::min<double>(work_->item_heads, limits_.joined_heads / item.cost + kRounding);
+  const std::int32_t heads = together && most >= 2 ? even(all, static_cast<std::int32_t>(most)) : 1;
   head_items_.push_back({item, heads, item.cost * heads, 0, all});
 }
 

@@ -11,9 +11,10 @@ namespace heed::detail {
 
 /// What items may cost.
 struct Limits {
-  double rows;   ///< above it rows are spread over more items, down to the fewest
-  double keys;   ///< above it the keys of an item are split
-  double heads;  ///< above it items get fewer KV heads
+  double rows;          ///< above it rows are spread over more items, down to the fewest
+  double keys;          ///< above it the keys of an item are split
+  double heads;         ///< above it items get fewer KV heads
+  double joined_heads;  ///< above it heads that lie in long pieces are not joined to an item
   std::int64_t fewest_rows;
 };
 

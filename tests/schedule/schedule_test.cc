@@ -311,6 +311,7 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
                        std::to_string(workers) + ", heads " + std::to_string(item_heads));
           work.workers = workers;
           work.item_heads = item_heads;
+          work.short_pieces = item_heads == 8;
           scheduler.schedule(work, schedule);
           expect_complete(work, schedule);
           expect_parts_counted(schedule);
@@ -451,12 +452,14 @@ TEST(Schedule, ItemsOfOneHeadComeTogether) {
   }
 }
 
-/// The schedule of a batch whose heads had better be read together, on AVX-512.
-Schedule together(const Batch& batch, int workers) {
+/// The schedule of a batch whose heads had better be read together, on AVX-512: eight where they
+/// lie in short pieces, else four.
+Schedule together(const Batch& batch, int workers, bool short_pieces = true) {
   const std::vector<Visibility> masks = batch.masks();
   Work work = work_on(batch, masks, 16);
   work.workers = workers;
-  work.item_heads = 8;
+  work.item_heads = short_pieces ? 8 : 4;
+  work.short_pieces = short_pieces;
   Schedule schedule;
   Scheduler().schedule(work, schedule);
   return schedule;
@@ -473,6 +476,23 @@ TEST(Schedule, DecodeItemsHaveSeveralHeads) {
   const Schedule mixed = together(llama("", {300, 1}, {500, 500}), 1);
   for (const PlannedItem& i : mixed.items) EXPECT_EQ(i.heads, i.decode ? 8 : 1);
   EXPECT_EQ(mixed.item_heads, 8);
+}
+
+// Four of eight heads in long pieces are an item where that is a quarter of a worker's share.
+TEST(Schedule, HeadsInLongPiecesAreJoinedWhereThereAreManyItems) {
+  const auto heads = [](std::size_t sequences, int workers) {
+    const std::vector<std::int64_t> queries(sequences, 1), keys(sequences, 4096);
+    const Schedule schedule = together(llama("", queries, keys), workers, false);
+    for (const PlannedItem& i : schedule.items) EXPECT_EQ(i.heads, schedule.items[0].heads);
+    return schedule.items[0].heads;
+  };
+  EXPECT_EQ(heads(1, 1), 4);
+  EXPECT_EQ(heads(1, 2), 1);
+  EXPECT_EQ(heads(2, 2), 2);
+  EXPECT_EQ(heads(8, 2), 4);
+  EXPECT_EQ(heads(8, 4), 4);
+  EXPECT_EQ(heads(8, 8), 2);
+  EXPECT_EQ(heads(8, 16), 1);
 }
 
 // More heads than 32 bits can square.
@@ -576,6 +596,7 @@ TEST(Schedule, NobodyWaitsLong) {
       for (const std::int32_t item_heads : {1, 8}) {
         Work work = work_on(batch, masks, lanes);
         work.item_heads = item_heads;
+        work.short_pieces = true;
         const std::vector<double> pieces = pieces_of(work);
         const std::size_t most = std::min(kMostWorkers, pieces.size() / kPiecesPerWorker);
         for (std::size_t workers = 1; workers <= most; ++workers) {
@@ -602,6 +623,7 @@ TEST(Schedule, NobodyWaitsLongOnTheMachinesThatThereAre) {
       Work work = work_on(batch, masks, 16);
       work.workers = workers;
       work.item_heads = workers > 4 ? 8 : 1;
+      work.short_pieces = true;
       scheduler.schedule(work, schedule);
       if (schedule.small || pieces_of(work).size() < 20U * static_cast<unsigned>(workers)) continue;
       const double taken = Simulation().makespan(schedule.items, schedule.splits, workers);
