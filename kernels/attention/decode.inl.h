@@ -386,10 +386,10 @@ class DecodeKernel {
     return {elements, count, next, after_next, &chunks_};
   }
 
-  /// Touches the rows that lie a tile after a block, once in each page of memory: pages of tokens
-  /// may lie anywhere, and looking up an address takes longer than the prefetches of the blocks
-  /// before leave. GCC drops calls of functions that do nothing but prefetch, so this one must be
-  /// inlined.
+  /// Touches the head's rows that lie a tile after a block, once in each page of memory: pages of
+  /// tokens may lie anywhere, and looking up an address takes longer than the prefetches of the
+  /// blocks before leave. GCC drops calls of functions that do nothing but prefetch, so this one
+  /// must be inlined.
   HEED_INLINE void prefetch_translations(const Stream& stream, const Place& at,
                                          std::int32_t count) const {
     if (end_of_reading(at.key) - at.key < tile_keys(stream) + count) return;

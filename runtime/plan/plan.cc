@@ -42,9 +42,9 @@ Layout in_bytes(const Layout& elements, DType type) {
 constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
 
 /// KV heads of decode items that read long pieces. A core that reads blocks of four pieces in turn
-/// has more lines under way than one that reads a single piece: from memory it is 1.06 to 1.27
-/// times as fast in pages of 4 KiB, 1.00 to 1.18 in huge ones; with two heads half as much is
-/// gained, with eight nothing more, and groups of four lose 6% in huge pages (bench/README.md).
+/// has more lines under way than one that reads a single piece: from memory it is 1.03 to 1.27
+/// times as fast in pages of 4 KiB, 1.01 to 1.18 times in huge ones. Two heads gain half as much;
+/// eight gain no more, and lose 5% in huge pages with groups of four (bench/README.md).
 constexpr std::int32_t kLongPieceHeads = 4;
 
 /// Of a stride, which may be any number.
@@ -298,7 +298,7 @@ class Planner {
   }
 
   /// Whether all tokens of a head share scales, of which the decode kernel makes vectors once for a
-  /// head: with several heads it would make them for each tile.
+  /// head: with several heads it would make them for each block.
   static bool shared_by_tokens(DType type, const ScaleLayout& scales) {
     return kernels::is_scaled(type) && scales.token_stride == 0 && scales.sequence_stride == 0;
   }

@@ -18,8 +18,7 @@ constexpr double kSmallCost = 1e6;
 constexpr double kRowShare = 0.125;
 
 /// Several KV heads that need not be read together make an item where it is no more than this part
-/// of a worker's fair share: a worker that is held up then leaves items to others. A single worker
-/// has no others.
+/// of a worker's fair share: a worker that is held up then leaves items to others.
 constexpr double kHeadShare = 0.25;
 
 /// A schedule is good enough when nobody waits for more than a twentieth of the time.
@@ -86,16 +85,22 @@ void Scheduler::count_scores(std::int64_t scores) {
   }
 }
 
-/// From coarse to fine: the first schedule that is good, or else the best. Items have rows for
-/// a whole block at least, and at the end of it for two vectors.
+/// With heads joined that need not be, where that is good. Else from coarse to fine: the first
+/// schedule that is good, or else the best. Items have rows for a whole block at least, and at the
+/// end of it for two vectors.
 void Scheduler::search() {
   const double share = to_->fair_share(work_->workers);
-  const double joined = work_->short_pieces || work_->workers == 1 ? kInfinity : kHeadShare * share;
+  double joined = work_->short_pieces ? kInfinity : kHeadShare * share;
   const auto limits = [&](int fineness) -> Limits {
     const double largest = std::ldexp(share, -fineness);
     return {std::min(largest, kRowShare * share), fineness == 0 ? kInfinity : largest, largest,
             joined, largest < kRowShare * share ? 2 * work_->cost.lanes : work_->block_rows};
   };
+  if (work_->item_heads > 1 && !work_->short_pieces) {
+    split(limits(0));
+    if (kGood * estimate(share) <= share) return;
+    joined = 0;
+  }
   double shortest = kInfinity;
   int best = 0, built = 0;
   for (int fineness = 0; fineness <= kFinest && kGood * shortest > share; ++fineness) {

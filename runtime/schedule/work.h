@@ -30,7 +30,8 @@ struct Work {
   /// KV heads that decode items had better have.
   std::int32_t item_heads = 1;
   /// Whether their rows lie in short pieces: then keys are split rather than that heads are read
-  /// alone. Else items have several heads only where there are many items for each worker.
+  /// alone. Else several workers have items of several heads only where each has many items, and
+  /// nobody waits for the last.
   bool short_pieces = false;
   int workers = 1;
 

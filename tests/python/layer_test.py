@@ -58,8 +58,9 @@ class Layers(Refusals):
             (config(window_left=5, keep_first=2, scale=0.3, rotary=rotary), "f16"),
         ):
             w, mine, other = weights(), new_cache(k_type=k_type), new_cache(k_type=k_type)
-            untouched = numpy.asarray(mine.layer(0).v)
-            untouched.fill(7)
+            untouched = [numpy.asarray(side) for side in (mine.layer(0).k, mine.layer(0).v)]
+            for side in untouched:
+                side.fill(7)
             executor = heed.Executor(2)
             step = AttentionStep(given, executor=executor, workers=2)
             layer = MultiHeadAttention(given, **w, **norms)
@@ -76,7 +77,7 @@ class Layers(Refusals):
                 numpy.testing.assert_array_equal(layer.forward(step, x, layer=1), wanted)
                 self.assertIs(layer.forward(step, x, layer=1, out=x), x)
                 numpy.testing.assert_array_equal(x, wanted)
-            self.assertTrue((untouched == 7).all())
+            self.assertTrue(all((side == 7).all() for side in untouched))
 
     def composed(self, given, w, norms, cache, slots, ids, counts, x):
         """The layer as the functions that it consists of."""

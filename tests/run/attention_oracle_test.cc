@@ -246,7 +246,8 @@ TEST(AttentionOracle, FormsAndStorages) {
   }
 }
 
-// Where the rows of a KV head do not lie together, decode items have several heads.
+// Decode items have several heads: up to eight where the rows of one do not lie together, else
+// four.
 TEST(AttentionOracle, HeadsOfAnItem) {
   for (const std::int64_t kv_heads : {2, 8, 11}) {
     for (const Storage storage :

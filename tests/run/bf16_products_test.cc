@@ -30,7 +30,8 @@ CaseSpec in_pairs(std::uint64_t seed) {
 
 void expect_pairs(const Case& c, std::int64_t page_tokens) {
   SCOPED_TRACE(to_string(c.spec()) + ", pages of " + std::to_string(page_tokens));
-  const PagedCase paged(c, page_tokens, Pool::bshd);
+  const Pool pool = c.spec().seed % 4 < 2 ? Pool::bshd : Pool::bhsd;
+  const PagedCase paged(c, page_tokens, pool);
   for (const std::string_view isa : supported_isas()) {
     expect_oracle(typed_run(c), on(isa, 2, c.spec().seed % 2 == 0 ? 16 : 0));
     expect_oracle({c.config(), paged.batch(), paged.tensors(false)}, on(isa));

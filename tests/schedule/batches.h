@@ -24,6 +24,8 @@ struct BatchShape {
 /// Of 32 query heads, 8 KV heads and head_dim 128, causal.
 BatchShape llama(std::string name, std::vector<std::int64_t> queries,
                  std::vector<std::int64_t> keys);
+
+/// Prompts of these lengths.
 BatchShape prompts(std::string name, const std::vector<std::int64_t>& lengths);
 
 /// Tokens of so many sequences, with contexts of chance.
@@ -32,6 +34,7 @@ BatchShape decodes(std::size_t sequences);
 /// Answers to so many questions about some long texts, after a common introduction.
 BatchShape shared_prefixes(std::int32_t texts, std::int32_t questions);
 
+/// What servers and encoders are asked for: prompts, decodes, steps with both, shared prefixes.
 std::vector<BatchShape> real_batches();
 
 /// The batch on kernels with so many lanes, for one worker; refers to both.

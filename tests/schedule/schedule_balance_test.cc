@@ -3,7 +3,8 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <string>
+#include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "kernels/interface.h"
@@ -39,7 +40,8 @@ std::vector<double> pieces_of(const Work& work) {
       const std::int64_t partitions =
           (keys.last + kPartitionKeys - 1) / kPartitionKeys - keys.first / kPartitionKeys;
       const double cost = work.cost.attend(count, count * kPartitionKeys);
-      const std::int64_t heads = work.cost.prefers_decode(s.rows()) ? work.item_heads : 1;
+      const bool together = work.short_pieces && work.cost.prefers_decode(s.rows());
+      const std::int64_t heads = together ? work.item_heads : 1;
       for (std::int64_t head = 0; head < work.kv_heads; head += heads) {
         pieces.insert(pieces.end(), static_cast<std::size_t>(partitions),
                       cost * static_cast<double>(std::min(heads, work.kv_heads - head)));
@@ -69,10 +71,10 @@ TEST(Schedule, NobodyWaitsLong) {
   for (const BatchShape& batch : real_batches()) {
     const std::vector<Visibility> masks = batch.masks();
     for (const std::int32_t lanes : {16, 8}) {
-      for (const std::int32_t item_heads : {1, 8}) {
+      for (const std::int32_t item_heads : {1, 4, 8}) {
         Work work = work_on(batch, masks, lanes);
         work.item_heads = item_heads;
-        work.short_pieces = true;
+        work.short_pieces = item_heads == 8;
         const std::vector<double> pieces = pieces_of(work);
         const std::size_t most = std::min(kMostWorkers, pieces.size() / kPiecesPerWorker);
         for (std::size_t workers = 1; workers <= most; ++workers) {
@@ -98,8 +100,8 @@ TEST(Schedule, NobodyWaitsLongOnTheMachinesThatThereAre) {
     for (const int workers : {2, 4, 6, 8}) {
       Work work = work_on(batch, masks, 16);
       work.workers = workers;
-      work.item_heads = workers > 4 ? 8 : 1;
-      work.short_pieces = true;
+      work.item_heads = workers > 4 ? 8 : 4;
+      work.short_pieces = workers > 4;
       scheduler.schedule(work, schedule);
       if (schedule.small || pieces_of(work).size() < 20U * static_cast<unsigned>(workers)) continue;
       const double taken = Simulation().makespan(schedule.items, schedule.splits, workers);

@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <string>
 #include <tuple>
+#include <utility>
 #include <vector>
 
 #include "kernels/interface.h"
@@ -155,7 +157,7 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
     for (const std::int32_t lanes : {16, 8, 4}) {
       Work work = work_on(batch, masks, lanes);
       for (const int workers : {1, 2, 3, 16, 61, 128}) {
-        for (const std::int32_t item_heads : {1, 5, 8}) {
+        for (const std::int32_t item_heads : {1, 4, 8}) {
           SCOPED_TRACE(batch.name + ", lanes " + std::to_string(lanes) + ", workers " +
                        std::to_string(workers) + ", heads " + std::to_string(item_heads));
           work.workers = workers;
@@ -182,14 +184,16 @@ TEST(Schedule, DependsOnNothingButItsArguments) {
     const std::vector<Visibility> masks = batch.masks();
     Work work = work_on(batch, masks, 16);
     work.workers = 24;
+    work.item_heads = 4;
     used.schedule(work, a);
     Scheduler().schedule(work, b);
     ASSERT_EQ(a.items.size(), b.items.size()) << batch.name;
     for (std::size_t i = 0; i < a.items.size(); ++i) {
-      EXPECT_EQ(a.items[i].kv_head, b.items[i].kv_head);
-      EXPECT_EQ(a.items[i].row_begin, b.items[i].row_begin);
-      EXPECT_EQ(a.items[i].key_begin, b.items[i].key_begin);
-      EXPECT_EQ(a.items[i].cost, b.items[i].cost);
+      const auto all = [](const PlannedItem& item) {
+        return std::tuple(item.kv_head, item.heads, item.row_begin, item.rows, item.key_begin,
+                          item.key_end, item.split, item.cost);
+      };
+      EXPECT_EQ(all(a.items[i]), all(b.items[i]));
     }
   }
 }

@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <vector>
 
 #include "runtime/schedule/schedule.h"
@@ -55,6 +56,7 @@ TEST(Schedule, HeadsInLongPiecesAreJoinedWhereThereAreManyItems) {
   const auto heads = [](std::size_t sequences, int workers) {
     const std::vector<std::int64_t> queries(sequences, 1), keys(sequences, 4096);
     const Schedule schedule = together(llama("", queries, keys), workers, false);
+    EXPECT_TRUE(schedule.splits.empty());
     for (const PlannedItem& i : schedule.items) EXPECT_EQ(i.heads, schedule.items[0].heads);
     return schedule.items[0].heads;
   };
@@ -65,6 +67,8 @@ TEST(Schedule, HeadsInLongPiecesAreJoinedWhereThereAreManyItems) {
   EXPECT_EQ(heads(8, 4), 4);
   EXPECT_EQ(heads(8, 8), 2);
   EXPECT_EQ(heads(8, 16), 1);
+  EXPECT_EQ(heads(3, 2), 1);  // of 3, 3 and 2 heads one worker would have 13
+  EXPECT_EQ(heads(9, 8), 1);  // and of 2 heads 10, where 9 are its share
 }
 
 // More heads than 32 bits can square.

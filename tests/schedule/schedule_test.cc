@@ -86,8 +86,7 @@ TEST(Schedule, LongItemsEndWhereBlocksDo) {
   }
 }
 
-// Items of fewer than four blocks would differ by more than a quarter, if they ended where blocks
-// do.
+// Items of few blocks could differ by a block of three, if they ended where blocks do.
 TEST(Schedule, ItemsOfFewBlocksDifferByAVector) {
   const BatchShape batch{"", 1, 1, 64, false, {200}, {200}};
   const std::vector<Visibility> masks = batch.masks();

@@ -1,6 +1,7 @@
 // What simulations of schedules say, against ones by hand.
 #include <gtest/gtest.h>
 
+#include <cstdint>
 #include <vector>
 
 #include "runtime/schedule/schedule.h"
