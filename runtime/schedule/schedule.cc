@@ -41,7 +41,11 @@ void Scheduler::schedule(const Work& work, Schedule& schedule) {
   find_totals();
   to_->small = to_->total_cost < kSmallCost;
   if (work.workers == 1 || to_->small) {
-    split({kInfinity, kInfinity, kInfinity, kInfinity, work.block_rows});
+    split({.rows = kInfinity,
+           .keys = kInfinity,
+           .heads = kInfinity,
+           .joined_heads = kInfinity,
+           .fewest_rows = work.block_rows});
   } else {
     search();
   }
@@ -93,8 +97,12 @@ void Scheduler::search() {
   double joined = work_->short_pieces ? kInfinity : kHeadShare * share;
   const auto limits = [&](int fineness) -> Limits {
     const double largest = std::ldexp(share, -fineness);
-    return {std::min(largest, kRowShare * share), fineness == 0 ? kInfinity : largest, largest,
-            joined, largest < kRowShare * share ? 2 * work_->cost.lanes : work_->block_rows};
+    const bool fine = largest < kRowShare * share;
+    return {.rows = std::min(largest, kRowShare * share),
+            .keys = fineness == 0 ? kInfinity : largest,
+            .heads = largest,
+            .joined_heads = joined,
+            .fewest_rows = fine ? 2 * work_->cost.lanes : work_->block_rows};
   };
   if (work_->item_heads > 1 && !work_->short_pieces) {
     split(limits(0));

@@ -98,13 +98,17 @@ Work work_on(const BatchShape& batch, const std::vector<Visibility>& masks, std:
           .item_rows = 384};
 }
 
+Schedule schedule_of(const Work& work) {
+  Schedule schedule;
+  Scheduler().schedule(work, schedule);
+  return schedule;
+}
+
 Schedule schedule_of(const BatchShape& batch, int workers) {
   const std::vector<Visibility> masks = batch.masks();
   Work work = work_on(batch, masks, 16);
   work.workers = workers;
-  Schedule schedule;
-  Scheduler().schedule(work, schedule);
-  return schedule;
+  return schedule_of(work);
 }
 
 }  // namespace heed::tests

@@ -41,6 +41,8 @@ std::vector<BatchShape> real_batches();
 detail::Work work_on(const BatchShape& batch, const std::vector<detail::Visibility>& masks,
                      std::int32_t lanes);
 
+detail::Schedule schedule_of(const detail::Work& work);
+
 /// The schedule of a batch on AVX-512 for so many workers.
 detail::Schedule schedule_of(const BatchShape& batch, int workers);
 

@@ -157,12 +157,12 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
     for (const std::int32_t lanes : {16, 8, 4}) {
       Work work = work_on(batch, masks, lanes);
       for (const int workers : {1, 2, 3, 16, 61, 128}) {
-        for (const std::int32_t item_heads : {1, 4, 8}) {
+        for (const std::int32_t item_heads : {1, 4, 5, 8}) {
           SCOPED_TRACE(batch.name + ", lanes " + std::to_string(lanes) + ", workers " +
                        std::to_string(workers) + ", heads " + std::to_string(item_heads));
           work.workers = workers;
           work.item_heads = item_heads;
-          work.short_pieces = item_heads == 8;
+          work.short_pieces = item_heads > 4;
           scheduler.schedule(work, schedule);
           expect_complete(work, schedule);
           expect_parts_counted(schedule);
@@ -179,14 +179,14 @@ TEST(Schedule, EveryRowMeetsItsKeysOnce) {
 
 TEST(Schedule, DependsOnNothingButItsArguments) {
   Scheduler used;
-  Schedule a, b;
+  Schedule a;
   for (const BatchShape& batch : real_batches()) {
     const std::vector<Visibility> masks = batch.masks();
     Work work = work_on(batch, masks, 16);
     work.workers = 24;
     work.item_heads = 4;
     used.schedule(work, a);
-    Scheduler().schedule(work, b);
+    const Schedule b = schedule_of(work);
     ASSERT_EQ(a.items.size(), b.items.size()) << batch.name;
     for (std::size_t i = 0; i < a.items.size(); ++i) {
       const auto all = [](const PlannedItem& item) {

@@ -13,7 +13,6 @@ namespace {
 
 using detail::PlannedItem;
 using detail::Schedule;
-using detail::Scheduler;
 using detail::Visibility;
 using detail::Work;
 
@@ -33,9 +32,7 @@ Schedule together(const BatchShape& batch, int workers, bool short_pieces = true
   work.workers = workers;
   work.item_heads = short_pieces ? 8 : 4;
   work.short_pieces = short_pieces;
-  Schedule schedule;
-  Scheduler().schedule(work, schedule);
-  return schedule;
+  return schedule_of(work);
 }
 
 TEST(Schedule, DecodeItemsHaveSeveralHeads) {

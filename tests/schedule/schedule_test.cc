@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <cstdint>
 #include <functional>
 #include <utility>
 #include <vector>
@@ -15,7 +16,6 @@ namespace {
 
 using detail::PlannedItem;
 using detail::Schedule;
-using detail::Scheduler;
 using detail::Visibility;
 using detail::Work;
 
@@ -72,9 +72,7 @@ TEST(Schedule, LongItemsEndWhereBlocksDo) {
     const BatchShape batch{"", 4, 4, 64, false, {2048, 1000}, {2048, 1000}};
     const std::vector<Visibility> masks = batch.masks();
     Work work = work_on(batch, masks, lanes);
-    work.workers = 1;
-    Schedule schedule;
-    Scheduler().schedule(work, schedule);
+    const Schedule schedule = schedule_of(work);
     for (const PlannedItem& item : schedule.items) {
       const std::int64_t end = item.row_begin + item.rows;
       EXPECT_LE(item.rows, work.item_rows);
@@ -92,8 +90,7 @@ TEST(Schedule, ItemsOfFewBlocksDifferByAVector) {
   const std::vector<Visibility> masks = batch.masks();
   Work work = work_on(batch, masks, 8);
   work.item_rows = 4 * work.block_rows;
-  Schedule schedule;
-  Scheduler().schedule(work, schedule);
+  const Schedule schedule = schedule_of(work);
   ASSERT_EQ(schedule.items.size(), 3U);
   for (const PlannedItem& item : schedule.items) {
     EXPECT_GE(item.rows, 64);
@@ -107,10 +104,8 @@ TEST(Schedule, LimitsOfRowsCountVectors) {
     const BatchShape batch{"", 4, 4, 64, false, {2048, 50, 120}, {2048, 50, 120}};
     const std::vector<Visibility> masks = batch.masks();
     Work work = work_on(batch, masks, 8);
-    work.workers = 1;
     work.item_rows = limit;
-    Schedule schedule;
-    Scheduler().schedule(work, schedule);
+    const Schedule schedule = schedule_of(work);
     const std::int32_t most = (limit + 7) / 8 * 8;
     std::size_t items = 0;
     for (const std::int64_t rows : batch.queries) {
