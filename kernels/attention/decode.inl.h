@@ -7,7 +7,8 @@
 //
 // Partition by partition the logits of all its keys are computed, then the weights, then the
 // outputs. Of an item with several KV heads a block of keys of each head is read in turn, then the
-// next block of each, and values likewise: memory is read in several streams at once.
+// next block of each, and values likewise: memory is read in several streams at once. Where cores
+// are faster with a single stream, it is a page of each head.
 //
 // Per cache line of 16 floats: four loads of 16 bytes and 2 shuffles for K, two loads for V, and
 // rows multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
@@ -86,15 +87,23 @@ class DecodeKernel {
            (item_.page_tokens < kBlockKeys || (shape_.pairs && item_.page_tokens % 2 == 1));
   }
 
-  /// Keys that are taken of one head before the next one, a power of two: a block, or what there is
-  /// room for copies of.
+  /// Keys that are taken of one head before the next one, a power of two: a block, a page, or what
+  /// there is room for copies of.
   std::int32_t keys_of_tiles(Operand operand) const {
     if (copies()) return shape_.tile_keys;
     if (item_.heads == 1) return kPartitionKeys;
+    if (shape_.whole_pages) return keys_of_page();
     const Storage& rows = heads_[0].rows(operand);
     // Values are prefetched into L1 for as long as it takes to add a block or two.
     const bool evict = operand == Operand::values && rows.stride % kSetPeriod == 0;
     return evict ? kWays : block_keys(rows.type);
+  }
+
+  /// The largest power of two that a page and a partition have.
+  std::int32_t keys_of_page() const {
+    std::int32_t keys = kBlockKeys;
+    while (keys < kPartitionKeys && 2 * keys <= item_.page_tokens) keys *= 2;
+    return keys;
   }
 
   /// Of no more rows than lie a stride apart: that of a single row may be anything.

@@ -14,7 +14,9 @@
 #include "runtime/base/element_types.h"
 #include "runtime/base/float_environment.h"
 #include "runtime/base/message.h"
+#include "runtime/cpu/core_traits.h"
 #include "runtime/cpu/dispatch.h"
+#include "runtime/cpu/machine.h"
 #include "runtime/plan/plan_data.h"
 #include "runtime/plan/validate.h"
 
@@ -40,12 +42,6 @@ Layout in_bytes(const Layout& elements, DType type) {
 /// Bytes from which on a piece, in which the rows of a head lie together, is long: hardware
 /// prefetchers follow it from block to block, and its pages of memory hold rows of this head alone.
 constexpr std::int64_t kLongPiece = std::int64_t{128} << 10;
-
-/// KV heads of decode items that read long pieces. A core that reads blocks of four pieces in turn
-/// has more lines under way than one that reads a single piece: from memory it is 1.03 to 1.27
-/// times as fast in pages of 4 KiB, 1.01 to 1.18 times in huge ones. Two heads gain half as much;
-/// eight gain no more, and lose 5% in huge pages with groups of four (bench/README.md).
-constexpr std::int32_t kLongPieceHeads = 4;
 
 /// Of a stride, which may be any number.
 std::uint64_t magnitude(std::int64_t stride) {
@@ -114,6 +110,8 @@ class Planner {
     shape.v_type = c.v_type, shape.out_type = c.out_type;
     shape.k_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.k_scales.group, 1));
     shape.v_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.v_scales.group, 1));
+    shape.whole_pages =
+        core_.streams == 1 && d_.pages && !rows_lie_apart(plan_.k) && !rows_lie_apart(plan_.v);
   }
 
   void place_sequences() {
@@ -303,12 +301,17 @@ class Planner {
     return kernels::is_scaled(type) && scales.token_stride == 0 && scales.sequence_stride == 0;
   }
 
+  /// Whether rows of other heads lie between those of a head.
+  static bool rows_lie_apart(const Layout& layout) {
+    return magnitude(layout.head_stride) < magnitude(layout.token_stride);
+  }
+
   /// Whether keys or values of a head lie in short pieces.
   bool has_short_pieces() const {
     const AttentionConfig& c = d_.config;
     const auto piece = [&](const Layout& layout, DType type, std::int64_t dims) {
       const std::int64_t row = stride_bytes(dims, dtype_info(type));
-      if (magnitude(layout.head_stride) < magnitude(layout.token_stride)) return row;
+      if (rows_lie_apart(layout)) return row;
       return d_.pages ? d_.pages->page_tokens * row : kLongPiece;
     };
     return std::min(piece(plan_.k, c.k_type, c.head_dim),
@@ -322,7 +325,7 @@ class Planner {
         shared_by_tokens(c.k_type, d_.k_scales) || shared_by_tokens(c.v_type, d_.v_scales);
     if (remade) return 1;
     return std::min(static_cast<std::int32_t>(c.kv_heads),
-                    has_short_pieces() ? kernels::kMaxItemHeads : kLongPieceHeads);
+                    has_short_pieces() ? kernels::kMaxItemHeads : core_.streams);
   }
 
   void lay_out_workspace() {
@@ -336,6 +339,7 @@ class Planner {
   }
 
   const Description& d_;
+  const CoreTraits& core_ = core_traits(machine_vendor());
   PlanData& plan_;
 };
 

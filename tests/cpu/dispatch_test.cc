@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "heed/cpu.h"
+#include "runtime/cpu/core_traits.h"
 #include "runtime/cpu/cpu.h"
 #include "runtime/cpu/features.h"
 #include "runtime/cpu/machine.h"
@@ -117,6 +118,13 @@ TEST_F(SelectRow, SaysWhatIsMissingWhereItIsNotSupported) {
       select(FeatureSet(), "middle", StatusCode::unsupported),
       "isa (\"middle\") needs avx2, fma, which this processor or its operating system does not "
       "provide; it can run any, last");
+}
+
+TEST(CoreTraits, OfMakersThatWereNotMeasuredAreThoseOfASingleStream) {
+  EXPECT_EQ(detail::core_traits("GenuineIntel").streams, 4);
+  for (const std::string_view vendor : {"AuthenticAMD", "ARM", "unknown", ""}) {
+    EXPECT_EQ(detail::core_traits(vendor).streams, 1) << vendor;
+  }
 }
 
 std::string names() {

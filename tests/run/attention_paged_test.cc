@@ -5,6 +5,9 @@
 #include <string>
 #include <vector>
 
+#include "runtime/cpu/core_traits.h"
+#include "runtime/cpu/machine.h"
+#include "runtime/plan/plan_data.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
 
@@ -79,6 +82,52 @@ TEST(AttentionPaged, HasTheBitsOfOnePiece) {
         }
       }
     }
+  }
+}
+
+/// As cores of some makers read: of several heads a page of each in turn, or a block.
+Outputs run_reading(const Case& c, const PagedCase& paged, const PlanOptions& options,
+                    bool whole_pages) {
+  Plan plan;
+  EXPECT_TRUE(plan_attention(c.config(), paged.batch(), options, plan).ok());
+  EXPECT_GT(plan.data()->schedule.item_heads, 1);
+  const_cast<detail::PlanData*>(plan.data())->shape.whole_pages = whole_pages;
+  Workspace workspace;
+  EXPECT_TRUE(workspace.reserve(plan).ok());
+  Outputs outputs = fresh_outputs(c);
+  EXPECT_TRUE(run(plan, outputs.with(paged.tensors(true)), workspace).ok());
+  return outputs;
+}
+
+TEST(AttentionPaged, HasTheSameBitsByBlocksAndByPages) {
+  for (const DType type : {DType::f32, DType::bf16, DType::q8_0}) {
+    CaseSpec spec = many_heads();
+    spec.config.k_type = spec.config.v_type = type;
+    const Case c(spec);
+    for (const std::string_view isa : supported_isas()) {
+      const Outputs expected = run_case(c, on(isa));
+      for (const std::int64_t page_tokens : {16, 24, 33, 64, 128, 300}) {
+        SCOPED_TRACE(std::string(isa) + ", pages of " + std::to_string(page_tokens));
+        const PagedCase paged(c, page_tokens, Pool::bhsd);
+        for (const bool whole_pages : {false, true}) {
+          expect_same_rows(c.geometry(), expected, c.geometry(),
+                           run_reading(c, paged, on(isa), whole_pages));
+        }
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+// Where rows of other heads lie between those of one, a page of a head is no piece.
+TEST(AttentionPaged, ReadsPagesWholeWhereCoresFollowOneStream) {
+  const Case c(many_heads());
+  const bool single = detail::core_traits(detail::machine_vendor()).streams == 1;
+  for (const Pool pool : {Pool::bshd, Pool::bhsd}) {
+    const PagedCase paged(c, 16, pool);
+    Plan plan;
+    ASSERT_TRUE(plan_attention(c.config(), paged.batch(), {}, plan).ok());
+    EXPECT_EQ(plan.data()->shape.whole_pages, single && pool == Pool::bhsd);
   }
 }
 
