@@ -317,8 +317,7 @@ class DecodeKernel {
       body(heads_[at.head], at.key + j,
            {{DType::f32, copy.dims, now.data, stride, {}},
             now.count,
-            next,
-            coming(j + now.count + next.count),
+            {next, coming(j + now.count + next.count)},
             &chunks_});
       j += now.count;
     }
@@ -378,10 +377,7 @@ class DecodeKernel {
   KeyBlock block_at(const Stream& stream, const Place& at, Scales& scales) const {
     const Storage& rows = heads_[at.head].rows(stream.operand);
     const std::int32_t count = rows_at(stream, at);
-    const Place second = after(stream, at, count);
-    const ComingRows next = coming(stream, second);
-    ComingRows after_next;
-    if (next.count > 0) after_next = coming(stream, after(stream, second, next.count));
+    const ComingBlocks ahead = blocks_after(stream, at, count);
     const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
     BlockScales of_block;
     if (is_scaled(rows.type)) {
@@ -392,7 +388,30 @@ class DecodeKernel {
     }
     if (item_.pages != nullptr) prefetch_translations(stream, at, count);
     const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
-    return {elements, count, next, after_next, &chunks_};
+    return {elements, count, ahead, &chunks_};
+  }
+
+  /// Those that are prefetched while the block at a place is used. Blocks of few values are done
+  /// with too soon for the next one: of these it is the second one, and the fourth.
+  HEED_INLINE ComingBlocks blocks_after(const Stream& stream, const Place& at,
+                                        std::int32_t count) const {
+    const bool few = stream.operand == Operand::values && count < kBlockKeys;
+    ComingBlocks ahead;
+    Place place = after(stream, at, count);
+    ahead.to_l1 = coming(stream, place);
+    if (few) go_on(stream, place, ahead.to_l1);
+    if (ahead.to_l1.count == 0) return ahead;
+    place = after(stream, place, ahead.to_l1.count);
+    ahead.to_l2 = coming(stream, place);
+    if (few) go_on(stream, place, ahead.to_l2);
+    return ahead;
+  }
+
+  /// From the rows of the block at a place to those of the next one.
+  void go_on(const Stream& stream, Place& place, ComingRows& rows) const {
+    if (rows.count == 0) return;
+    place = after(stream, place, rows.count);
+    rows = coming(stream, place);
   }
 
   /// Touches the head's rows that lie a tile after a block, once in each page of memory: pages of

@@ -7,8 +7,8 @@
 //
 // Memory decides the speed, and two things make it slow. A block is read several times, in many
 // short streams that no hardware prefetcher follows; and software prefetches are dropped where many
-// are in flight. So the lines of the next block are prefetched into L1, and those of the next block
-// of keys but one into L2, in the order in which they lie, two at a time, evenly spread over the
+// are in flight. So the lines of the next block are prefetched into L1, and those of the block
+// after it into L2, in the order in which they lie, a few at a time, evenly spread over the
 // multiply-adds on the current block. bench/README.md has figures.
 #pragma once
 
@@ -80,11 +80,16 @@ class ChunkOffsets {
   std::ptrdiff_t offset_[kMost + kMargin];
 };
 
-/// A block of rows, and the two blocks after it, as far as there are any.
+/// Blocks that are prefetched while one before them is used, as far as there are any.
+struct ComingBlocks {
+  ComingRows to_l1, to_l2;
+};
+
+/// A block of rows.
 struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
-  ComingRows next, after_next;
+  ComingBlocks coming;
   const ChunkOffsets* chunks;  ///< of any block of keys
 };
 
@@ -115,23 +120,23 @@ class Chunks {
   std::ptrdiff_t stride_, bytes_, x_ = 0;
 };
 
-/// The blocks after a block of keys: the next one is prefetched into L1, the one after it into L2.
+/// The blocks after a block of keys, which are prefetched.
 class Upcoming {
  public:
   HEED_INLINE explicit Upcoming(const KeyBlock& block)
       : here_(block.rows.data),
-        next_(block.next.data),
-        after_next_(block.after_next.data),
+        to_l1_(block.coming.to_l1.data),
+        to_l2_(block.coming.to_l2.data),
         offset_(block.chunks->data()),
-        next_left_(block.chunks->count(block.next.count)),
-        after_next_left_(block.chunks->count(block.after_next.count)) {}
+        to_l1_left_(block.chunks->count(block.coming.to_l1.count)),
+        to_l2_left_(block.chunks->count(block.coming.to_l2.count)) {}
 
   /// Prefetches chunk i of those of a step; of blocks that are done with, the lines that are being
   /// read already.
   HEED_INLINE void prefetch(std::int32_t i) const {
     const std::ptrdiff_t offset = offset_[i];
-    const std::byte* const l1 = next_left_ > 0 ? next_ : here_;
-    const std::byte* const l2 = after_next_left_ > 0 ? after_next_ : here_;
+    const std::byte* const l1 = to_l1_left_ > 0 ? to_l1_ : here_;
+    const std::byte* const l2 = to_l2_left_ > 0 ? to_l2_ : here_;
     __builtin_prefetch(l1 + offset, 0, static_cast<int>(Cache::l1));
     __builtin_prefetch(l1 + offset + kAlignment, 0, static_cast<int>(Cache::l1));
     __builtin_prefetch(l2 + offset, 0, static_cast<int>(Cache::l2));
@@ -139,22 +144,22 @@ class Upcoming {
   }
   /// Goes on to the next step, after `count` chunks.
   HEED_INLINE void advance(std::int32_t count) {
-    if (next_left_ <= 0 && after_next_left_ <= 0) return;
+    if (to_l1_left_ <= 0 && to_l2_left_ <= 0) return;
     offset_ += count;
-    next_left_ -= count;
-    after_next_left_ -= count;
+    to_l1_left_ -= count;
+    to_l2_left_ -= count;
   }
   HEED_INLINE void prefetch_rest() {
-    while (next_left_ > 0 || after_next_left_ > 0) {
+    while (to_l1_left_ > 0 || to_l2_left_ > 0) {
       prefetch(0);
       advance(1);
     }
   }
 
  private:
-  const std::byte *here_, *next_, *after_next_;
+  const std::byte *here_, *to_l1_, *to_l2_;
   const std::ptrdiff_t* offset_;
-  std::int32_t next_left_, after_next_left_;
+  std::int32_t to_l1_left_, to_l2_left_;
 };
 
 /// Query rows, padded with zeros to whole vectors, and their logits, which are written for whole
@@ -263,16 +268,20 @@ struct DecodeOutputs {
   std::ptrdiff_t stride;
 };
 
-/// The rows of the block after a block of values, or of the one after that, where blocks of few
-/// rows are done with too soon. They are prefetched into L1 in the order in which they lie, as many
-/// bytes at a time as are being added. Where there is no such block these are the rows that are
-/// being read.
+/// The rows of the block after a block of values that comes to L1. They are prefetched in the order
+/// in which they lie, as many bytes at a time as are being added, and with them the same rows of
+/// the block that comes to L2. Where there is no such block these are rows that are there.
 class NextValues {
  public:
   HEED_INLINE NextValues(const KeyBlock& block, std::ptrdiff_t row_bytes)
-      : at_(rows_ahead(block)), row_bytes_(row_bytes), gap_(block.rows.stride - row_bytes) {}
+      : at_(block.coming.to_l1.count > 0 ? block.coming.to_l1.data : block.rows.data),
+        farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data - at_ : 0),
+        row_bytes_(row_bytes),
+        gap_(block.rows.stride - row_bytes) {}
 
   const std::byte* at() const { return at_; }
+  /// From rows that come to L1 to those that come to L2, in bytes.
+  HEED_INLINE std::ptrdiff_t farther() const { return farther_; }
   /// How many times so many bytes can be prefetched, one after the other, before a gap; `most`
   /// times at most.
   template <int Bytes>
@@ -291,14 +300,8 @@ class NextValues {
   }
 
  private:
-  static const std::byte* rows_ahead(const KeyBlock& block) {
-    const bool few = block.count < kBlockKeys && block.next.count < kBlockKeys;
-    if (few && block.after_next.count > 0) return block.after_next.data;
-    return block.next.count > 0 ? block.next.data : block.rows.data;
-  }
-
   const std::byte* at_;
-  std::ptrdiff_t row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
+  std::ptrdiff_t farther_, row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
 };
 
 /// How `Vectors` vectors of a value's elements, from x on, become its values.
@@ -368,6 +371,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
 #pragma GCC unroll 8
         for (int i = 0; i < bytes; i += static_cast<int>(kAlignment)) {
           __builtin_prefetch(ahead + i, 0, static_cast<int>(Cache::l1));
+          __builtin_prefetch(ahead + next.farther() + i, 0, static_cast<int>(Cache::l2));
         }
       }
       next.advance(ahead);
