@@ -13,6 +13,8 @@ const ROUNDS = 2;
 // What OpenBLAS calls them.
 const AVX512_KERNELS = ['skylakex', 'cooperlake', 'sapphirerapids', 'zen4'];
 const AVX2_KERNELS = ['haswell', 'zen'];
+const UNLIMITED = 'AVX-512 cannot be hidden here: ONNX Runtime and ggml may use it, heed and OpenBLAS'
+  + ' do not\n';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = resolve(here, '../../build');
@@ -39,7 +41,7 @@ function run(command, args, environment = process.env) {
 
 /**
  * The environment of peers, and the kernels that OpenBLAS should choose by itself: where heed is
- * limited to AVX2, so are they.
+ * limited to AVX2, so are they; but where AVX-512 cannot be hidden, only OpenBLAS takes orders.
  */
 function limitPeers({ isa }) {
   const avx512 = /^flags\s*:.*\bavx512f\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
@@ -48,8 +50,10 @@ function limitPeers({ isa }) {
     return { environment: process.env, kernels: AVX512_KERNELS, otherwise: 'SkylakeX' };
   }
   const hider = resolve(build, 'release/bench/peers/libheed_hide_avx512.so');
-  return { environment: { ...process.env, LD_PRELOAD: hider }, kernels: AVX2_KERNELS,
-    otherwise: 'Haswell' };
+  const environment = { ...process.env, LD_PRELOAD: hider };
+  const hidden = run(program('heed'), ['info'], environment).status === 0;
+  return { environment: hidden ? environment : process.env, kernels: AVX2_KERNELS,
+    otherwise: 'Haswell', remark: hidden ? '' : UNLIMITED };
 }
 
 /** The lines of a peer's program. */
@@ -114,13 +118,13 @@ const pinned = (name) => JSON.parse(readFileSync(resolve(here, 'package.json'), 
   .dependencies[name];
 
 /** What was compared: known after the first turn. */
-function headline({ best }, openblas, kvType) {
+function headline({ best }, peers, openblas, kvType) {
   const kernels = (peer) => best[peer]?.kernels ?? 'none';
   return [`${best.heed.cpu}; heed: ${kernels('heed')}; ONNX Runtime ${pinned('onnxruntime-node')};`,
     `ggml of @node-llama-cpp ${pinned('@node-llama-cpp/linux-x64')}: ${kernels('ggml')};`,
     `OpenBLAS: ${kernels('openblas')}${openblas.remark}`,
     `f32, keys and values ${kvType}, warm, best of all runs; ratio: time of the best peer by that of`
-      + ' heed', ''].join('\n');
+      + ' heed', peers.remark ?? ''].join('\n');
 }
 
 /** One row: every subject in turn, twice. */
@@ -145,7 +149,9 @@ function compareAll(options) {
       if (!('heed' in result.best)) {
         throw new Error(result.errors.find(({ peer }) => peer === 'heed').error);
       }
-      if (results.length === 0) console.log(`${headline(result, openblas, options['kv-type'])}\n${table.head()}`);
+      if (results.length === 0) {
+        console.log(`${headline(result, peers, openblas, options['kv-type'])}\n${table.head()}`);
+      }
       console.log(table.row(result));
       results.push(result);
     }
