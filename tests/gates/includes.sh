@@ -89,7 +89,7 @@ allowed() {
       echo "$(allowed tests/proof/any)|\"kernels/vector/(exp2|tanh)_coefficients\.h\"" ;;
     tests/proof/*) echo "$standard|$system|\"(heed|tests/proof)/[a-z_0-9]+\.h\"" ;;
     tests/base/*) echo "$(allowed tests/any)|\"runtime/base/(message|regions)\.h\"" ;;
-    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(aarch64|control_groups|cpu|features|machine|x86_64)\.h\"" ;;
+    tests/cpu/*) echo "$(allowed tests/any)|\"runtime/cpu/(aarch64|control_groups|core_traits|cpu|features|machine|x86_64)\.h\"" ;;
     tests/threads/*)
       echo "$(allowed tests/any)|\"runtime/threads/(share_queue|std_pool|thread_supply)\.h\"|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/c/*) echo "$(allowed tests/any)|\"heed/c/layer\.h\"" ;;
@@ -97,6 +97,7 @@ allowed() {
     tests/sampling/*) echo "$(allowed tests/any)|\"runtime/sampling/sampling_workspace\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
     tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/(schedule|visibility)\.h\"" ;;
+    tests/run/attention_paged_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu/(core_traits|machine)|plan/plan_data)\.h\"" ;;
     tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;
     tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*)
