@@ -45,8 +45,8 @@ struct AttentionShape {
   /// Rows of the largest item, ≤ kMaxItemRows, and KV heads of any, ≤ kMaxItemHeads: what scratch
   /// is made for.
   std::int32_t item_rows = 0, item_heads = 1;
-  /// Of several heads whose rows lie together in pages, decode reads a page of each in turn, not a
-  /// block.
+  /// Of several heads whose rows lie together in pages, decode reads as much of a page of each in
+  /// turn as is a power of two, not a block.
   bool whole_pages = false;
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has

@@ -51,7 +51,11 @@ function limitPeers({ isa }) {
   }
   const hider = resolve(build, 'release/bench/peers/libheed_hide_avx512.so');
   const environment = { ...process.env, LD_PRELOAD: hider };
-  const hidden = run(program('heed'), ['info'], environment).status === 0;
+  const { status, stdout, stderr } = run(program('heed'), ['info'], environment);
+  const hidden = status === 0;
+  const expected = hidden ? !/^features.*\bavx512/m.test(stdout)
+    : stderr.startsWith('AVX-512 cannot be hidden');
+  if (!expected) throw new Error(`${hider} does not hide AVX-512: ${stderr.trim()}`);
   return { environment: hidden ? environment : process.env, kernels: AVX2_KERNELS,
     otherwise: 'Haswell', remark: hidden ? '' : UNLIMITED };
 }
@@ -99,8 +103,8 @@ function subjects(options, environment, openblas) {
 }
 
 /**
- * An OpenBLAS older than the CPU chooses kernels of an older one; then it is asked for those of
- * SkylakeX or Haswell. Its settings in the environment do not count: they may be those of another
+ * An OpenBLAS older than the CPU chooses kernels of an older one, and one that sees AVX-512 those
+ * for it; where others are wanted it is asked for those of SkylakeX or Haswell. Its settings in the environment do not count: they may be those of another
  * CPU.
  */
 function chooseOpenblas(peers) {

@@ -7,8 +7,8 @@
 //
 // Partition by partition the logits of all its keys are computed, then the weights, then the
 // outputs. Of an item with several KV heads a block of keys of each head is read in turn, then the
-// next block of each, and values likewise: memory is read in several streams at once. Where cores
-// are faster with a single stream, it is a page of each head.
+// next block of each, and values likewise: memory is read in several streams at once. Where rows of
+// a head lie together in pages, and cores are faster so, it is a page of each.
 //
 // Per cache line of 16 floats: four loads of 16 bytes and 2 shuffles for K, two loads for V, and
 // rows multiply-adds each; a line from memory takes longer than that up to about eight rows. Narrow
@@ -391,14 +391,15 @@ class DecodeKernel {
     return {elements, count, ahead, &chunks_};
   }
 
-  /// Those that are prefetched while the block at a place is used. Blocks of few values are done
-  /// with too soon for the next one: of these it is the second one, and the fourth.
+  /// Those that are prefetched while the block at a place is used: the next one and the one after
+  /// it. Blocks of few values are done with too soon, and it is the second one and the fourth.
   HEED_INLINE ComingBlocks blocks_after(const Stream& stream, const Place& at,
                                         std::int32_t count) const {
-    const bool few = stream.operand == Operand::values && count < kBlockKeys;
     ComingBlocks ahead;
     Place place = after(stream, at, count);
     ahead.to_l1 = coming(stream, place);
+    const bool few =
+        stream.operand == Operand::values && count < kBlockKeys && ahead.to_l1.count < kBlockKeys;
     if (few) go_on(stream, place, ahead.to_l1);
     if (ahead.to_l1.count == 0) return ahead;
     place = after(stream, place, ahead.to_l1.count);
@@ -407,11 +408,14 @@ class DecodeKernel {
     return ahead;
   }
 
-  /// From the rows of the block at a place to those of the next one.
+  /// From the rows of the block at a place to those of the next one, where there is one.
   void go_on(const Stream& stream, Place& place, ComingRows& rows) const {
     if (rows.count == 0) return;
-    place = after(stream, place, rows.count);
-    rows = coming(stream, place);
+    const Place second = after(stream, place, rows.count);
+    const ComingRows next = coming(stream, second);
+    if (next.count == 0) return;
+    place = second;
+    rows = next;
   }
 
   /// Touches the head's rows that lie a tile after a block, once in each page of memory: pages of

@@ -1,5 +1,5 @@
 // What is faster on the cores of one maker and slower on those of another, as measured. It decides
-// in which order memory is read, and never a result.
+// in which order memory is read, and how heads are divided among items; never a result.
 #pragma once
 
 #include <array>
@@ -10,27 +10,34 @@ namespace heed::detail {
 
 struct CoreTraits {
   std::string_view vendor;  ///< as machine_vendor() says it; empty: all others
-  /// Pieces of memory that a core reads in turn, a block of 16 or 32 rows of each, when it could
+  std::int32_t lanes = 0;   ///< of the kernels; 0: any
+  /// Pieces of memory that decode reads in turn, a block of 16 or 32 rows of each, when it could
   /// read one after the other.
   std::int32_t streams = 1;
+  /// Of several heads whose rows lie together in pages, decode reads as much of a page of each in
+  /// turn as is a power of two, not a block.
+  bool whole_pages = true;
 };
 
-/// Figures are of decode in one thread from memory, f32, with AVX2 and AVX-512 (bench/README.md).
+/// Figures are of decode in one thread from memory, f32 (bench/README.md).
 inline constexpr std::array kCoreTraits = {
-    // A Xeon (model 167) has more lines under way in four streams than in one, and is 1.01 to 1.27
-    // times as fast. Two streams gain half as much; eight gain no more, and lose 5% in huge pages
-    // with groups of four.
-    CoreTraits{"GenuineIntel", 4},
-    // An EPYC of the Zen 4 generation takes 0.96 to 1.15 times as long with four as with one
-    // (AVX-512), 0.88 to 0.97 times in pages of 4 KiB and 0.97 to 1.05 times in huge ones (AVX2),
-    // and 1.02 to 1.12 times where pages of tokens are not read whole. It stands for those that
-    // were not measured.
-    CoreTraits{"", 1},
+    // A Xeon (model 167) has more lines under way in four streams than in one, and was 1.01 to 1.27
+    // times as fast, before values came to L2 ahead. Two streams gained half as much; eight gained
+    // no more, and lost 5% in huge pages with groups of four.
+    CoreTraits{"GenuineIntel", 0, 4, false},
+    // An EPYC of the Zen 4 generation takes 0.88 to 0.97 times as long with four streams as with
+    // one
+    // in pages of 4 KiB, and 0.97 to 1.05 times in huge ones; 1.02 to 1.04 times by blocks.
+    CoreTraits{"AuthenticAMD", 8, 4, true},
+    // With AVX-512 it takes 0.96 to 1.15 times as long with four, and 1.07 to 1.12 times by blocks.
+    // This stands for all that was not measured, too.
+    CoreTraits{"", 0, 1, true},
 };
 
-constexpr const CoreTraits& core_traits(std::string_view vendor) {
+constexpr const CoreTraits& core_traits(std::string_view vendor, std::int32_t lanes) {
   for (const CoreTraits& traits : kCoreTraits) {
-    if (traits.vendor == vendor) return traits;
+    const bool same_vendor = traits.vendor.empty() || traits.vendor == vendor;
+    if (same_vendor && (traits.lanes == 0 || traits.lanes == lanes)) return traits;
   }
   return kCoreTraits.back();
 }

@@ -123,7 +123,8 @@ void describe(std::ostream& text, const detail::PlanData& p) {
        << decode_items << ", prefill for " << std::ssize(items) - decode_items << "\n";
   if (p.schedule.item_heads > 1) {
     text << "heads: up to " << p.schedule.item_heads
-         << " KV heads in a decode item, whose keys and values are read side by side\n";
+         << " KV heads in a decode item, whose keys and values are read in turn, "
+         << (p.shape.whole_pages ? "a page" : "a block") << " of each\n";
   }
   describe_prefixes(text, p);
   describe_schedule(text, p);

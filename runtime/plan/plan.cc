@@ -56,7 +56,7 @@ std::int64_t clamp_side(std::int64_t keys) {
 class Planner {
  public:
   Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
-      : d_(description), plan_(plan) {
+      : d_(description), core_(core_traits(machine_vendor(), table.lanes)), plan_(plan) {
     plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
@@ -111,7 +111,7 @@ class Planner {
     shape.k_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.k_scales.group, 1));
     shape.v_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.v_scales.group, 1));
     shape.whole_pages =
-        core_.streams == 1 && d_.pages && !rows_lie_apart(plan_.k) && !rows_lie_apart(plan_.v);
+        core_.whole_pages && d_.pages && !rows_lie_apart(plan_.k) && !rows_lie_apart(plan_.v);
   }
 
   void place_sequences() {
@@ -339,7 +339,7 @@ class Planner {
   }
 
   const Description& d_;
-  const CoreTraits& core_ = core_traits(machine_vendor());
+  const CoreTraits& core_;
   PlanData& plan_;
 };
 
