@@ -104,8 +104,8 @@ function subjects(options, environment, openblas) {
 
 /**
  * An OpenBLAS older than the CPU chooses kernels of an older one, and one that sees AVX-512 those
- * for it; where others are wanted it is asked for those of SkylakeX or Haswell. Its settings in the environment do not count: they may be those of another
- * CPU.
+ * for it; where others are wanted it is asked for those of SkylakeX or Haswell. Its settings in the
+ * environment do not count: they may be those of another CPU.
  */
 function chooseOpenblas(peers) {
   const environment = Object.fromEntries(Object.entries(peers.environment)

@@ -26,8 +26,7 @@ inline constexpr std::array kCoreTraits = {
     // no more, and lost 5% in huge pages with groups of four.
     CoreTraits{"GenuineIntel", 0, 4, false},
     // An EPYC of the Zen 4 generation takes 0.88 to 0.97 times as long with four streams as with
-    // one
-    // in pages of 4 KiB, and 0.97 to 1.05 times in huge ones; 1.02 to 1.04 times by blocks.
+    // one in pages of 4 KiB, and 0.97 to 1.05 times in huge ones; 1.02 to 1.04 times by blocks.
     CoreTraits{"AuthenticAMD", 8, 4, true},
     // With AVX-512 it takes 0.96 to 1.15 times as long with four, and 1.07 to 1.12 times by blocks.
     // This stands for all that was not measured, too.

@@ -131,7 +131,7 @@ TEST(PlanCommand, NamesTheKernelsThatCostLess) {
   EXPECT_EQ(shown[0].number("items: ", "decode for "), 0)
       << text(0);  // 32 rows for each of 8 heads
   EXPECT_EQ(shown[0].number("items: ", "prefill for "), 8) << text(0);
-  // 4 rows, and of as many heads as cores read side by side, where they are read from memory
+  // 4 rows, and of as many heads as cores read in turn, where they are read from memory
   const bool several = cpu_info().vendor == "GenuineIntel" ||
                        (cpu_info().vendor == "AuthenticAMD" && chosen_command_isa() == "avx2");
   const int heads = several ? 4 : 1;
