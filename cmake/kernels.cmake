@@ -40,8 +40,8 @@ function(heed_isa_is_wanted variable name)
     endif()
   endif()
   # Every processor runs the ISA that needs no features, so that a heed without the best ISA of its
-  # machine runs there too.
-  if(NOT ARGN)
+  # machine runs there too. ThreadSanitizer looks at what surrounds the kernels: those asked for are enough.
+  if(NOT ARGN AND NOT HEED_SANITIZE MATCHES thread)
     set(wanted ON)
   endif()
   set(${variable} ${wanted} PARENT_SCOPE)
@@ -100,7 +100,7 @@ function(heed_isa_objects target isa)
   if(HEED_SANITIZE MATCHES address)
     set_target_properties(${target} PROPERTIES HEED_OWN_SANITIZERS ON)
     target_compile_options(
-      ${target} PRIVATE -O1 -fno-sanitize-address-use-after-scope
+      ${target} PRIVATE -O1 ${heed_instrumented} -fno-sanitize-address-use-after-scope
                         -fsanitize=address,signed-integer-overflow,shift,integer-divide-by-zero)
   endif()
   set_target_properties(${target} PROPERTIES POSITION_INDEPENDENT_CODE ON UNITY_BUILD OFF

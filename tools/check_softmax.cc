@@ -233,9 +233,10 @@ Check make_check(std::string name, std::vector<SoftmaxCase> cases) {
                                      std::span<Verdict> verdicts) {
             std::uint64_t seed = 0;
             for (const SoftmaxCase& c : cases) {
+              if (!any_passed(verdicts)) return;
               Proof proof(c, ++seed);
               for (std::size_t i = 0; i < isas.size(); ++i) {
-                proof.check(subject, isas[i], verdicts[i]);
+                if (verdicts[i].passed()) proof.check(subject, isas[i], verdicts[i]);
               }
             }
           }};

@@ -180,9 +180,10 @@ Check softmax_rows_check() {
              std::span<Verdict> verdicts) {
             std::uint64_t seed = 0;
             for (const RowsCase& c : cases()) {
+              if (!any_passed(verdicts)) return;
               RowsProof proof(c, ++seed);
               for (std::size_t i = 0; i < isas.size(); ++i) {
-                proof.check(subject, isas[i], verdicts[i]);
+                if (verdicts[i].passed()) proof.check(subject, isas[i], verdicts[i]);
               }
             }
           }};

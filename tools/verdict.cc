@@ -19,6 +19,10 @@ bool within_one_ulp(float a, float b) {
   return same_bits(a, b) || std::nextafter(a, kInfinity) == b || std::nextafter(a, -kInfinity) == b;
 }
 
+bool any_passed(std::span<const Verdict> verdicts) {
+  return std::ranges::any_of(verdicts, &Verdict::passed);
+}
+
 void Verdict::fail(const std::string& sentence) {
   if (fault_.empty()) fault_ = sentence;
 }

@@ -42,7 +42,12 @@ class Verdict {
   std::string fault_;
 };
 
-/// One line of the table. `run` fills one verdict per ISA.
+/// Whether one of several ISAs has no fault yet. Checks leave an ISA at its first fault, and end
+/// where none is left.
+bool any_passed(std::span<const Verdict> verdicts);
+
+/// One line of the table. `run` fills one verdict per ISA, whose rows are those until its first
+/// fault.
 struct Check {
   std::string name;
   std::function<void(const Subject& subject, std::span<const std::string_view> isas,

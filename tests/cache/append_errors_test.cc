@@ -8,7 +8,7 @@
 
 #include "heed/kv_cache.h"
 #include "tests/support/attention_run.h"
-#include "tests/support/isa_names.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

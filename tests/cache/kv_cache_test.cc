@@ -12,7 +12,7 @@
 #include <utility>
 #include <vector>
 
-#include "tests/support/sanitized.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

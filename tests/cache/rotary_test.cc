@@ -13,8 +13,8 @@
 #include "tests/proof/rotary_reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
-#include "tests/support/isa_names.h"
 #include "tests/support/softmax_matrix.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

@@ -20,7 +20,7 @@
 #include "runtime/cpu/cpu.h"
 #include "runtime/cpu/features.h"
 #include "runtime/cpu/machine.h"
-#include "tests/support/isa_names.h"
+#include "tests/support/this_build.h"
 
 namespace heed {
 namespace {

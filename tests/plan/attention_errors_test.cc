@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "tests/support/attention_run.h"
-#include "tests/support/isa_names.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

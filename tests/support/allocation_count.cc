@@ -6,8 +6,6 @@
 #include <cstdlib>
 #include <new>
 
-#include "tests/support/sanitized.h"
-
 namespace {
 
 std::atomic<int> allocations{0};
@@ -103,7 +101,13 @@ void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std
 
 namespace heed::tests {
 
-bool counts_allocations() { return !kSanitized; }
+bool counts_allocations() {
+#ifdef HEED_SANITIZED
+  return false;
+#else
+  return true;
+#endif
+}
 
 Count allocations_so_far() { return {allocations, news}; }
 

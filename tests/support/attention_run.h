@@ -14,7 +14,8 @@
 
 namespace heed::tests {
 
-/// False in builds with sanitizers or without optimisation, where sweeps are thinned out.
+/// False in builds with sanitizers, without optimisation or for an emulator, where sweeps are
+/// thinned out, unless HEED_TEST_THOROUGH=1 asks for all.
 bool thorough();
 
 /// Names of the ISAs that this machine can run, best first, the toy one included.

@@ -15,7 +15,7 @@
 #include <vector>
 
 #include "tests/support/child.h"
-#include "tests/support/sanitized.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

@@ -18,7 +18,7 @@
 
 #include "heed/cpu.h"
 #include "tests/support/run_command.h"
-#include "tests/support/sanitized.h"
+#include "tests/support/this_build.h"
 #include "tests/tools/attend_case.h"
 
 namespace heed::tests {

@@ -12,8 +12,8 @@
 
 #include "heed/cpu.h"
 #include "heed/executor.h"
-#include "tests/support/isa_names.h"
 #include "tests/support/run_command.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "heed/cpu.h"
-#include "tests/support/isa_names.h"
 #include "tests/support/run_command.h"
+#include "tests/support/this_build.h"
 
 namespace heed::tests {
 namespace {
