@@ -46,8 +46,10 @@ HEED_INLINE Vector splat(float x) {
   return _mm512_set1_ps(x);
 #elif defined(__AVX__)
   return _mm256_set1_ps(x);
-#else
+#elif defined(__x86_64__)
   return _mm_set1_ps(x);
+#else
+  return Vector{x, x, x, x};
 #endif
 }
 
@@ -77,6 +79,8 @@ float multiply_add(std::int64_t rounds, float factor, float addend) {
 constexpr int kTileRows = 8, kTileVectors = 3;
 #elif defined(__AVX__)
 constexpr int kTileRows = 4, kTileVectors = 3;
+#elif defined(__aarch64__)
+constexpr int kTileRows = 4, kTileVectors = 6;
 #else
 constexpr int kTileRows = 4, kTileVectors = 2;
 #endif
@@ -106,12 +110,12 @@ HEED_INLINE void tile_steps(const float* a, const float* b,
   for (int step = 0; step < kTileSteps; ++step) {
     const float* const columns = b + step * kTileVectors * static_cast<int>(kLanes);
     Vector loaded[kTileVectors];
-#pragma GCC unroll 3
+#pragma GCC unroll 6
     for (int v = 0; v < kTileVectors; ++v) loaded[v] = vector_at(columns + v * kLanes);
 #pragma GCC unroll 8
     for (int row = 0; row < kTileRows; ++row) {
       const Vector x = splat(a[row * kTileSteps + step]);
-#pragma GCC unroll 3
+#pragma GCC unroll 6
       for (int v = 0; v < kTileVectors; ++v) Products::accumulate(x, loaded[v], sums[row][v]);
     }
   }
@@ -133,7 +137,7 @@ float tile_rounds(std::int64_t rounds, float factor, float addend) {
   // Unrolled, like all loops over sums, which else would lie in memory.
 #pragma GCC unroll 8
   for (const auto& row : sums) {
-#pragma GCC unroll 3
+#pragma GCC unroll 6
     for (const Vector& chain : row) result += chain;
   }
   return total(result);
