@@ -3,23 +3,27 @@
 // They take turns on each workload and number of threads, twice, and of each its best counts: the
 // speed of a shared machine drifts, and so hits all alike.
 import { spawnSync } from 'node:child_process';
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError, parseOptions } from './options.mjs';
 import { Table, failures, peersJson, summarise } from './table.mjs';
+import { trapCpuid } from './trap_cpuid.mjs';
 
 const ROUNDS = 2;
 // What OpenBLAS calls them.
 const AVX512_KERNELS = ['skylakex', 'cooperlake', 'sapphirerapids', 'zen4'];
 const AVX2_KERNELS = ['haswell', 'zen'];
-const UNLIMITED = 'AVX-512 cannot be hidden here: ONNX Runtime and ggml may use it, heed and OpenBLAS'
-  + ' do not\n';
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = resolve(here, '../../build');
 const installed = resolve(build, 'peers');
 const ggmlLibraries = resolve(installed, 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
+/** Those that its package has for this machine, in the folder of its interface's version. */
+function onnxruntimeLibraries() {
+  const versions = resolve(installed, 'node_modules/onnxruntime-node/bin');
+  return resolve(versions, readdirSync(versions)[0], 'linux/x64');
+}
 const program = (name) => resolve(build, 'release/bin', name);
 
 /** Installs and builds; what that prints is no part of the table. */
@@ -39,25 +43,37 @@ function run(command, args, environment = process.env) {
   return spawnSync(command, args, { encoding: 'utf8', env: environment, maxBuffer: 2 ** 26 });
 }
 
+/** Makes copies of a folder's libraries that can be shown another processor (trap_cpuid.mjs). */
+function trapLibraries(folder, copies) {
+  const libraries = readdirSync(folder).filter((name) => /\.so(\.|$)/.test(name));
+  const asking = libraries.filter((name) => trapCpuid(resolve(folder, name), resolve(copies, name)));
+  if (asking.length === 0) throw new Error(`no library of ${folder} asks what the processor has`);
+  return copies;
+}
+
 /**
- * The environment of peers, and the kernels that OpenBLAS should choose by itself: where heed is
- * limited to AVX2, so are they; but where AVX-512 cannot be hidden, only OpenBLAS takes orders.
+ * Where peers' libraries are, the environment of the peers that look at the processor, and the
+ * kernels that OpenBLAS, which takes orders, should choose by itself: where heed is limited to AVX2,
+ * so are they.
  */
 function limitPeers({ isa }) {
   const avx512 = /^flags\s*:.*\bavx512f\b/m.test(readFileSync('/proc/cpuinfo', 'utf8'));
-  if (!avx512) return { environment: process.env };
-  if (isa !== 'avx2') {
-    return { environment: process.env, kernels: AVX512_KERNELS, otherwise: 'SkylakeX' };
-  }
-  const hider = resolve(build, 'release/bench/peers/libheed_hide_avx512.so');
-  const environment = { ...process.env, LD_PRELOAD: hider };
-  const { status, stdout, stderr } = run(program('heed'), ['info'], environment);
-  const hidden = status === 0;
-  const expected = hidden ? !/^features.*\bavx512/m.test(stdout)
-    : stderr.startsWith('AVX-512 cannot be hidden');
-  if (!expected) throw new Error(`${hider} does not hide AVX-512: ${stderr.trim()}`);
-  return { environment: hidden ? environment : process.env, kernels: AVX2_KERNELS,
-    otherwise: 'Haswell', remark: hidden ? '' : UNLIMITED };
+  const peers = { environment: process.env, ggml: ggmlLibraries };
+  if (!avx512) return peers;
+  if (isa !== 'avx2') return { ...peers, kernels: AVX512_KERNELS, otherwise: 'SkylakeX' };
+  const trapped = resolve(installed, 'trapped');
+  const onnxruntime = trapLibraries(onnxruntimeLibraries(), resolve(trapped, 'onnxruntime'));
+  return {
+    environment: {
+      ...process.env,
+      HEED_TRAPPED: trapped,
+      LD_LIBRARY_PATH: onnxruntime,
+      LD_PRELOAD: resolve(build, 'release/bench/peers/libheed_hide_avx512.so'),
+    },
+    ggml: trapLibraries(ggmlLibraries, resolve(trapped, 'ggml')),
+    kernels: AVX2_KERNELS,
+    otherwise: 'Haswell',
+  };
 }
 
 /** The lines of a peer's program. */
@@ -85,18 +101,18 @@ function runHeed(name, threads, { seconds, isa, 'kv-type': kvType }) {
  * Everything that is timed, in the order of a turn: (workload, threads) → lines. ggml alone has
  * caches of other types; OpenBLAS computes plain workloads.
  */
-function subjects(options, environment, openblas) {
+function subjects(options, peers, openblas) {
   const { seconds, 'kv-type': kvType } = options;
   const both = [
     ({ name }, threads) => runHeed(name, threads, options),
     ({ name }, threads) => runPeer('ggml', program('heed_peer_ggml'),
-      [name, threads, seconds, ggmlLibraries, kvType], environment),
+      [name, threads, seconds, peers.ggml, kvType], peers.environment),
   ];
   if (kvType !== 'f32') return both;
   return [
     ...both,
     ({ name }, threads) => runPeer('onnxruntime', process.execPath,
-      [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed], environment),
+      [resolve(here, 'onnxruntime.mjs'), name, threads, seconds, installed], peers.environment),
     ({ name, plain }, threads) => (plain ? runPeer('openblas', program('heed_peer_openblas'),
       [name, threads, seconds], openblas.environment) : []),
   ];
@@ -108,7 +124,7 @@ function subjects(options, environment, openblas) {
  * environment do not count: they may be those of another CPU.
  */
 function chooseOpenblas(peers) {
-  const environment = Object.fromEntries(Object.entries(peers.environment)
+  const environment = Object.fromEntries(Object.entries(process.env)
     .filter(([name]) => !name.startsWith('OPENBLAS_')));
   const chosen = run(program('heed_peer_openblas'), ['kernels'], environment).stdout?.trim();
   if (!chosen || !peers.kernels || peers.kernels.includes(chosen.toLowerCase())) {
@@ -122,13 +138,13 @@ const pinned = (name) => JSON.parse(readFileSync(resolve(here, 'package.json'), 
   .dependencies[name];
 
 /** What was compared: known after the first turn. */
-function headline({ best }, peers, openblas, kvType) {
+function headline({ best }, openblas, kvType) {
   const kernels = (peer) => best[peer]?.kernels ?? 'none';
   return [`${best.heed.cpu}; heed: ${kernels('heed')}; ONNX Runtime ${pinned('onnxruntime-node')};`,
     `ggml of @node-llama-cpp ${pinned('@node-llama-cpp/linux-x64')}: ${kernels('ggml')};`,
     `OpenBLAS: ${kernels('openblas')}${openblas.remark}`,
     `f32, keys and values ${kvType}, warm, best of all runs; ratio: time of the best peer by that of`
-      + ' heed', peers.remark ?? ''].join('\n');
+      + ' heed', ''].join('\n');
 }
 
 /** One row: every subject in turn, twice. */
@@ -143,7 +159,7 @@ function compare(workload, threads, turn) {
 function compareAll(options) {
   const peers = limitPeers(options);
   const openblas = chooseOpenblas(peers);
-  const turn = subjects(options, peers.environment, openblas);
+  const turn = subjects(options, peers, openblas);
   const table = new Table(options.workloads.map(({ name }) => name));
   const results = [];
   for (const workload of options.workloads) {
@@ -154,7 +170,7 @@ function compareAll(options) {
         throw new Error(result.errors.find(({ peer }) => peer === 'heed').error);
       }
       if (results.length === 0) {
-        console.log(`${headline(result, peers, openblas, options['kv-type'])}\n${table.head()}`);
+        console.log(`${headline(result, openblas, options['kv-type'])}\n${table.head()}`);
       }
       console.log(table.row(result));
       results.push(result);

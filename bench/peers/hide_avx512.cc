@@ -1,13 +1,11 @@
 // Preloaded into a peer (LD_PRELOAD), shows it a processor without AVX-512, AVX10 and AMX, so that
 // it takes the kernels that it has for AVX2: some peers look at nothing but the processor.
 //
-// Linux lets a thread ask for a fault where it executes `cpuid` (arch_prctl, ARCH_CPUID; Intel's
-// processors and AMD's from Zen 4 on); threads that it starts inherit that. The fault's handler
-// executes the instruction itself and takes bits out of what it says.
+// The peer's libraries are copies below the folder HEED_TRAPPED, in which trap_cpuid.mjs has
+// replaced `cpuid` by `ud2`. The handler of its signal executes `cpuid` and takes bits out of what
+// it says.
 #include <dlfcn.h>
-#include <sys/syscall.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 #include <csignal>
 #include <cstdint>
@@ -15,12 +13,9 @@
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
+#include <string_view>
 
 namespace {
-
-constexpr int kArchCpuid = 0x1012;
-
-bool let_cpuid(bool execute) { return syscall(SYS_arch_prctl, kArchCpuid, execute ? 1 : 0) == 0; }
 
 /// Registers that `cpuid` reads and writes.
 struct Cpuid {
@@ -47,28 +42,32 @@ void hide(std::uint32_t leaf, std::uint32_t subleaf, Cpuid& said) {
   }
 }
 
-bool is_cpuid(const siginfo_t& info, const std::uint8_t* instruction) {
-  return info.si_code == SI_KERNEL && instruction[0] == 0x0F && instruction[1] == 0xA2;
+bool answered = false;
+std::string_view trapped;
+
+bool was_cpuid(const std::uint8_t* instruction) {
+  Dl_info library;
+  return instruction[0] == 0x0F && instruction[1] == 0x0B && dladdr(instruction, &library) != 0 &&
+         std::string_view(library.dli_fname).starts_with(trapped);
 }
 
-void answer(int signal, siginfo_t* info, void* context) {
+void answer(int signal, siginfo_t*, void* context) {
   greg_t* const registers = static_cast<ucontext_t*>(context)->uc_mcontext.gregs;
-  if (!is_cpuid(*info, reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]))) {
-    std::signal(signal, SIG_DFL);  // the instruction faults again, as it would have
+  if (!was_cpuid(reinterpret_cast<const std::uint8_t*>(registers[REG_RIP]))) {
+    std::signal(signal, SIG_DFL);  // the instruction traps again, as it would have
     return;
   }
   const auto leaf = static_cast<std::uint32_t>(registers[REG_RAX]);
   const auto subleaf = static_cast<std::uint32_t>(registers[REG_RCX]);
   Cpuid said{leaf, 0, subleaf, 0};
-  let_cpuid(true);
   asm volatile("cpuid" : "+a"(said.a), "=b"(said.b), "+c"(said.c), "=d"(said.d));
-  let_cpuid(false);
   hide(leaf, subleaf, said);
   registers[REG_RAX] = said.a;
   registers[REG_RBX] = said.b;
   registers[REG_RCX] = said.c;
   registers[REG_RDX] = said.d;
   registers[REG_RIP] += 2;
+  answered = true;
 }
 
 using Sigaction = int (*)(int, const struct sigaction*, struct sigaction*);
@@ -79,19 +78,31 @@ int real_sigaction(int signal, const struct sigaction* action, struct sigaction*
 }
 
 [[gnu::constructor]] void begin() {
+  const char* const folder = std::getenv("HEED_TRAPPED");
   struct sigaction action = {};
   action.sa_sigaction = answer;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  if (real_sigaction(SIGSEGV, &action, nullptr) == 0 && let_cpuid(false)) return;
-  std::fputs("AVX-512 cannot be hidden here: cpuid cannot be intercepted\n", stderr);
-  std::_Exit(1);
+  if (folder != nullptr && *folder != '\0' && real_sigaction(SIGILL, &action, nullptr) == 0) {
+    trapped = folder;
+    return;
+  }
+  std::fputs(
+      "AVX-512 cannot be hidden: HEED_TRAPPED must name the folder of copies without cpuid\n",
+      stderr);
+  std::abort();
+}
+
+[[gnu::destructor]] void end() {
+  if (answered) return;
+  std::fputs("AVX-512 was not hidden: nobody asked for it from HEED_TRAPPED\n", stderr);
+  std::abort();
 }
 
 }  // namespace
 
-/// Keeps the handler of this file, which node would replace by one of its own.
+/// Keeps the handler of this file, where a peer sets one of its own.
 extern "C" int sigaction(int signal, const struct sigaction* action, struct sigaction* before) {
-  if (signal != SIGSEGV) return real_sigaction(signal, action, before);
+  if (signal != SIGILL) return real_sigaction(signal, action, before);
   if (before != nullptr) std::memset(before, 0, sizeof *before);
   return 0;
 }
