@@ -3,7 +3,7 @@
 // They take turns on each workload and number of threads, twice, and of each its best counts: the
 // speed of a shared machine drifts, and so hits all alike.
 import { spawnSync } from 'node:child_process';
-import { readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { UsageError, parseOptions } from './options.mjs';
@@ -14,15 +14,16 @@ const ROUNDS = 2;
 // What OpenBLAS calls them.
 const AVX512_KERNELS = ['skylakex', 'cooperlake', 'sapphirerapids', 'zen4'];
 const AVX2_KERNELS = ['haswell', 'zen'];
+const NOT_HIDDEN = 99;  // the status of hide_avx512.cc for a peer that was shown AVX-512 all the same
 
 const here = dirname(fileURLToPath(import.meta.url));
 const build = resolve(here, '../../build');
 const installed = resolve(build, 'peers');
 const ggmlLibraries = resolve(installed, 'node_modules/@node-llama-cpp/linux-x64/bins/linux-x64');
-/** Those that its package has for this machine, in the folder of its interface's version. */
+/** The folder of ONNX Runtime's libraries for this machine, in that of its interface's version. */
 function onnxruntimeLibraries() {
   const versions = resolve(installed, 'node_modules/onnxruntime-node/bin');
-  return resolve(versions, readdirSync(versions)[0], 'linux/x64');
+  return readdirSync(versions).map((version) => resolve(versions, version, 'linux/x64')).find(existsSync);
 }
 const program = (name) => resolve(build, 'release/bin', name);
 
@@ -46,6 +47,10 @@ function run(command, args, environment = process.env) {
 /** Makes copies of a folder's libraries that can be shown another processor (trap_cpuid.mjs). */
 function trapLibraries(folder, copies) {
   const libraries = readdirSync(folder).filter((name) => /\.so(\.|$)/.test(name));
+  // ggml chooses among all that it finds.
+  for (const name of existsSync(copies) ? readdirSync(copies) : []) {
+    if (!libraries.includes(name)) rmSync(resolve(copies, name));
+  }
   const asking = libraries.filter((name) => trapCpuid(resolve(folder, name), resolve(copies, name)));
   if (asking.length === 0) throw new Error(`no library of ${folder} asks what the processor has`);
   return copies;
@@ -67,7 +72,7 @@ function limitPeers({ isa }) {
     environment: {
       ...process.env,
       HEED_TRAPPED: trapped,
-      LD_LIBRARY_PATH: onnxruntime,
+      LD_LIBRARY_PATH: [onnxruntime, process.env.LD_LIBRARY_PATH].filter(Boolean).join(':'),
       LD_PRELOAD: resolve(build, 'release/bench/peers/libheed_hide_avx512.so'),
     },
     ggml: trapLibraries(ggmlLibraries, resolve(trapped, 'ggml')),
@@ -79,6 +84,7 @@ function limitPeers({ isa }) {
 /** The lines of a peer's program. */
 function runPeer(peer, command, args, environment) {
   const outcome = run(command, args, environment);
+  if (outcome.status === NOT_HIDDEN) return [{ peer, error: complaint(outcome) }];
   const lines = (outcome.stdout ?? '').split('\n').filter((line) => line.startsWith('{'))
     .map((line) => JSON.parse(line));
   if (lines.length > 0 && !outcome.signal) return lines;

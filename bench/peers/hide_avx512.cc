@@ -2,11 +2,12 @@
 // it takes the kernels that it has for AVX2: some peers look at nothing but the processor.
 //
 // The peer's libraries are copies below the folder HEED_TRAPPED, in which trap_cpuid.mjs has
-// replaced `cpuid` by `ud2`. The handler of its signal executes `cpuid` and takes bits out of what
-// it says.
+// replaced `cpuid` by `ud0`, an instruction that no processor knows and no compiler writes. The
+// handler of its signal executes `cpuid` and takes bits out of what it says.
 #include <dlfcn.h>
 #include <ucontext.h>
 
+#include <climits>
 #include <csignal>
 #include <cstdint>
 #include <cstdio>
@@ -42,13 +43,16 @@ void hide(std::uint32_t leaf, std::uint32_t subleaf, Cpuid& said) {
   }
 }
 
-bool answered = false;
-std::string_view trapped;
+/// What a program ends with that was shown the whole processor all the same.
+constexpr int kNotHidden = 99;
+
+volatile std::sig_atomic_t answered = 0;
+char folder[PATH_MAX + 2];  ///< HEED_TRAPPED, with a / at its end; nothing that a constructor makes
 
 bool was_cpuid(const std::uint8_t* instruction) {
   Dl_info library;
-  return instruction[0] == 0x0F && instruction[1] == 0x0B && dladdr(instruction, &library) != 0 &&
-         std::string_view(library.dli_fname).starts_with(trapped);
+  return instruction[0] == 0x0F && instruction[1] == 0xFF && dladdr(instruction, &library) != 0 &&
+         std::string_view(library.dli_fname).starts_with(folder);
 }
 
 void answer(int signal, siginfo_t*, void* context) {
@@ -67,7 +71,14 @@ void answer(int signal, siginfo_t*, void* context) {
   registers[REG_RCX] = said.c;
   registers[REG_RDX] = said.d;
   registers[REG_RIP] += 2;
-  answered = true;
+  answered = 1;
+}
+
+void end(int status, void*) {
+  if (status != 0 || answered != 0) return;
+  std::fputs("AVX-512 was not hidden: nobody asked for it from HEED_TRAPPED\n", stderr);
+  std::fflush(nullptr);
+  std::_Exit(kNotHidden);
 }
 
 using Sigaction = int (*)(int, const struct sigaction*, struct sigaction*);
@@ -78,24 +89,19 @@ int real_sigaction(int signal, const struct sigaction* action, struct sigaction*
 }
 
 [[gnu::constructor]] void begin() {
-  const char* const folder = std::getenv("HEED_TRAPPED");
+  const char* const trapped = std::getenv("HEED_TRAPPED");
   struct sigaction action = {};
   action.sa_sigaction = answer;
   action.sa_flags = SA_SIGINFO | SA_NODEFER;
-  if (folder != nullptr && *folder != '\0' && real_sigaction(SIGILL, &action, nullptr) == 0) {
-    trapped = folder;
+  if (trapped != nullptr && *trapped != '\0' && real_sigaction(SIGILL, &action, nullptr) == 0) {
+    std::snprintf(folder, sizeof folder, "%s/", trapped);
+    on_exit(end, nullptr);
     return;
   }
   std::fputs(
       "AVX-512 cannot be hidden: HEED_TRAPPED must name the folder of copies without cpuid\n",
       stderr);
-  std::abort();
-}
-
-[[gnu::destructor]] void end() {
-  if (answered) return;
-  std::fputs("AVX-512 was not hidden: nobody asked for it from HEED_TRAPPED\n", stderr);
-  std::abort();
+  std::_Exit(kNotHidden);
 }
 
 }  // namespace

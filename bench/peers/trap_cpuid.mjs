@@ -1,20 +1,21 @@
-// Copies a program or library of x86-64 with `ud2` in the place of every `cpuid`, which is as long: each
+// Copies a program or library of x86-64 with `ud0` in the place of every `cpuid`, which is as long: each
 // then ends in the handler of hide_avx512.cc, which answers in the processor's place. Linux can have `cpuid`
 // itself fault, but few virtual machines let it.
 //
 //   node trap_cpuid.mjs FILE COPY
 import { spawnSync } from 'node:child_process';
-import { chmodSync, mkdirSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const CPUID = Buffer.from([0x0f, 0xa2]);
-const UD2 = Buffer.from([0x0f, 0x0b]);
+const UD0 = Buffer.from([0x0f, 0xff]);
+const self = fileURLToPath(import.meta.url);
 
 function linesOf(command) {
-  const { error, status, stdout } = spawnSync('bash', ['-o', 'pipefail', '-c', command],
+  const { error, status, stdout, stderr } = spawnSync('bash', ['-o', 'pipefail', '-c', command],
     { encoding: 'utf8', maxBuffer: 2 ** 26 });
-  if (error || status !== 0) throw new Error(`failed: ${command}`);
+  if (error || status !== 0) throw new Error(`${command}: ${error?.message ?? stderr.trim()}`);
   return stdout.split('\n');
 }
 
@@ -27,6 +28,7 @@ function offsetsOf(file, addresses) {
     .map(([, offset, address, , size]) => ({ offset: +offset, address: +address, size: +size }));
   return addresses.map((each) => {
     const segment = segments.find(({ address, size }) => each >= address && each < address + size);
+    if (!segment) throw new Error(`${file} has no segment with the address ${each}`);
     return each - segment.address + segment.offset;
   });
 }
@@ -38,7 +40,7 @@ const addressesOf = (file) => linesOf(
 
 const isFresh = (file, copy) => {
   const made = statSync(copy, { throwIfNoEntry: false });
-  return made !== undefined && made.ctimeMs > statSync(file).ctimeMs;
+  return made !== undefined && [file, self].every((older) => made.ctimeMs > statSync(older).ctimeMs);
 };
 
 /** Makes the copy, where there is none that is newer; returns whether the file has any `cpuid`. */
@@ -48,17 +50,18 @@ export function trapCpuid(file, copy) {
   const offsets = offsetsOf(file, addressesOf(file));
   for (const offset of offsets) {
     if (!bytes.subarray(offset, offset + 2).equals(CPUID)) throw new Error(`no cpuid at ${offset} of ${file}`);
-    UD2.copy(bytes, offset);
+    UD0.copy(bytes, offset);
   }
   mkdirSync(dirname(copy), { recursive: true });
-  const unfinished = `${copy}.unfinished`;
+  const unfinished = `${copy}.${process.pid}`;
   writeFileSync(unfinished, bytes);
   chmodSync(unfinished, statSync(file).mode);
   renameSync(unfinished, copy);
   return offsets.length > 0;
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) {
+if (process.argv[1] && realpathSync(process.argv[1]) === self) {
   const [file, copy] = process.argv.slice(2);
+  if (!copy) throw new Error('usage: node trap_cpuid.mjs FILE COPY');
   if (!trapCpuid(file, copy)) throw new Error(`${file} has no cpuid`);
 }

@@ -13,7 +13,8 @@ hidden() { env LD_PRELOAD="$hider" "$@" info 2>&1; }
 rm -rf "$work"
 node "$trap" "$heed" "$work/trapped/heed"
 expected=$(of "$("$heed" info)" | grep -vE '^(avx512|amx)' || true)
-seen=$(of "$(hidden HEED_TRAPPED="$work/trapped" "$work/trapped/heed")")
+said=$(hidden HEED_TRAPPED="$work/trapped" "$work/trapped/heed") || fail "heed said: $said"
+seen=$(of "$said")
 [[ $seen == "$expected" ]] || fail "heed sees $(tr '\n' ' ' <<<"$seen"), not $(tr '\n' ' ' <<<"$expected")"
 
 says() {
