@@ -12,7 +12,7 @@ if(HEED_WERROR)
   target_compile_options(heed_options INTERFACE -Werror)
 endif()
 if(HEED_SANITIZE)
-  # Lines and frames of reports; NDEBUG is not defined, as what it leaves out looks for faults. gcc 12's
+  # Reports name lines (-g1) and follow frames. NDEBUG is not defined, as what it leaves out looks for faults. gcc 12's
   # instrumentation hides initialisations from the warning, std::regex's among them.
   set(heed_instrumented -g1 -UNDEBUG -fno-omit-frame-pointer -fno-sanitize-recover=all
                         $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)

@@ -7,8 +7,11 @@ function(heed_add_static_fmt)
   endif()
   add_library(heed_static_fmt STATIC ${CMAKE_CURRENT_FUNCTION_LIST_DIR}/static_fmt.cc)
   target_compile_features(heed_static_fmt PRIVATE cxx_std_20)
-  target_link_libraries(heed_static_fmt PRIVATE fmt::fmt-header-only)
-  target_compile_options(heed_static_fmt PRIVATE -fkeep-inline-functions -Wno-stringop-overflow)
+  target_link_libraries(heed_static_fmt PRIVATE fmt::fmt-header-only heed_hardened)
+  # Sections are what the linker leaves out again. gcc 12 warns wrongly of fmt's fill characters.
+  target_compile_options(heed_static_fmt PRIVATE -fkeep-inline-functions -ffunction-sections -fdata-sections
+                                                 -Wno-stringop-overflow)
+  target_link_options(heed_static_fmt INTERFACE LINKER:--gc-sections)
   set_target_properties(heed_static_fmt PROPERTIES POSITION_INDEPENDENT_CODE ON)
   # What uses it is compiled as for the shared one.
   foreach(property IN ITEMS INTERFACE_COMPILE_DEFINITIONS INTERFACE_INCLUDE_DIRECTORIES)

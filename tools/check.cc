@@ -58,7 +58,8 @@ Status print_row(const Check& check, const std::vector<std::string_view>& isas,
                  const std::vector<Verdict>& verdicts) {
   fmt::print("{:<{}}", check.name, kNameWidth);
   for (const Verdict& verdict : verdicts) fmt::print("{:<{}}", cell(verdict), kColumnWidth);
-  fmt::print("{}\n", verdicts.front().rows());
+  // An ISA with a fault is not looked at any further.
+  fmt::print("{}\n", std::ranges::max(verdicts, {}, &Verdict::rows).rows());
   for (std::size_t i = 0; i < isas.size(); ++i) {
     if (!verdicts[i].passed()) fmt::print("  {}: {}\n", isas[i], verdicts[i].fault());
   }

@@ -297,9 +297,12 @@ Check exponential() {
       const Status status = subject.log_softmax_gradient(
           {y.data(), 1, length, length}, {dy.data(), 1, length, length},
           {dx.data(), 1, length, length}, nullptr, options);
-      if (!status) verdicts[n].fail("exp: " + status.message());
+      if (!status) {
+        verdicts[n].fail("exp: " + status.message());
+        continue;
+      }
       verdicts[n].count_row();
-      for (std::size_t i = 0; status.ok() && i < kSteps; ++i) {
+      for (std::size_t i = 0; i < kSteps; ++i) {
         const double exact = std::exp(static_cast<double>(y.data()[i]));
         const double ulp = std::ldexp(1.0, std::max(std::ilogb(exact), -126) - 23);
         verdicts[n].expect_within(dx.data()[i], exact, 2 * ulp,

@@ -46,8 +46,8 @@ class Verdict {
 /// where none is left.
 bool any_passed(std::span<const Verdict> verdicts);
 
-/// One line of the table. `run` fills one verdict per ISA, whose rows are those until its first
-/// fault.
+/// One line of the table. `run` fills one verdict per ISA, whose rows are those of the cases up to
+/// its first fault.
 struct Check {
   std::string name;
   std::function<void(const Subject& subject, std::span<const std::string_view> isas,

@@ -15,7 +15,7 @@
 namespace heed::tests {
 
 /// False in builds with sanitizers, without optimisation or for an emulator, where sweeps are
-/// thinned out, unless HEED_TEST_THOROUGH=1 asks for all.
+/// thinned out. HEED_TEST_THOROUGH decides it where it is set: 1 asks for all.
 bool thorough();
 
 /// Names of the ISAs that this machine can run, best first, the toy one included.

@@ -1,6 +1,6 @@
-// What the build is that a test belongs to. Only this_build.cc and allocation_count.cc are compiled
-// for it: the objects of tests are the same ones in every build that compiles them with the same
-// flags.
+// What the build is that a test belongs to. Only this_build.cc, allocation_count.cc and
+// attention_run.cc depend on it: the objects of tests are the same ones in every build that
+// compiles them with the same flags.
 #pragma once
 
 #include <string_view>
