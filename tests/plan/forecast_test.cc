@@ -31,7 +31,7 @@ TEST(Forecast, OneWorkerDoesAllWork) {
 }
 
 TEST(Forecast, SixteenItemsOnSixteenWorkers) {
-  const Forecast sixteen = forecast_on(16, 100);
+  const Forecast sixteen = forecast_on(16, 250);
   EXPECT_NEAR(sixteen.makespan * 16 / sixteen.work, 1, 1e-12);
   EXPECT_EQ(sixteen.makespan, sixteen.longest);
 }

@@ -8,6 +8,7 @@
 
 #include "heed/heed.h"
 #include "tests/support/allocation_count.h"
+#include "tests/support/attention_run.h"
 
 namespace heed::tests {
 namespace {
@@ -187,7 +188,9 @@ TEST_F(AttentionAllocation, NoneWhenPlanningSharedPrefixesAgain) {
   });
   EXPECT_TRUE(fine);
   EXPECT_EQ(counted.allocations, 0);
-  EXPECT_NE(plan.describe().find("groups: 1,"), std::string::npos);
+  // With vectors of four lanes nothing is read together.
+  const bool together = supported_isas().front().starts_with("avx");
+  EXPECT_NE(plan.describe().find(together ? "groups: 1," : "groups: 0,"), std::string::npos);
 }
 
 }  // namespace

@@ -238,7 +238,8 @@ TEST(SharedPrefixes, AreReadTogetherOnlyWhereThatHelps) {
   EXPECT_EQ(groups(few), 0U);
   CaseSpec apart = tokens({2, 2}, {1200, 1200});
   apart.form = Form::dense;
-  EXPECT_EQ(groups(apart), 1U);
+  // With vectors of four lanes, blocks of two rows cost less than merging what is read together.
+  EXPECT_EQ(groups(apart), supported_isas().front().starts_with("avx") ? 1U : 0U);
   apart.storage = proof::Storage::bhsd;
   EXPECT_EQ(groups(apart), 0U);
 }

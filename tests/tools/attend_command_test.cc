@@ -335,6 +335,7 @@ TEST_F(Attend, LinksThatCannotBeFollowed) {
 
 TEST_F(Attend, MemoryThatIsExhausted) {
   if (kSanitized) GTEST_SKIP() << "sanitizers need more addresses than the limit allows";
+  if (emulated()) GTEST_SKIP() << "the limit is that of the emulator";
   // No numbers at all, but a plan of some gigabytes.
   for (const std::string& path : {q_, k_, v_}) write_npy(path, {{1 << 24, 0, 1, 1}, {}});
   const CommandResult result = run_heed_with_limit(RLIMIT_AS, std::uint64_t{1} << 30, all());
