@@ -101,7 +101,8 @@ class SamplingProof {
     }
     for (std::size_t i = 0; i < isas.size(); ++i) {
       std::vector<proof::Drawn> actual;
-      if (!verdicts[i].passed() || !run(subject, isas[i], rules, actual, verdicts[i])) continue;
+      if (!verdicts[i].passed()) continue;
+      if (!run(subject, isas[i], rules, actual, verdicts[i])) continue;
       for (std::size_t r = 0; r < actual.size(); ++r) {
         const auto where = [&] { return place(rules, static_cast<std::int64_t>(r)); };
         if (verdicts[i].passed() && actual[r].token != expected[r].token) {
@@ -121,8 +122,8 @@ class SamplingProof {
     for (std::int64_t r = 0; r < rows_.rows(); ++r) exact.push_back(kept_exactly(r, rule));
     for (std::size_t i = 0; i < isas.size(); ++i) {
       std::vector<proof::Drawn> actual;
-      if (!verdicts[i].passed() || !run(subject, isas[i], {&rule, 1}, actual, verdicts[i]))
-        continue;
+      if (!verdicts[i].passed()) continue;
+      if (!run(subject, isas[i], {&rule, 1}, actual, verdicts[i])) continue;
       for (std::size_t r = 0; r < actual.size(); ++r) {
         compare(actual[r], exact[r], verdicts[i], [&] {
           return place({&rule, 1}, static_cast<std::int64_t>(r));

@@ -87,8 +87,9 @@ Matrix random_matrix(const SoftmaxCase& c, std::uint64_t seed) {
 class MapProof {
  public:
   MapProof(const SoftmaxCase& c, std::uint64_t seed) : case_(c), x_(random_matrix(c, seed)) {
-    for (std::int64_t r = 0; r < kRows; ++r)
+    for (std::int64_t r = 0; r < kRows; ++r) {
       exact_.push_back(exact_row(x_.row(r), c.scale, c.temperature));
+    }
   }
 
   void check(const Subject& subject, std::string_view isa, Verdict& verdict) {
