@@ -25,6 +25,5 @@ says() {
 }
 says "AVX-512 cannot be hidden: HEED_TRAPPED must name" "$work/trapped/heed"
 says "AVX-512 was not hidden: nobody asked" HEED_TRAPPED="$work/trapped" "$heed"
-# Instructions that trap elsewhere are no cpuid.
-# In a shell of its own, which reports the signal.
+# Instructions that trap elsewhere are no cpuid. The shell of its own is there to report the signal.
 if (hidden HEED_TRAPPED="$work/elsewhere" "$work/trapped/heed") &>/dev/null; then fail "a trap was taken for a cpuid"; fi
