@@ -32,6 +32,10 @@ namespace {
 /// Bytes of memory that share an address translation, at least.
 inline constexpr std::ptrdiff_t kTranslated = 4096;
 
+/// Keys between those that are read and those whose pages of memory are touched: half a partition;
+/// 64 to 256 are as good.
+inline constexpr std::int32_t kTouchedAhead = kPartitionKeys / 2;
+
 /// Hidden keys at most between pieces of a partition that are computed as one.
 inline constexpr std::int32_t kJoinedKeys = kBlockKeys;
 
@@ -56,7 +60,6 @@ class DecodeKernel {
     for (const Operand operand : {Operand::keys, Operand::values}) {
       tile_keys_[static_cast<int>(operand)] = keys_of_tiles(operand);
     }
-    chunks_ = chunks_of_keys();
     for (std::int32_t r = 0; r < item.rows; ++r) {
       rows_[r] = keys_of_row(shape, item, item.row_begin + r);
       in_pieces_ |= rows_[r].head > 0 || rows_[r].words != nullptr;
@@ -104,16 +107,6 @@ class DecodeKernel {
     std::int32_t keys = kBlockKeys;
     while (keys < kPartitionKeys && 2 * keys <= item_.page_tokens) keys *= 2;
     return keys;
-  }
-
-  /// Of no more rows than lie a stride apart: that of a single row may be anything.
-  ChunkOffsets chunks_of_keys() const {
-    const DType type = copies() ? DType::f32 : shape_.k_type;
-    const std::ptrdiff_t stride = copies() ? tile_copy_bytes(shape_.head_dim) : item_.k_stride;
-    const std::int32_t keys = item_.key_end - item_.key_begin, most = block_keys(type);
-    std::int32_t rows = keys < most ? keys : most;
-    if (!copies() && item_.pages != nullptr && item_.page_tokens < rows) rows = item_.page_tokens;
-    return {stride, row_bytes(type, shape_.head_dim), rows};
   }
 
   /// Skips partitions of which no row sees a key, where that may be.
@@ -246,16 +239,14 @@ class DecodeKernel {
 
   /// Computes the weights of rows [row, end), which see exactly the keys `seen`, in a partition
   /// that begins with key `first`. Meanwhile the values of as many blocks as there are heads are
-  /// prefetched, from the second one on.
+  /// prefetched, from the third one on.
   void weigh(std::int32_t row, std::int32_t end, KeyInterval seen, std::int32_t first) {
-    const Stream values{Operand::values, seen};
+    Stream values{Operand::values, seen};
     Place place{0, seen.first};
+    ComingRows rows = copies() ? ComingRows() : coming(values, place);
+    rows = block_after(values, place, rows.count);
     for (std::int32_t h = 0; h < item_.heads; ++h) {
-      ComingRows rows;
-      if (!copies() && place.key < item_.key_end) {
-        place = after(values, place, rows_at(values, place));
-        rows = coming(values, place);
-      }
+      rows = block_after(values, place, rows.count);
       heads_[h].weigh(row, end, seen, first, Chunks<Cache::l2>(rows));
     }
   }
@@ -317,17 +308,17 @@ class DecodeKernel {
       body(heads_[at.head], at.key + j,
            {{DType::f32, copy.dims, now.data, stride, {}},
             now.count,
-            {next, coming(j + now.count + next.count)},
-            &chunks_});
+            {next, coming(j + now.count + next.count)}});
       j += now.count;
     }
     return after(stream, at, count);
   }
 
-  /// The positions of the stream, or those after them where the place is one of these.
-  KeyInterval around(const Stream& stream, const Place& at) const {
-    if (at.key < stream.keys.last) return stream.keys;
-    return {stream.keys.last, end_of_reading(stream.keys.last)};
+  /// What is read after the stream where all rows see the same keys: their values, or the keys that
+  /// follow.
+  Stream following(const Stream& stream) const {
+    if (stream.operand == Operand::keys) return {Operand::values, stream.keys};
+    return {Operand::keys, {stream.keys.last, end_of_reading(stream.keys.last)}};
   }
 
   /// The end of the keys that are read from this one on: the gap is not.
@@ -342,7 +333,7 @@ class DecodeKernel {
   }
 
   std::int32_t end_of_tile(const Stream& stream, const Place& at) const {
-    return end_of(at.key, tile_keys(stream), around(stream, at).last);
+    return end_of(at.key, tile_keys(stream), stream.keys.last);
   }
 
   /// The place that follows `count` keys of a tile.
@@ -351,8 +342,7 @@ class DecodeKernel {
     if (key < end) return {at.head, key};
     if (at.head + 1 == item_.heads) return {0, end};
     const std::int32_t begin = at.key - (at.key & (tile_keys(stream) - 1));
-    const std::int32_t first = around(stream, at).first;
-    return {at.head + 1, begin > first ? begin : first};
+    return {at.head + 1, begin > stream.keys.first ? begin : stream.keys.first};
   }
 
   /// How many rows the block at a place has.
@@ -386,57 +376,62 @@ class DecodeKernel {
         prefetch_scales(rows, at.key + kPartitionKeys, count);
       }
     }
-    if (item_.pages != nullptr) prefetch_translations(stream, at, count);
+    touch_pages(stream, at, count);
     const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
-    return {elements, count, ahead, &chunks_};
+    return {elements, count, ahead};
   }
 
   /// Those that are prefetched while the block at a place is used: the next one and the one after
   /// it. Blocks of few values are done with too soon, and it is the second one and the fourth.
-  HEED_INLINE ComingBlocks blocks_after(const Stream& stream, const Place& at,
-                                        std::int32_t count) const {
+  HEED_INLINE ComingBlocks blocks_after(Stream stream, Place at, std::int32_t count) const {
+    const bool few = stream.operand == Operand::values && tile_keys(stream) < kBlockKeys;
     ComingBlocks ahead;
-    Place place = after(stream, at, count);
-    ahead.to_l1 = coming(stream, place);
-    const bool few =
-        stream.operand == Operand::values && count < kBlockKeys && ahead.to_l1.count < kBlockKeys;
-    if (few) go_on(stream, place, ahead.to_l1);
-    if (ahead.to_l1.count == 0) return ahead;
-    place = after(stream, place, ahead.to_l1.count);
-    ahead.to_l2 = coming(stream, place);
-    if (few) go_on(stream, place, ahead.to_l2);
+    ahead.to_l1 = block_after(stream, at, count);
+    if (few) ahead.to_l1 = block_after(stream, at, ahead.to_l1.count);
+    ahead.to_l2 = block_after(stream, at, ahead.to_l1.count);
+    if (few) ahead.to_l2 = block_after(stream, at, ahead.to_l2.count);
     return ahead;
   }
 
-  /// From the rows of the block at a place to those of the next one, where there is one.
-  void go_on(const Stream& stream, Place& place, ComingRows& rows) const {
-    if (rows.count == 0) return;
-    const Place second = after(stream, place, rows.count);
-    const ComingRows next = coming(stream, second);
-    if (next.count == 0) return;
-    place = second;
-    rows = next;
+  /// Goes on from a place, whose block has `count` rows, to the next one, and returns the rows of
+  /// its block: none, where there are none.
+  HEED_INLINE ComingRows block_after(Stream& stream, Place& at, std::int32_t count) const {
+    if (count == 0) return {};
+    at = after(stream, at, count);
+    if (at.key >= stream.keys.last) {
+      stream = following(stream);
+      at = {0, stream.keys.first};
+    }
+    return coming(stream, at);
   }
 
-  /// Touches the head's rows that lie a tile after a block, once in each page of memory: pages of
-  /// tokens may lie anywhere, and looking up an address takes longer than the prefetches of the
-  /// blocks before leave. GCC drops calls of functions that do nothing but prefetch, so this one
-  /// must be inlined.
-  HEED_INLINE void prefetch_translations(const Stream& stream, const Place& at,
-                                         std::int32_t count) const {
-    if (end_of_reading(at.key) - at.key < tile_keys(stream) + count) return;
+  /// Touches pages of memory that will be read later: looking up their addresses takes longer than
+  /// the prefetches of the blocks before leave. A single head's lines come to L1, whose hardware
+  /// prefetchers go on from there when the page is read; several heads' pages of tokens, which may
+  /// lie anywhere, come to L2 a tile before they are read.
+  HEED_INLINE void touch_pages(const Stream& stream, const Place& at, std::int32_t count) const {
+    if (item_.heads == 1) return touch<Cache::l1>(stream, at, count, kTouchedAhead);
+    if (item_.pages != nullptr) touch<Cache::l2>(stream, at, count, tile_keys(stream));
+  }
+
+  /// Touches the head's rows that lie so many keys after a block, once in each page of memory. GCC
+  /// drops calls of functions that do nothing but prefetch, so this one must be inlined.
+  template <Cache Into>
+  HEED_INLINE void touch(const Stream& stream, const Place& at, std::int32_t count,
+                         std::int32_t distance) const {
+    if (end_of_reading(at.key) - at.key < distance + count) return;
     const Storage& rows = heads_[at.head].rows(stream.operand);
-    const std::int32_t first = at.key + tile_keys(stream);
+    const std::int32_t first = at.key + distance;
     const bool close = rows.stride > 0 && rows.stride < kTranslated;
     const auto step = close ? static_cast<std::int32_t>(kTranslated / rows.stride) : 1;
     for (std::int32_t j = 0; j < count; j += step) {
-      __builtin_prefetch(rows.row(first + j), 0, static_cast<int>(Cache::l2));
+      __builtin_prefetch(rows.row(first + j), 0, static_cast<int>(Into));
     }
   }
 
-  /// The rows of the block at a place, to be prefetched: those of the item.
+  /// The rows of the block at a place of the stream, to be prefetched.
   ComingRows coming(const Stream& stream, const Place& at) const {
-    if (at.key >= end_of_reading(stream.keys.first)) return {};
+    if (at.key >= stream.keys.last) return {};
     const Storage& rows = heads_[at.head].rows(stream.operand);
     const std::int32_t count = rows_at(stream, at);
     const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
@@ -544,7 +539,6 @@ class DecodeKernel {
   KeyInterval gap_;            ///< between the first keys and the rows' windows; or empty
   float* copy_;                ///< of a tile of keys or of values, as floats
   std::int32_t tile_keys_[2];  ///< of keys and of values, powers of two
-  ChunkOffsets chunks_;        ///< of a block of keys
   BlockScalesOf<Arch, InLanes::keys> k_scales_;
   BlockScalesOf<Arch, InLanes::dims> v_scales_;
 };

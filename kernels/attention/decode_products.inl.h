@@ -5,11 +5,15 @@
 //
 // Both keep the canonical order: one fma chain along x for a logit, along the keys for an output.
 //
-// Memory decides the speed, and two things make it slow. A block is read several times, in many
-// short streams that no hardware prefetcher follows; and software prefetches are dropped where many
-// are in flight. So the lines of the next block are prefetched into L1, and those of the block
-// after it into L2, in the order in which they lie, a few at a time, evenly spread over the
-// multiply-adds on the current block. bench/README.md has figures.
+// Memory decides the speed, and three things make it slow. A block is read several times, in many
+// short streams that no hardware prefetcher follows. Software prefetches are dropped where many
+// lines are under way. And a core that runs ahead with loads of lines that are missing takes what
+// prefetches need, so that still more of them are dropped, and missing later. So what is read half
+// a block later comes to L1, in the order in which it is read, and the block after the next one to
+// L2, in the order in which it lies, a few lines at a time; and where a core could run far ahead,
+// adding floats for a single query row, as much of a row as there is room for sums of is read at
+// once, each row after the one before has come.
+// bench/README.md has figures.
 #pragma once
 
 #include "kernels/attention/register_tile.inl.h"
@@ -43,43 +47,6 @@ struct ComingRows {
 /// Bytes that are prefetched together: two lines.
 inline constexpr std::int32_t kChunk = 2 * kAlignment;
 
-/// Where the chunks of a block's rows lie, in the order in which they lie.
-class ChunkOffsets {
- public:
-  ChunkOffsets() = default;
-  HEED_INLINE ChunkOffsets(std::ptrdiff_t stride, std::ptrdiff_t bytes, std::int32_t rows) {
-    // Rows without gaps are one long row.
-    row_bytes_ = stride == bytes ? bytes * rows : bytes;
-    const std::int32_t all = stride == bytes ? 1 : rows;
-    for (std::int32_t r = 0; r < all; ++r) {
-      for (std::ptrdiff_t x = 0; x < row_bytes_; x += kChunk) offset_[count_++] = r * stride + x;
-    }
-    for (std::int32_t i = 0; i < kMargin; ++i) {
-      offset_[count_ + i] = count_ > 0 ? offset_[count_ - 1] : 0;
-    }
-    bytes_ = bytes;
-    contiguous_ = stride == bytes;
-  }
-  /// How many chunks the first `rows` rows have.
-  HEED_INLINE std::int32_t count(std::int32_t rows) const {
-    const std::ptrdiff_t row = contiguous_ ? rows * bytes_ : row_bytes_;
-    const auto chunks = static_cast<std::int32_t>((row + kChunk - 1) / kChunk);
-    return contiguous_ ? chunks : chunks * rows;
-  }
-  HEED_INLINE const std::ptrdiff_t* data() const { return offset_; }
-
-  /// Offsets past the last chunk that may be read: those of a step that begins in the middle of the
-  /// last one.
-  static constexpr std::int32_t kMargin = 16;
-
- private:
-  static constexpr std::int32_t kMost = 512;
-  std::int32_t count_ = 0;
-  bool contiguous_ = false;
-  std::ptrdiff_t bytes_ = 0, row_bytes_ = 0;
-  std::ptrdiff_t offset_[kMost + kMargin];
-};
-
 /// Blocks that are prefetched while one before them is used, as far as there are any.
 struct ComingBlocks {
   ComingRows to_l1, to_l2;
@@ -90,7 +57,6 @@ struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
   ComingBlocks coming;
-  const ChunkOffsets* chunks;  ///< of any block of keys
 };
 
 /// Rows that are prefetched chunk by chunk, in the order in which they lie.
@@ -98,9 +64,13 @@ template <Cache Into>
 class Chunks {
  public:
   HEED_INLINE explicit Chunks(const ComingRows& rows)
-      : row_(rows.data), left_(rows.count), stride_(rows.stride), bytes_(rows.bytes) {}
+      : row_(rows.data), left_(rows.count), stride_(rows.stride), bytes_(rows.bytes) {
+    if (stride_ != bytes_ || left_ == 0) return;
+    bytes_ *= left_;
+    left_ = 1;
+  }
 
-  /// Prefetches the next chunk. Every row begins with a new chunk.
+  /// Prefetches the next chunk. Every row begins with a new chunk; rows without gaps are one row.
   HEED_INLINE void prefetch() {
     if (left_ == 0) return;
 #pragma GCC unroll 2
@@ -113,6 +83,9 @@ class Chunks {
     row_ += stride_;
     --left_;
   }
+  HEED_INLINE void prefetch_rest() {
+    while (left_ > 0) prefetch();
+  }
 
  private:
   const std::byte* row_;
@@ -120,46 +93,69 @@ class Chunks {
   std::ptrdiff_t stride_, bytes_, x_ = 0;
 };
 
-/// The blocks after a block of keys, which are prefetched.
-class Upcoming {
+/// Which lines are prefetched while a block is read column by column: of every row some bytes, then
+/// of every row the next ones. In that order those that are read half a block later come to L1, or
+/// a block later, where halves of rows are not read in whole steps. The block after the next one
+/// comes to L2, in the order in which it lies. Where there is no such block it is this one again.
+class Prefetcher {
  public:
-  HEED_INLINE explicit Upcoming(const KeyBlock& block)
+  /// For rows of so many bytes, which are read `step` bytes at a time.
+  HEED_INLINE Prefetcher(const KeyBlock& block, std::ptrdiff_t row_bytes, std::ptrdiff_t step)
       : here_(block.rows.data),
-        to_l1_(block.coming.to_l1.data),
-        to_l2_(block.coming.to_l2.data),
-        offset_(block.chunks->data()),
-        to_l1_left_(block.chunks->count(block.coming.to_l1.count)),
-        to_l2_left_(block.chunks->count(block.coming.to_l2.count)) {}
+        next_(block.coming.to_l1.count > 0 ? block.coming.to_l1.data : here_),
+        farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data : here_),
+        stride_(block.rows.stride),
+        row_bytes_(row_bytes),
+        ahead_(row_bytes % (2 * step) == 0 ? row_bytes / 2 : row_bytes) {}
 
-  /// Prefetches chunk i of those of a step; of blocks that are done with, the lines that are being
-  /// read already.
-  HEED_INLINE void prefetch(std::int32_t i) const {
-    const std::ptrdiff_t offset = offset_[i];
-    const std::byte* const l1 = to_l1_left_ > 0 ? to_l1_ : here_;
-    const std::byte* const l2 = to_l2_left_ > 0 ? to_l2_ : here_;
-    __builtin_prefetch(l1 + offset, 0, static_cast<int>(Cache::l1));
-    __builtin_prefetch(l1 + offset + kAlignment, 0, static_cast<int>(Cache::l1));
-    __builtin_prefetch(l2 + offset, 0, static_cast<int>(Cache::l2));
-    __builtin_prefetch(l2 + offset + kAlignment, 0, static_cast<int>(Cache::l2));
+  HEED_INLINE bool contiguous() const { return stride_ == row_bytes_; }
+
+  /// The bytes of the first row that come to L1 while those from x on are read.
+  HEED_INLINE const std::byte* near(std::ptrdiff_t x) const {
+    const std::ptrdiff_t to = x + ahead_;
+    return to < row_bytes_ ? here_ + to : next_ + (to - row_bytes_);
   }
-  /// Goes on to the next step, after `count` chunks.
-  HEED_INLINE void advance(std::int32_t count) {
-    if (to_l1_left_ <= 0 && to_l2_left_ <= 0) return;
-    offset_ += count;
-    to_l1_left_ -= count;
-    to_l2_left_ -= count;
+  /// Those that come to L2, when `done` bytes of the block have been read.
+  HEED_INLINE const std::byte* far(std::ptrdiff_t x, std::ptrdiff_t done) const {
+    return farther_ + (contiguous() ? done : x);
   }
-  HEED_INLINE void prefetch_rest() {
-    while (to_l1_left_ > 0 || to_l2_left_ > 0) {
-      prefetch(0);
-      advance(1);
-    }
+
+  /// Prefetches the lines of `Lines` rows from `row` on, while the line at x of each is read.
+  template <int Lines>
+  HEED_INLINE void prefetch(std::ptrdiff_t x, std::ptrdiff_t row, std::ptrdiff_t done) const {
+    prefetch_each<Cache::l1, Lines>(near(x) + row * stride_, stride_);
+    if (contiguous()) return prefetch_each<Cache::l2, Lines>(far(x, done), kAlignment);
+    prefetch_each<Cache::l2, Lines>(far(x, done) + row * stride_, stride_);
   }
 
  private:
-  const std::byte *here_, *to_l1_, *to_l2_;
-  const std::ptrdiff_t* offset_;
-  std::int32_t to_l1_left_, to_l2_left_;
+  template <Cache Into, int Lines>
+  static HEED_INLINE void prefetch_each(const std::byte* line, std::ptrdiff_t step) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Lines; ++i, line += step) {
+      __builtin_prefetch(line, 0, static_cast<int>(Into));
+    }
+  }
+
+  const std::byte *here_, *next_, *farther_;
+  std::ptrdiff_t stride_, row_bytes_, ahead_;
+};
+
+/// Makes addresses wait for memory: the core, which does not know that an offset is 0, computes it
+/// only when the bytes that it is made of have come.
+class Wait {
+ public:
+  HEED_INLINE Wait() { asm("" : "+r"(nothing_)); }
+
+  /// 0, after the four bytes at p.
+  HEED_INLINE std::ptrdiff_t until_read(const std::byte* p) const {
+    std::int32_t bytes = 0;
+    __builtin_memcpy(&bytes, p, sizeof bytes);
+    return bytes & nothing_;
+  }
+
+ private:
+  std::int32_t nothing_ = 0;
 };
 
 /// Query rows, padded with zeros to whole vectors, and their logits, which are written for whole
@@ -202,10 +198,16 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
   using C = Columns<Arch, E>;
   constexpr int lanes = kLanes<Arch>, dims = C::kDims;
   constexpr int together = C::kVectors < Vectors ? C::kVectors : Vectors;
-  constexpr int step_bytes = Vectors * lanes * dims * E::kBytes / E::kBlock;
-  constexpr int chunks = (step_bytes + kChunk - 1) / kChunk;
-  static_assert(2 * chunks <= ChunkOffsets::kMargin);
-  Upcoming upcoming(k);
+  constexpr int step_bytes = dims * E::kBytes / E::kBlock;
+  // A line of each key is prefetched in the steps that it takes to read one; where steps do not
+  // divide lines, or are more than keys, blocks are prefetched in the order in which they lie.
+  constexpr int steps = static_cast<int>(kAlignment) / step_bytes;
+  constexpr int lines = Vectors * lanes / steps;
+  constexpr bool by_lines = E::kPacking != Packing::blocks && lines > 0;
+  constexpr int chunks = (Vectors * lanes * step_bytes + kChunk - 1) / kChunk;
+  const Prefetcher prefetcher(k, row_bytes(k.rows.type, k.rows.dims), kAlignment);
+  Chunks<Cache::l1> next(by_lines ? ComingRows() : k.coming.to_l1);
+  Chunks<Cache::l2> after_next(by_lines ? ComingRows() : k.coming.to_l2);
   Vec<Arch> sum[Vectors][Queries];
   clear(sum);
   C columns[Vectors];
@@ -214,6 +216,16 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
     for (int b = 0; b < Vectors; ++b) columns[b].set_scales(k.rows.scales, b);
   }
   for (std::int32_t x = 0; x < k.rows.dims; x += dims) {
+    if constexpr (by_lines) {
+      const std::int32_t step = x / dims;
+      prefetcher.prefetch<lines>(step / steps * kAlignment, step % steps * lines,
+                                 step * lines * kAlignment);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; !by_lines && i < chunks; ++i) {
+      next.prefetch();
+      after_next.prefetch();
+    }
 #pragma GCC unroll 4
     for (int b = 0; b < Vectors; b += together) {
 #pragma GCC unroll 2
@@ -224,7 +236,6 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
 #pragma GCC unroll 16
       for (int step = 0; step < dims; ++step) {
         const int i = kInPairs<E> ? step ^ 1 : step;
-        if (b == 0 && step * chunks % dims < chunks) upcoming.prefetch(step * chunks / dims);
         Vec<Arch> column[together];
 #pragma GCC unroll 2
         for (int c = 0; c < together; ++c) column[c] = columns[b + c].column(i);
@@ -238,9 +249,9 @@ HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) 
         }
       }
     }
-    upcoming.advance(chunks);
   }
-  upcoming.prefetch_rest();
+  next.prefetch_rest();
+  after_next.prefetch_rest();
 #pragma GCC unroll 16
   for (int b = 0; b < Vectors; ++b) {
 #pragma GCC unroll 8
@@ -266,42 +277,6 @@ struct DecodeOutputs {
   std::ptrdiff_t weights_stride;
   float* o;
   std::ptrdiff_t stride;
-};
-
-/// The rows of the block after a block of values that comes to L1. They are prefetched in the order
-/// in which they lie, as many bytes at a time as are being added, and with them the same rows of
-/// the block that comes to L2. Where there is no such block these are rows that are there.
-class NextValues {
- public:
-  HEED_INLINE NextValues(const KeyBlock& block, std::ptrdiff_t row_bytes)
-      : at_(block.coming.to_l1.count > 0 ? block.coming.to_l1.data : block.rows.data),
-        farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data - at_ : 0),
-        row_bytes_(row_bytes),
-        gap_(block.rows.stride - row_bytes) {}
-
-  const std::byte* at() const { return at_; }
-  /// From rows that come to L1 to those that come to L2, in bytes.
-  HEED_INLINE std::ptrdiff_t farther() const { return farther_; }
-  /// How many times so many bytes can be prefetched, one after the other, before a gap; `most`
-  /// times at most.
-  template <int Bytes>
-  HEED_INLINE std::int32_t steps(std::int32_t most) const {
-    if (gap_ == 0) return most;
-    const auto left = static_cast<std::int32_t>((row_bytes_ - done_ + Bytes - 1) / Bytes);
-    return left < most ? left : most;
-  }
-  /// After prefetches up to `end`.
-  HEED_INLINE void advance(const std::byte* end) {
-    done_ += end - at_;
-    at_ = end;
-    if (gap_ == 0 || done_ < row_bytes_) return;
-    at_ += row_bytes_ + gap_ - done_;
-    done_ = 0;
-  }
-
- private:
-  const std::byte* at_;
-  std::ptrdiff_t farther_, row_bytes_, gap_, done_ = 0;  ///< done_: bytes of the row
 };
 
 /// How `Vectors` vectors of a value's elements, from x on, become its values.
@@ -342,53 +317,66 @@ HEED_INLINE std::int32_t in_order(std::int32_t j, std::int32_t count) {
 /// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
 template <class Arch, class E, int Queries, int Vectors>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
-                             std::int32_t count, NextValues& next, std::int32_t vectors) {
+                             std::int32_t count, const Prefetcher& prefetcher,
+                             std::int32_t vectors) {
   constexpr int lanes = kLanes<Arch>;
   constexpr int bytes = (Vectors * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
+  constexpr bool floats = E::kPacking == Packing::none;
+  const bool contiguous = prefetcher.contiguous();
+  const Wait wait;
   for (; vectors >= Vectors; vectors -= Vectors) {
     const std::ptrdiff_t first = Vectors * lanes % E::kBlock == 0 ? 0 : x % E::kBlock;
     const std::byte* row = v.data + x / E::kBlock * E::kBytes;
     const ValueScales<Arch, E, Vectors> scales(v.scales, static_cast<std::int32_t>(x));
     Vec<Arch> sum[Queries][Vectors];
     load_rows<Arch>(sum, out.o, out.stride);
-    for (std::int32_t j = 0; j < count;) {
-      const std::int32_t end = j + next.template steps<bytes>(count - j);
-      const std::byte* ahead = next.at();
-      for (; j < end; ++j, row += v.stride, ahead += bytes) {
-        const std::int32_t key = in_order<E>(j, count);
-        const std::byte* const value = row + (key - j) * v.stride;
-        Vec<Arch> values[Vectors];
-#pragma GCC unroll 8
-        for (int i = 0; i < Vectors; ++i) {
-          values[i] = scales.value(E::template widen<Arch>(value, first + i * lanes), j, i);
-        }
-#pragma GCC unroll 8
-        for (int r = 0; r < Queries; ++r) {
-          const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + key]);
-#pragma GCC unroll 8
-          for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
-        }
-#pragma GCC unroll 8
-        for (int i = 0; i < bytes; i += static_cast<int>(kAlignment)) {
-          __builtin_prefetch(ahead + i, 0, static_cast<int>(Cache::l1));
-          __builtin_prefetch(ahead + next.farther() + i, 0, static_cast<int>(Cache::l2));
-        }
+    // Where whole rows are read one after the other, the hardware prefetches more than the next.
+    const std::ptrdiff_t done = x * E::kBytes / E::kBlock;
+    const bool whole = floats && contiguous && bytes >= v.stride;
+    const std::ptrdiff_t ahead = whole ? v.stride : prefetcher.near(done) - row;
+    const std::byte* far = prefetcher.far(done, done * count);
+    const std::ptrdiff_t far_step = contiguous ? bytes : v.stride;
+    for (std::int32_t j = 0; j < count; ++j, row += v.stride, far += far_step) {
+      const std::int32_t key = in_order<E>(j, count);
+      const std::byte* const value = row + (key - j) * v.stride;
+      Vec<Arch> values[Vectors];
+#pragma GCC unroll 16
+      for (int i = 0; i < Vectors; ++i) {
+        values[i] = scales.value(E::template widen<Arch>(value, first + i * lanes), j, i);
       }
-      next.advance(ahead);
+#pragma GCC unroll 8
+      for (int r = 0; r < Queries; ++r) {
+        const Vec<Arch> weight = splat<Arch>(out.weights[r * out.weights_stride + key]);
+#pragma GCC unroll 16
+        for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
+      }
+      if constexpr (floats && Queries == 1) {
+        row += wait.until_read(value + bytes - lanes * static_cast<int>(sizeof(float)));
+      }
+#pragma GCC unroll 16
+      for (int i = 0; i < bytes; i += static_cast<int>(kAlignment)) {
+        __builtin_prefetch(row + ahead + i, 0, static_cast<int>(Cache::l1));
+        __builtin_prefetch(far + i, 0, static_cast<int>(Cache::l2));
+      }
     }
     store_rows<Arch>(sum, out.o, out.stride);
     x += Vectors * lanes;
     out.o += Vectors * lanes;
   }
   if constexpr (Vectors > 1) {
-    if (vectors > 0) add_columns<Arch, E, Queries, Vectors / 2>(out, v, x, count, next, vectors);
+    if (vectors > 0) {
+      add_columns<Arch, E, Queries, Vectors / 2>(out, v, x, count, prefetcher, vectors);
+    }
   }
 }
 
 /// The most vectors of dimensions, a power of two, whose sums, values and one weight fit the
-/// registers; 8 are enough to hide the latency of a single row's chains.
-template <class Arch>
+/// registers; 8 are enough to hide the latency of a single row's chains. Of floats for a single row
+/// it is 16 where vectors have 8 floats or more, so that rows of 128 (AVX2) or 256 (AVX-512) are
+/// read whole: with AVX2 three sums are in memory then.
+template <class Arch, class E>
 constexpr int value_vectors(int queries) {
+  if (E::kPacking == Packing::none && queries == 1 && kLanes<Arch> >= 8) return 16;
   int vectors = 8;
   while (queries * vectors + vectors + 1 > Ops<Arch>::kRegisters) vectors /= 2;
   return vectors;
@@ -420,9 +408,11 @@ template <class Arch, class E, int Queries>
 __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) {
   constexpr int lanes = kLanes<Arch>;
   const std::int32_t vectors = v.rows.dims / lanes, whole = vectors * lanes;
-  NextValues next(v, std::ptrdiff_t{v.rows.dims} / E::kBlock * E::kBytes);
-  add_columns<Arch, E, Queries, value_vectors<Arch>(Queries)>(out, v.rows, 0, v.count, next,
-                                                              vectors);
+  constexpr int most = value_vectors<Arch, E>(Queries);
+  constexpr int bytes = (most * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
+  constexpr int step = bytes > static_cast<int>(kAlignment) ? bytes : static_cast<int>(kAlignment);
+  const Prefetcher prefetcher(v, std::ptrdiff_t{v.rows.dims} / E::kBlock * E::kBytes, step);
+  add_columns<Arch, E, Queries, most>(out, v.rows, 0, v.count, prefetcher, vectors);
   if (whole < v.rows.dims) {
     out.o += whole;
     add_last_columns<Arch, E, Queries>(out, v.rows, whole, v.count);

@@ -65,7 +65,7 @@ HEED_INLINE void load_rows(Vec<Arch> (&tile)[Rows][Vectors], const float* c,
                            std::ptrdiff_t stride) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) tile[i][v] = load<Arch>(c + i * stride + v * kLanes<Arch>);
   }
 }
@@ -75,7 +75,7 @@ HEED_INLINE void store_rows(const Vec<Arch> (&tile)[Rows][Vectors], float* c,
                             std::ptrdiff_t stride) {
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i) {
-#pragma GCC unroll 8
+#pragma GCC unroll 16
     for (int v = 0; v < Vectors; ++v) store<Arch>(c + i * stride + v * kLanes<Arch>, tile[i][v]);
   }
 }

@@ -10,7 +10,6 @@ namespace heed::detail {
 
 struct CoreTraits {
   std::string_view vendor;  ///< as machine_vendor() says it; empty: all others
-  std::int32_t lanes = 0;   ///< of the kernels; 0: any
   /// Pieces of memory that decode reads in turn, a block of 16 or 32 rows of each, when it could
   /// read one after the other.
   std::int32_t streams = 1;
@@ -24,19 +23,16 @@ inline constexpr std::array kCoreTraits = {
     // A Xeon (model 167) has more lines under way in four streams than in one, and was 1.01 to 1.27
     // times as fast, before values came to L2 ahead. Two streams gained half as much; eight gained
     // no more, and lost 5% in huge pages with groups of four.
-    CoreTraits{"GenuineIntel", 0, 4, false},
-    // An EPYC of the Zen 4 generation takes 0.88 to 0.97 times as long with four streams as with
-    // one in pages of 4 KiB, and 0.97 to 1.05 times in huge ones; 1.02 to 1.04 times by blocks.
-    CoreTraits{"AuthenticAMD", 8, 4, true},
-    // With AVX-512 it takes 0.96 to 1.15 times as long with four, and 1.07 to 1.12 times by blocks.
-    // This stands for all that was not measured, too.
-    CoreTraits{"", 0, 1, true},
+    CoreTraits{"GenuineIntel", 4, false},
+    // An EPYC of the Zen 4 generation takes 1.1 times as long with four streams as with one, whose
+    // pages of memory are touched ahead, and 1.02 to 1.12 times by blocks. This stands for all that
+    // was not measured, too.
+    CoreTraits{"", 1, true},
 };
 
-constexpr const CoreTraits& core_traits(std::string_view vendor, std::int32_t lanes) {
+constexpr const CoreTraits& core_traits(std::string_view vendor) {
   for (const CoreTraits& traits : kCoreTraits) {
-    const bool same_vendor = traits.vendor.empty() || traits.vendor == vendor;
-    if (same_vendor && (traits.lanes == 0 || traits.lanes == lanes)) return traits;
+    if (traits.vendor.empty() || traits.vendor == vendor) return traits;
   }
   return kCoreTraits.back();
 }

@@ -56,7 +56,7 @@ std::int64_t clamp_side(std::int64_t keys) {
 class Planner {
  public:
   Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
-      : d_(description), core_(core_traits(machine_vendor(), table.lanes)), plan_(plan) {
+      : d_(description), core_(core_traits(machine_vendor())), plan_(plan) {
     plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
