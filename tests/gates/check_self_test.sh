@@ -13,6 +13,7 @@ printf '#!/usr/bin/env bash\nrm $1\n' >"$planted/script"
 printf 'let x = ;\n' >"$planted/script.js"
 printf 'int* Start() {\n  int* p = 0;\n  return p;\n}\n' >"$planted/tidy.cc"
 printf '#include <cblas.h>\n' >"$planted/includes.h"
+printf '#include <immintrin.h>\n' >"$planted/aarch64.cc"
 
 fails() { tests/gates/expect_failure.sh "$1" tools/check "${@:2}"; }
 fails 'clang-format-violations' format "$planted/format.h"
@@ -21,3 +22,4 @@ if command -v node >/dev/null; then fails 'SyntaxError' javascript "$planted/scr
 fails 'modernize-use-nullptr' tidy "$planted/tidy.cc"
 fails 'readability-identifier-naming' tidy "$planted/tidy.cc"
 fails 'may not include <cblas.h>' includes "$planted/includes.h"
+fails 'immintrin.h: No such file' aarch64 "$planted/aarch64.cc"
