@@ -22,4 +22,6 @@ if command -v node >/dev/null; then fails 'SyntaxError' javascript "$planted/scr
 fails 'modernize-use-nullptr' tidy "$planted/tidy.cc"
 fails 'readability-identifier-naming' tidy "$planted/tidy.cc"
 fails 'may not include <cblas.h>' includes "$planted/includes.h"
-fails 'immintrin.h: No such file' aarch64 "$planted/aarch64.cc"
+if command -v aarch64-linux-gnu-g++ >/dev/null; then
+  fails 'immintrin.h: No such file' aarch64 "$planted/aarch64.cc"
+fi
