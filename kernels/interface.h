@@ -213,6 +213,10 @@ struct AttentionItem {
   /// The item writes one state for each row: those of all of its partitions merged. They are the
   /// first ones of their rows, which see all of them, and at most kSectionPartitions.
   bool merge_partitions = false;
+  /// The item that this core will probably compute next, to be prefetched; null: none. It has
+  /// queries, keys, values and pages alone, and of its keys the first ones that are read. Results
+  /// do not depend on it.
+  const AttentionItem* next = nullptr;
 };
 
 /// Rows whose states are to be merged; numbered as in AttentionItem.

@@ -70,13 +70,10 @@ class BlockEnd {
     }
   }
 
-  /// Whether l and O of the partition are finite: the sum of 0 · x is 0 then, and else NaN.
+  /// Whether l and O of the partition are finite.
   bool all_finite(const Block& b) const {
-    Vec<Arch> traces = splat<Arch>(0.0F);
-    for (std::ptrdiff_t x = 0; x < b.width * (shape_.value_head_dim + 1); x += kLanes<Arch>) {
-      traces = Ops<Arch>::fma(load<Arch>(b.partition_state.l + x), splat<Arch>(0.0F), traces);
-    }
-    return !Ops<Arch>::any(Ops<Arch>::not_less(traces, splat<Arch>(1.0F)));
+    return kernels::all_finite<Arch>(b.partition_state.l,
+                                     std::int64_t{b.width} * (shape_.value_head_dim + 1));
   }
 
   /// Writes outputs and log-sum-exps of a block's rows; where outputs are not of floats, by way of

@@ -73,6 +73,7 @@ class DecodeKernel {
       attend_partition({begin, end});
       begin = end;
     }
+    if (item_.next != nullptr) prefetch_first_block(*item_.next);
     for (std::int32_t h = 0; h < item_.heads; ++h) heads_[h].finish();
   }
 
@@ -436,6 +437,15 @@ class DecodeKernel {
     const std::int32_t count = rows_at(stream, at);
     const std::ptrdiff_t stride = count > 1 ? rows.stride : 0;  // one row's may be anything
     return {rows.row(at.key), count, stride, row_bytes(rows.type, rows.dims)};
+  }
+
+  /// Prefetches the first keys of an item into L2: memory is idle until they are read.
+  HEED_INLINE void prefetch_first_block(const AttentionItem& item) const {
+    const Storage rows = keys_of(shape_, item);
+    const std::int32_t begin = item.key_begin;
+    const std::int32_t count = rows_of_block(rows.type, begin, item.key_end - begin);
+    const std::ptrdiff_t bytes = row_bytes(rows.type, rows.dims);
+    for (std::int32_t j = 0; j < count; ++j) prefetch_row<Cache::l2>(rows.row(begin + j), bytes);
   }
 
   /// Prefetches the scales of keys from j on: a stream of its own beside that of the codes, too

@@ -2,10 +2,12 @@
 //
 // Hardware prefetchers follow the many short streams of a tile badly, and software prefetches are
 // dropped where too many are in flight. So the rows of a tile are prefetched well ahead, in slices
-// that are spread over the work on the previous tile. Memory traffic: each line is read once, and
-// written once more, as floats, where rows are copied.
+// that are spread over the work on the previous tile; and beside the last tile of an item, what the
+// core needs after it. Memory traffic: each line is read once, and written once more, as floats,
+// where rows are copied.
 #pragma once
 
+#include "kernels/attention/rows.inl.h"
 #include "kernels/attention/tile.inl.h"
 #include "kernels/elements/elements.inl.h"
 #include "kernels/elements/rows.inl.h"
@@ -56,6 +58,32 @@ HEED_INLINE void swap_neighbours(float* row, std::int32_t dims) {
   }
 }
 
+/// Query or output rows of an item that are prefetched after rows of a tile.
+struct RowsAfter {
+  const std::byte* data = nullptr;  ///< at (token 0, first query head of the group)
+  RowMap map{1, {}};
+  std::int32_t first = 0, count = 0;
+  std::ptrdiff_t bytes = 0;  ///< of a row
+
+  HEED_INLINE const std::byte* row(std::int32_t i) const { return data + map.offset(first + i); }
+};
+
+HEED_INLINE RowsAfter queries_of(const AttentionShape& shape, const AttentionItem& item) {
+  return {item.q,
+          {shape.group, item.q_stride},
+          item.row_begin,
+          item.rows,
+          row_bytes(shape.q_type, shape.head_dim)};
+}
+
+HEED_INLINE RowsAfter outputs_of(const AttentionShape& shape, const AttentionItem& item) {
+  return {item.out,
+          {shape.group, item.out_stride},
+          item.row_begin,
+          item.rows,
+          row_bytes(shape.out_type, shape.value_head_dim)};
+}
+
 /// Loads the `count` rows from row `first` on: prefetches them into L2 in `slices` steps, and
 /// copies each after it has arrived, where a place for a copy is given. In other forms than floats
 /// the copy begins with `lead` rows that are not there, and has an even number of rows. A `Packed`
@@ -77,9 +105,23 @@ class TileLoader {
         lead_(lead),
         reached_(from.stride >= kOwnPageStride ? 0 : count) {}
 
+  /// Only prefetches: `count` rows, and then those after them. Where there are both, each takes
+  /// half of the steps.
+  TileLoader(const Storage& from, std::int32_t first, std::int32_t count, const RowsAfter& after,
+             std::int32_t slices)
+      : TileLoader(from, first, count, count > 0 && after.count > 0 ? (slices + 1) / 2 : slices,
+                   nullptr) {
+    after_ = after;
+  }
+
   /// Prefetches the rows of the next slice.
   HEED_INLINE void prefetch_step() {
-    if (fetched_ == count_) return;
+    if (fetched_ == count_) {
+      // As below, the compiler must not take the call for likely.
+      const bool more = fetched_after_ < after_.count;
+      if (__builtin_expect_with_probability(more, 0, 0.999)) prefetch_after();
+      return;
+    }
     for (due_ += count_; due_ >= slices_; due_ -= slices_) {
       if (fetched_ == count_) return;
       if (fetched_ == reached_) reach_pages();
@@ -98,6 +140,15 @@ class TileLoader {
   }
 
  private:
+  /// Prefetches the next slice of the rows after those of the tile.
+  __attribute__((noinline)) void prefetch_after() {
+    for (due_ += after_.count; due_ >= slices_; due_ -= slices_) {
+      if (fetched_after_ == after_.count) return;
+      prefetch_row<Cache::l2>(after_.row(fetched_after_), after_.bytes);
+      ++fetched_after_;
+    }
+  }
+
   /// Prefetches the first lines of the next rows, whose pages the core then looks up side by side.
   HEED_INLINE void reach_pages() {
     for (int i = 0; i < kPagesAtOnce && reached_ < count_; ++i, ++reached_) {
@@ -179,8 +230,9 @@ class TileLoader {
   float* copy_ = nullptr;
   TileForm form_ = TileForm::floats;
   std::int32_t lead_ = 0;
+  RowsAfter after_;
   std::int32_t due_ = 0;  ///< what is to be prefetched, in fractions 1 / slices_ of a row
-  std::int32_t reached_ = 0, fetched_ = 0, copied_ = 0;
+  std::int32_t reached_ = 0, fetched_ = 0, fetched_after_ = 0, copied_ = 0;
 };
 
 }  // namespace

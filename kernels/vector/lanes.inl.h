@@ -93,6 +93,20 @@ HEED_INLINE float reduce(const Vec<Arch> (&accumulators)[Count]) {
   return Ops<Arch>::reduce(combine<Operation, Arch, Count>(accumulators), Operation());
 }
 
+/// Whether all of `count` floats are finite: the sum of 0 · x is 0 then, and else NaN.
+template <class Arch>
+HEED_INLINE bool all_finite(const float* x, std::int64_t count) {
+  Vec<Arch> traces[kAccumulators];
+#pragma GCC unroll 4
+  for (Vec<Arch>& trace : traces) trace = splat<Arch>(0.0F);
+  for_each_vector<Arch, kAccumulators>(
+      count, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
+        traces[u] = Ops<Arch>::fma(access.load(x + i, 0.0F), splat<Arch>(0.0F), traces[u]);
+      });
+  const Vec<Arch> all = combine<Addition, Arch, kAccumulators>(traces);
+  return !Ops<Arch>::any(Ops<Arch>::not_less(all, splat<Arch>(1.0F)));
+}
+
 /// Elements of a row whose sum is taken in float; the sums of chunks are added in double.
 inline constexpr std::int64_t kSumChunk = 1024;
 

@@ -1,5 +1,7 @@
 #include "runtime/run/inputs.h"
 
+#include <algorithm>
+
 #include "runtime/base/element_types.h"
 #include "runtime/base/message.h"
 #include "runtime/base/scale_layout.h"
@@ -44,6 +46,25 @@ void bind_keys(const PlanData& plan, const AttentionTensors& tensors, const Plan
   item.v_scales = bind_scales(tensors.v_scales, plan.v_scales, s.v_scales, p.kv_head);
 }
 
+/// Its rows, and its queries, keys and values.
+kernels::AttentionItem bind_rows(const PlanData& plan, const AttentionTensors& tensors,
+                                 const PlannedItem& p) noexcept {
+  const PlannedSequence& s = plan.sequences[static_cast<std::size_t>(p.sequence)];
+  const std::ptrdiff_t group = plan.shape.group, query_head = p.kv_head * group;
+  kernels::AttentionItem item;
+  item.q = bytes(tensors.q) + s.q + query_head * plan.q.head_stride;
+  item.q_stride = {plan.q.token_stride, plan.q.head_stride};
+  if (p.heads > 1) item.head_step.q = group * plan.q.head_stride;
+  item.row_begin = p.row_begin;
+  item.rows = p.rows;
+  item.decode = p.decode;
+  item.heads = p.heads;
+  item.key_begin = p.key_begin;
+  item.key_end = p.key_end;
+  if (p.key_begin < p.key_end) bind_keys(plan, tensors, p, item);  // else both may be null
+  return item;
+}
+
 }  // namespace
 
 Status check_inputs(const PlanData& plan, const AttentionTensors& t, bool values) {
@@ -80,18 +101,7 @@ std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensor
 
 kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,
                                    const PlannedItem& p) noexcept {
-  const PlannedSequence& s = plan.sequences[static_cast<std::size_t>(p.sequence)];
-  const std::ptrdiff_t group = plan.shape.group, query_head = p.kv_head * group;
-  kernels::AttentionItem item;
-  item.q = bytes(tensors.q) + s.q + query_head * plan.q.head_stride;
-  item.q_stride = {plan.q.token_stride, plan.q.head_stride};
-  if (p.heads > 1) item.head_step.q = group * plan.q.head_stride;
-  item.row_begin = p.row_begin;
-  item.rows = p.rows;
-  item.decode = p.decode;
-  item.heads = p.heads;
-  item.key_begin = p.key_begin;
-  item.key_end = p.key_end;
+  kernels::AttentionItem item = bind_rows(plan, tensors, p);
   if (p.sequences > 1) {
     item.keys = p.key_end;
   } else {
@@ -102,8 +112,21 @@ kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors&
     item.keep_first = static_cast<std::int32_t>(mask.keep_first);
     item.mask = mask.mask.rows;
   }
-  if (p.key_begin < p.key_end) bind_keys(plan, tensors, p, item);  // else both may be null
   bind_modifiers(plan, tensors.modifiers, p, item);
+  return item;
+}
+
+kernels::AttentionItem bind_ahead(const PlanData& plan, const AttentionTensors& tensors,
+                                  const PlannedItem& p) noexcept {
+  kernels::AttentionItem item = bind_rows(plan, tensors, p);
+  if (p.sequences > 1) return item;
+  const Range gap =
+      plan.visibility(p.sequence, p.kv_head).gap_of({p.row_begin, p.row_begin + p.rows});
+  if (item.key_begin < gap.first) {
+    item.key_end = static_cast<std::int32_t>(std::min<std::int64_t>(item.key_end, gap.first));
+  } else if (item.key_begin < gap.last) {
+    item.key_begin = static_cast<std::int32_t>(std::min<std::int64_t>(item.key_end, gap.last));
+  }
   return item;
 }
 

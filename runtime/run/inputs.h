@@ -21,4 +21,9 @@ std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensor
 kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,
                                    const PlannedItem& planned) noexcept;
 
+/// What is prefetched of a planned item: its queries, keys and values, without keys that follow a
+/// gap.
+kernels::AttentionItem bind_ahead(const PlanData& plan, const AttentionTensors& tensors,
+                                  const PlannedItem& planned) noexcept;
+
 }  // namespace heed::detail
