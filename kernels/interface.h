@@ -213,9 +213,9 @@ struct AttentionItem {
   /// The item writes one state for each row: those of all of its partitions merged. They are the
   /// first ones of their rows, which see all of them, and at most kSectionPartitions.
   bool merge_partitions = false;
-  /// The item that this core will probably compute next, to be prefetched; null: none. It has
-  /// queries, keys, values and pages alone, and of its keys the first ones that are read. Results
-  /// do not depend on it.
+  /// The item that this core will probably compute next, of which the first rows are prefetched;
+  /// null: none. Only what says where its queries, keys and values lie is set, and key_begin and
+  /// key_end to the first keys that are read. Results do not depend on it.
   const AttentionItem* next = nullptr;
 };
 

@@ -3,8 +3,9 @@
 // Hardware prefetchers follow the many short streams of a tile badly, and software prefetches are
 // dropped where too many are in flight. So the rows of a tile are prefetched well ahead, in slices
 // that are spread over the work on the previous tile; and beside the last tile of an item, what the
-// core needs after it. Memory traffic: each line is read once, and written once more, as floats,
-// where rows are copied.
+// core probably needs after it. Memory traffic: each line is read once, and written once more, as
+// floats, where rows are copied; what is prefetched for an item that another core takes is read in
+// vain.
 #pragma once
 
 #include "kernels/attention/rows.inl.h"
@@ -58,7 +59,7 @@ HEED_INLINE void swap_neighbours(float* row, std::int32_t dims) {
   }
 }
 
-/// Query or output rows of an item that are prefetched after rows of a tile.
+/// Query or output rows of an item, which are prefetched after rows of a tile.
 struct RowsAfter {
   const std::byte* data = nullptr;  ///< at (token 0, first query head of the group)
   RowMap map{1, {}};
@@ -109,8 +110,8 @@ class TileLoader {
   /// half of the steps.
   TileLoader(const Storage& from, std::int32_t first, std::int32_t count, const RowsAfter& after,
              std::int32_t slices)
-      : TileLoader(from, first, count, count > 0 && after.count > 0 ? (slices + 1) / 2 : slices,
-                   nullptr) {
+      : TileLoader(from, first, count,
+                   count > 0 && after.count > 0 && slices > 1 ? slices / 2 : slices, nullptr) {
     after_ = after;
   }
 

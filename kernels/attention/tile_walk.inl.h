@@ -14,7 +14,7 @@ namespace heed::kernels {
 namespace {
 
 /// Tiles of an item that may all be in L2 when it is done: where the next item has the same keys,
-/// they are not prefetched then. Prefetches that find their lines take half a percent of the time.
+/// they are not prefetched then. Prefetches that find their lines cost 1.5% of short prompts.
 inline constexpr std::int32_t kTilesKept = 4;
 
 /// The tiles of an item for a kernel with register tiles T.
@@ -47,12 +47,9 @@ class TileWalk {
                         kPacked ? 2 : 1};
     std::int32_t k_slices = 0, v_slices = 0;
     for (int b = 0; b < count_; ++b) {
-      if (blocks_[b].key_begin >= tile.end || blocks_[b].key_end <= tile.begin) {
-        if (blocks_[b].head_end <= tile.begin) continue;
-      }
-      const std::int32_t size = tile.end - tile.begin;
-      const std::int32_t keys = blocks_[b].shown_keys < size ? blocks_[b].shown_keys : size;
-      if (keys == 0) continue;
+      const std::int32_t seen = keys_seen(blocks_[b], tile);
+      const std::int32_t keys = blocks_[b].shown_keys < seen ? blocks_[b].shown_keys : seen;
+      if (keys <= 0) continue;
       const std::int32_t rows = T::rows(blocks_[b].vectors);
       const std::int32_t slices = slices_per_tile(blocks_[b].vectors);
       k_slices += slices * ((keys + rows - 1) / rows);
@@ -67,6 +64,14 @@ class TileWalk {
   HEED_INLINE Loader& values() { return next_v_; }
 
  private:
+  /// How many keys of a tile rows of a block see, but for masks: none where that is not above zero.
+  static std::int32_t keys_seen(const Block& b, const TileView& tile) {
+    if (b.head_end > tile.begin) return tile.end - tile.begin;
+    const std::int32_t first = b.key_begin > tile.begin ? b.key_begin : tile.begin;
+    const std::int32_t last = b.key_end < tile.end ? b.key_end : tile.end;
+    return last - first;
+  }
+
   /// The end of the tile that begins at key `begin`.
   std::int32_t end_of_tile(std::int32_t begin) const {
     const std::int32_t rest = shape_.tile_keys - begin % shape_.tile_keys;

@@ -46,7 +46,7 @@ void bind_keys(const PlanData& plan, const AttentionTensors& tensors, const Plan
   item.v_scales = bind_scales(tensors.v_scales, plan.v_scales, s.v_scales, p.kv_head);
 }
 
-/// Its rows, and its queries, keys and values.
+/// An item with the planned rows and keys, and the addresses of queries, keys and values.
 kernels::AttentionItem bind_rows(const PlanData& plan, const AttentionTensors& tensors,
                                  const PlannedItem& p) noexcept {
   const PlannedSequence& s = plan.sequences[static_cast<std::size_t>(p.sequence)];

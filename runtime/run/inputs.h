@@ -21,8 +21,8 @@ std::array<Region, 13> input_regions(const PlanData& plan, const AttentionTensor
 kernels::AttentionItem bind_inputs(const PlanData& plan, const AttentionTensors& tensors,
                                    const PlannedItem& planned) noexcept;
 
-/// What is prefetched of a planned item: its queries, keys and values, without keys that follow a
-/// gap.
+/// What is prefetched of a planned item: its queries, and the keys and values that its rows see
+/// first, up to the gap between these and the keys of windows, or from its end on.
 kernels::AttentionItem bind_ahead(const PlanData& plan, const AttentionTensors& tensors,
                                   const PlannedItem& planned) noexcept;
 

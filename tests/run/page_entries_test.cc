@@ -8,7 +8,7 @@
 #include <cstdint>
 #include <cstdlib>
 #include <span>
-#include <string>
+#include <string_view>
 #include <vector>
 
 #include "heed/heed.h"
@@ -19,7 +19,7 @@ namespace {
 
 constexpr std::int64_t kSequences = 3, kPages = 8, kDims = 16;
 
-/// Entries that each lie in a page of memory with others, which can be made unreadable.
+/// Entries of page tables, in memory of which single pages can be made unreadable.
 class Entries {
  public:
   explicit Entries(std::size_t memory_pages) : bytes_(memory_pages * page_bytes()) {
@@ -51,8 +51,8 @@ class Entries {
   void* memory_;
 };
 
-/// Attends to keys in pages of one token, with every ISA: of so many queries of each sequence, one
-/// sequence after the other.
+/// `queries` of each sequence attend to `keys` keys in pages of one token, with every ISA, one
+/// sequence after the other and on several workers.
 void attend(AttentionConfig config, std::int64_t queries, std::int64_t keys,
             const PageTables& tables) {
   config.head_dim = kDims;
@@ -64,16 +64,19 @@ void attend(AttentionConfig config, std::int64_t queries, std::int64_t keys,
   const std::vector<float> q(static_cast<std::size_t>(kSequences * queries * kDims), 0.5F);
   const std::vector<float> pool(static_cast<std::size_t>(kPages * kDims), 0.25F);
   for (const std::string_view isa : supported_isas()) {
-    std::vector<float> out(q.size());
-    Plan plan;
-    ASSERT_TRUE(plan_attention(config, batch, on(isa), plan).ok());
-    Workspace workspace;
-    ASSERT_TRUE(workspace.reserve(plan).ok());
-    AttentionTensors tensors{.q = q.data(), .k = pool.data(), .v = pool.data(), .out = out.data()};
-    tensors.tables = tables;
-    const Status status = run(plan, tensors, workspace);
-    EXPECT_TRUE(status.ok()) << status.message();
-    for (const float x : out) ASSERT_EQ(x, 0.25F) << isa;
+    for (const int workers : {1, 4}) {
+      std::vector<float> out(q.size());
+      Plan plan;
+      ASSERT_TRUE(plan_attention(config, batch, on(isa, workers), plan).ok());
+      Workspace workspace;
+      ASSERT_TRUE(workspace.reserve(plan).ok());
+      AttentionTensors tensors{
+          .q = q.data(), .k = pool.data(), .v = pool.data(), .out = out.data()};
+      tensors.tables = tables;
+      const Status status = run(plan, tensors, workspace);
+      EXPECT_TRUE(status.ok()) << status.message();
+      for (const float x : out) ASSERT_EQ(x, 0.25F) << isa << " on " << workers;
+    }
   }
 }
 
