@@ -64,7 +64,7 @@ void attend(AttentionConfig config, std::int64_t queries, std::int64_t keys,
   const std::vector<float> q(static_cast<std::size_t>(kSequences * queries * kDims), 0.5F);
   const std::vector<float> pool(static_cast<std::size_t>(kPages * kDims), 0.25F);
   for (const std::string_view isa : supported_isas()) {
-    for (const int workers : {1, 4}) {
+    for (const int workers : {1, 4, 16}) {
       std::vector<float> out(q.size());
       Plan plan;
       ASSERT_TRUE(plan_attention(config, batch, on(isa, workers), plan).ok());
@@ -95,20 +95,26 @@ TEST(PageEntries, NoneAreReadBehindTheLastKey) {
   }
 }
 
-TEST(PageEntries, NoneAreReadBetweenFirstKeysAndAWindow) {
-  constexpr std::int64_t kKept = 4, kWindow = 16;
+/// Of so many first keys, and of a window so long.
+void attend_around_a_gap(std::int64_t kept, std::int64_t window) {
   AttentionConfig config;
-  config.keep_first = kKept;
-  config.window_left = kWindow - 1;
+  config.keep_first = kept;
+  config.window_left = window - 1;
   const std::int64_t hidden = Entries::per_page();
   // The first entries of each sequence end a page of memory, and the next page is that of the gap.
-  Entries entries(2 * kSequences + 1);
-  for (std::size_t b = 0; b < kSequences; ++b) entries.forbid(2 * b + 1);
-  const auto first = static_cast<std::size_t>(hidden - kKept);
+  Entries entries(3 * kSequences);
+  for (std::size_t b = 0; b < kSequences; ++b) entries.forbid(3 * b + 1);
+  const auto first = static_cast<std::size_t>(hidden - kept);
   for (const std::int64_t queries : kQueries) {
-    attend(config, queries, kKept + hidden + kWindow + queries,
-           {.pages = entries.all().subspan(first), .stride = 2 * hidden});
+    attend(config, queries, kept + hidden + window + queries,
+           {.pages = entries.all().subspan(first), .stride = 3 * hidden});
   }
+}
+
+TEST(PageEntries, NoneAreReadBetweenFirstKeysAndAWindow) { attend_around_a_gap(4, 16); }
+
+TEST(PageEntries, NoneAreReadWhereAnItemBeginsInAGap) {
+  attend_around_a_gap(Entries::per_page(), Entries::per_page() - 64);
 }
 
 }  // namespace
