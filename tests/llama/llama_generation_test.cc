@@ -141,7 +141,7 @@ TEST(Generation, ReadsPromptsInChunks) {
 std::vector<ModelFile> random_models() {
   ModelFile grouped{.vocab_size = 40}, many{.dim = 24, .heads = 6, .kv_heads = 6, .vocab_size = 40};
   many.classifier_apart = true;
-  return {random_model(grouped, 3), random_model(many, 4)};
+  return {random_model(grouped, 5), random_model(many, 6)};
 }
 
 /// Prompts of many lengths.

@@ -126,6 +126,9 @@ bool Geometry::pairs() const {
 
 std::vector<Row> Geometry::rows() const {
   std::vector<Row> rows;
+  std::int64_t tokens = 0;
+  for (std::int64_t b = 0; b < sequences_; ++b) tokens += queries_.length(b);
+  rows.reserve(static_cast<std::size_t>(tokens * config_.query_heads));
   for (std::int64_t b = 0; b < sequences_; ++b) {
     for (std::int64_t i = 0; i < queries_.length(b); ++i) {
       for (std::int64_t h = 0; h < config_.query_heads; ++h) rows.push_back({b, i, h});

@@ -6,25 +6,78 @@
 #include <algorithm>
 #include <cstdlib>
 #include <limits>
+#include <mutex>
+#include <unordered_map>
 #include <utility>
+#include <vector>
 
 namespace heed::proof {
+namespace {
+
+/// Pages whose first and last one nobody may touch. Those that are given back serve the next buffer
+/// of their size: tests make hundreds of thousands of buffers, and took half of their time to have
+/// the system map pages.
+class GuardedPages {
+ public:
+  static GuardedPages& instance() {
+    static auto* const pages = new GuardedPages;  // for buffers of any life
+    return *pages;
+  }
+
+  void* take(std::size_t bytes, std::size_t page) {
+    {
+      const std::scoped_lock lock(mutex_);
+      std::vector<void*>& kept = kept_[bytes];
+      if (!kept.empty()) {
+        void* const pages = kept.back();
+        kept.pop_back();
+        kept_bytes_ -= bytes;
+        return pages;
+      }
+    }
+    void* const pages = mmap(nullptr, bytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) std::abort();
+    char* const inner = static_cast<char*>(pages) + page;
+    if (bytes > 2 * page && mprotect(inner, bytes - 2 * page, PROT_READ | PROT_WRITE) != 0) {
+      std::abort();
+    }
+    return pages;
+  }
+
+  void give_back(void* pages, std::size_t bytes) {
+    {
+      const std::scoped_lock lock(mutex_);
+      if (kept_bytes_ + bytes <= kMostKept) {
+        kept_[bytes].push_back(pages);
+        kept_bytes_ += bytes;
+        return;
+      }
+    }
+    munmap(pages, bytes);
+  }
+
+ private:
+  static constexpr std::size_t kMostKept = std::size_t{64} << 20;
+
+  std::mutex mutex_;
+  std::unordered_map<std::size_t, std::vector<void*>> kept_;  ///< by their bytes
+  std::size_t kept_bytes_ = 0;
+};
+
+}  // namespace
 
 GuardedBuffer::GuardedBuffer(std::size_t size, Touching touching) : size_(size) {
   const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
   const std::size_t used = (size * sizeof(float) + page - 1) / page * page;
   bytes_ = used + 2 * page;
-  pages_ = mmap(nullptr, bytes_, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-  if (pages_ == MAP_FAILED) std::abort();
-  char* const start = static_cast<char*>(pages_) + page;
-  if (used > 0 && mprotect(start, used, PROT_READ | PROT_WRITE) != 0) std::abort();
-  const std::size_t skipped = touching == Touching::end ? used - size * sizeof(float) : 0;
-  data_ = reinterpret_cast<float*>(start + skipped);
-  std::fill_n(data_, size_, std::numeric_limits<float>::quiet_NaN());
+  pages_ = GuardedPages::instance().take(bytes_, page);
+  auto* const start = reinterpret_cast<float*>(static_cast<char*>(pages_) + page);
+  std::fill_n(start, used / sizeof(float), std::numeric_limits<float>::quiet_NaN());
+  data_ = touching == Touching::end ? start + used / sizeof(float) - size : start;
 }
 
 GuardedBuffer::~GuardedBuffer() {
-  if (pages_ != nullptr) munmap(pages_, bytes_);
+  if (pages_ != nullptr) GuardedPages::instance().give_back(pages_, bytes_);
 }
 
 GuardedBuffer::GuardedBuffer(GuardedBuffer&& other) noexcept

@@ -8,7 +8,8 @@ namespace heed::proof {
 
 class GuardedBuffer {
  public:
-  /// Which edge of the buffer touches its guard page; the other one is within a page of its own.
+  /// Which edge of the buffer touches its guard page; the other one is within a page of its own,
+  /// whose other floats are NaN.
   enum class Touching { end, start };
 
   /// All elements are NaN. Aborts the program where memory is lacking.

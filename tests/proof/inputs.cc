@@ -1,25 +1,31 @@
 #include "tests/proof/inputs.h"
 
+#include <bit>
 #include <cmath>
 
 namespace heed::proof {
 
-std::int64_t Random::below(std::int64_t n) {
-  return static_cast<std::int64_t>(engine_() % static_cast<std::uint64_t>(n));
+std::uint64_t Random::bits() {
+  state_ += 0x9E3779B97F4A7C15U;
+  std::uint64_t z = state_;
+  z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9U;
+  z = (z ^ z >> 27) * 0x94D049BB133111EBU;
+  return z ^ z >> 31;
 }
 
-double Random::uniform() { return std::ldexp(static_cast<double>((engine_() >> 11) + 1), -53); }
+std::int64_t Random::below(std::int64_t n) {
+  return static_cast<std::int64_t>(bits() % static_cast<std::uint64_t>(n));
+}
+
+double Random::uniform() { return static_cast<double>((bits() >> 11) + 1) * 0x1p-53; }
 
 double Random::normal() {
-  if (has_spare_) {
-    has_spare_ = false;
-    return spare_;
-  }
-  constexpr double two_pi = 6.283185307179586;
-  const double radius = std::sqrt(-2.0 * std::log(uniform())), angle = two_pi * uniform();
-  spare_ = radius * std::sin(angle);
-  has_spare_ = true;
-  return radius * std::cos(angle);
+  constexpr int flips = 40;
+  const double deviation = std::sqrt(flips / 4.0 + 1 / 12.0);
+  const std::uint64_t random = bits();
+  const int heads = std::popcount(random >> (64 - flips));
+  const double uniform = (static_cast<double>(random & 0xFFFFFFU) + 0.5) * 0x1p-24;
+  return (heads - flips / 2 + uniform - 0.5) / deviation;
 }
 
 std::string_view to_string(Distribution distribution) {

@@ -46,7 +46,11 @@ struct State {
   std::vector<float> o;
 };
 
-template <class Arithmetic>
+/// Chains of sums that are computed side by side: each sum waits for the one before it, 4 cycles of
+/// a core that begins two in each.
+constexpr std::size_t kChains = 8;
+
+template <class Arithmetic, bool Pairs>
 class OracleOf {
  public:
   OracleOf(const Geometry& geometry, const AttentionTensors& tensors, const Row& row)
@@ -55,7 +59,6 @@ class OracleOf {
         row_(row),
         temperature_(geometry.temperature(tensors.modifiers, row)),
         argmax_(temperature_ == 0),
-        pairs_(geometry.pairs()),
         cap_(flushed(static_cast<float>(tensors.modifiers.softcap * unit()))),
         factor_(query_factor()),
         q_(query()) {}
@@ -108,28 +111,43 @@ class OracleOf {
     const std::span<const float> q =
         floats_of(tensors_.q + geometry_.q(row_), geometry_.config().head_dim, buffer);
     std::vector<float> scaled(q.begin(), q.end());
-    for (float& x : scaled) x = pairs_ ? x : x * factor_;
+    for (float& x : scaled) x = Pairs ? x : x * factor_;
     return scaled;
   }
 
   /// With pairs denormal numbers count as zero.
-  float flushed(float x) const { return pairs_ ? flush(x) : x; }
+  static float flushed(float x) { return Pairs ? flush(x) : x; }
 
-  float multiply_add(float a, float b, float c) const {
-    if (!pairs_) return Arithmetic::multiply_add(a, b, c);
+  static float multiply_add(float a, float b, float c) {
+    if constexpr (!Pairs) return Arithmetic::multiply_add(a, b, c);
     return Arithmetic::multiply_add_flushed(flushed(a), flushed(b), c);
   }
 
-  float logit(std::int64_t key) const {
-    const std::span<const float> k = floats_of(tensors_.k + geometry_.k(row_, key),
-                                               geometry_.scales_of_k(row_, key, tensors_.k_scales),
-                                               geometry_.config().head_dim, buffer_);
-    float t = 0;
-    for (std::size_t i = 0; i < q_.size(); ++i) {
-      const std::size_t x = pairs_ ? i ^ 1U : i;  // the second one of a pair first
-      t = multiply_add(q_[x], k[x], t);
+  /// Appends the logits of the first `Count` of these keys.
+  template <std::size_t Count>
+  void score(std::span<const std::int64_t> keys, std::vector<float>& logits) const {
+    std::array<std::span<const float>, Count> k;
+    for (std::size_t c = 0; c < Count; ++c) {
+      k[c] = floats_of(tensors_.k + geometry_.k(row_, keys[c]),
+                       geometry_.scales_of_k(row_, keys[c], tensors_.k_scales),
+                       geometry_.config().head_dim, buffers_[c]);
     }
-    return modified(pairs_ ? flushed(t * flushed(factor_)) : t, key);
+    std::array<float, Count> sums = {};
+    for (std::size_t i = 0; i < q_.size(); ++i) {
+      const std::size_t x = Pairs ? i ^ 1U : i;  // the second one of a pair first
+      for (std::size_t c = 0; c < Count; ++c) sums[c] = multiply_add(q_[x], k[c][x], sums[c]);
+    }
+    for (std::size_t c = 0; c < Count; ++c) {
+      const float t = Pairs ? flushed(sums[c] * flushed(factor_)) : sums[c];
+      logits.push_back(modified(t, keys[c]));
+    }
+  }
+
+  std::vector<float> logits_of(std::span<const std::int64_t> keys) const {
+    std::vector<float> logits;
+    for (; keys.size() >= kChains; keys = keys.subspan(kChains)) score<kChains>(keys, logits);
+    for (; !keys.empty(); keys = keys.subspan(1)) score<1>(keys, logits);
+    return logits;
   }
 
   /// The modifiers in their order. With pairs all operands and results count as zero where they are
@@ -180,7 +198,7 @@ class OracleOf {
 
   float weight(float t, float m) const {
     const float p = weight_in_float(t, m);
-    return pairs_ && !argmax_ ? nearest_bf16(p) : p;
+    return Pairs && !argmax_ ? nearest_bf16(p) : p;
   }
 
   float weight_in_float(float t, float m) const {
@@ -204,13 +222,16 @@ class OracleOf {
   /// x · 2^n for an integer n ≤ 0, or NaN.
   static float scaled(float x, float n) {
     if (std::isnan(n)) return n;
+    constexpr int bias = 127, fraction_bits = 23;
+    if (n > -bias) {  // 2^n is a normal number, so that the product is rounded once, as it should
+      return x * std::bit_cast<float>((static_cast<std::int32_t>(n) + bias) << fraction_bits);
+    }
     return std::ldexp(x, static_cast<int>(std::max(n, -10000.0F)));
   }
 
   /// The state of visible keys of one partition.
   State partition_of(std::span<const std::int64_t> keys) const {
-    std::vector<float> logits;
-    for (const std::int64_t key : keys) logits.push_back(logit(key));
+    std::vector<float> logits = logits_of(keys);
     State state = no_keys();
     for (const float t : logits) {
       if (level(t) > state.m) state.m = level(t);
@@ -224,7 +245,7 @@ class OracleOf {
       const float p = logits[i];
       const std::span<const float> v = floats_of(
           tensors_.v + geometry_.v(row_, key), geometry_.scales_of_v(row_, key, tensors_.v_scales),
-          geometry_.value_head_dim(), buffer_);
+          geometry_.value_head_dim(), buffers_.front());
       for (std::size_t x = 0; x < v.size(); ++x) state.o[x] = multiply_add(p, v[x], state.o[x]);
     }
     return state;
@@ -234,7 +255,7 @@ class OracleOf {
   std::vector<std::size_t> in_order(std::span<const std::int64_t> keys) const {
     std::vector<std::size_t> order(keys.size());
     std::iota(order.begin(), order.end(), std::size_t{0});
-    for (std::size_t i = 0; pairs_ && i + 1 < keys.size(); ++i) {
+    for (std::size_t i = 0; Pairs && i + 1 < keys.size(); ++i) {
       if (keys[i] % 2 == 0 && keys[i + 1] == keys[i] + 1) std::swap(order[i], order[i + 1]);
     }
     return order;
@@ -283,13 +304,20 @@ class OracleOf {
   const AttentionTensors& tensors_;
   const Row& row_;
   float temperature_;
-  bool argmax_, pairs_;
+  bool argmax_;
   float cap_;  ///< the softcap to base 2; 0: none
   float factor_;
   std::vector<float> q_;
-  mutable std::vector<float> buffer_;  ///< a row of keys or values that is not of floats
+  /// Rows of keys or of values that are not of floats.
+  mutable std::array<std::vector<float>, kChains> buffers_;
   mutable std::vector<float> bias_buffer_;
 };
+
+template <class Arithmetic>
+OracleRow row_of(const Geometry& geometry, const AttentionTensors& tensors, const Row& row) {
+  if (geometry.pairs()) return OracleOf<Arithmetic, true>(geometry, tensors, row).compute();
+  return OracleOf<Arithmetic, false>(geometry, tensors, row).compute();
+}
 
 #if defined(__x86_64__)
 // std::fma calls a function where the compiler may not assume the instruction, and most of the time
@@ -297,7 +325,7 @@ class OracleOf {
 [[gnu::target("fma"), gnu::flatten]] OracleRow row_by_instruction(const Geometry& geometry,
                                                                   const AttentionTensors& tensors,
                                                                   const Row& row) {
-  return OracleOf<Fused>(geometry, tensors, row).compute();
+  return row_of<Fused>(geometry, tensors, row);
 }
 #endif
 
@@ -306,7 +334,7 @@ OracleRow fused_row(const Geometry& geometry, const AttentionTensors& tensors, c
   static const bool has_instruction = __builtin_cpu_supports("fma") != 0;
   if (has_instruction) return row_by_instruction(geometry, tensors, row);
 #endif
-  return OracleOf<Fused>(geometry, tensors, row).compute();
+  return row_of<Fused>(geometry, tensors, row);
 }
 
 }  // namespace
@@ -323,9 +351,7 @@ Arithmetic arithmetic_of(std::string_view isa) {
 
 OracleRow oracle_row(const Geometry& geometry, const AttentionTensors& tensors, const Row& row,
                      Arithmetic arithmetic) {
-  if (arithmetic == Arithmetic::separate) {
-    return OracleOf<Separate>(geometry, tensors, row).compute();
-  }
+  if (arithmetic == Arithmetic::separate) return row_of<Separate>(geometry, tensors, row);
   return fused_row(geometry, tensors, row);
 }
 

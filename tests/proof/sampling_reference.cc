@@ -5,6 +5,8 @@
 #include <cmath>
 #include <limits>
 #include <numeric>
+#include <utility>
+#include <vector>
 
 #include "kernels/vector/exp2_coefficients.h"
 
@@ -36,6 +38,23 @@ std::uint64_t weight_of(float z, float largest, float factor, float& weight) {
   }
   weight = std::ldexp(p, static_cast<int>(exponent));
   return static_cast<std::uint64_t>(std::nearbyint(static_cast<double>(weight) * 0x1p40));
+}
+
+std::vector<std::size_t> in_order(std::size_t count) {
+  std::vector<std::size_t> tokens(count);
+  std::iota(tokens.begin(), tokens.end(), std::size_t{0});
+  return tokens;
+}
+
+/// Tokens from that of the largest logit on; of those of the same one the first comes first. Pairs
+/// take half the time to sort of numbers of tokens.
+std::vector<std::size_t> by_logit(std::span<const float> logits) {
+  std::vector<std::pair<float, std::size_t>> pairs;
+  for (const float z : logits) pairs.emplace_back(-z, pairs.size());
+  std::ranges::sort(pairs);
+  std::vector<std::size_t> tokens;
+  for (const auto& [z, token] : pairs) tokens.push_back(token);
+  return tokens;
 }
 
 /// The fewest of the first tokens whose weights come to a share of all of them.
@@ -78,9 +97,8 @@ std::vector<std::uint64_t> kept_weights(std::span<const float> logits, const Sam
   for (std::size_t i = 0; i < logits.size(); ++i) {
     weights.push_back(weight_of(logits[i], largest, factor, floats[i]));
   }
-  std::vector<std::size_t> order(logits.size());
-  std::iota(order.begin(), order.end(), std::size_t{0});
-  std::ranges::stable_sort(order, std::greater(), [&](std::size_t token) { return logits[token]; });
+  const bool cut = rule.top_k > 0 || rule.top_p < 1;
+  std::vector<std::size_t> order = cut ? by_logit(logits) : in_order(logits.size());
   const auto most = static_cast<std::int64_t>(order.size());
   if (rule.top_k > 0) order.resize(static_cast<std::size_t>(std::min(most, rule.top_k)));
   if (rule.top_p < 1) order.resize(tokens_of_share(weights, order, rule.top_p));

@@ -50,41 +50,41 @@ void types(CaseSpec& spec, DType keys, DType values) {
 // The outputs are the oracle's; the log-sum-exps, whose logarithm is the kernels' own, those of
 // avx2.
 const std::vector<Known> kKnown = {
-    {"causal", 0x6337D86473D659C2, 0x5163370B2F9D182F, [](CaseSpec&) {}},
-    {"window", 0xEE3AF3D1174805E8, 0x3C69E9ADD4C7EF34,
+    {"causal", 0x5865E3613DB9C8C3, 0xD89399ABE806C7B4, [](CaseSpec&) {}},
+    {"window", 0x8F10206E3693A1F2, 0x9743BCABD92A0F1D,
      [](CaseSpec& s) { s.config.window_left = 21, s.config.keep_first = 3; }},
-    {"sharp", 0x78A15E8DB16C1F6F, 0x3B011C64DAA83D0B,
+    {"sharp", 0x371A3EC025DFB878, 0x17CBA2B5D9D3C760,
      [](CaseSpec& s) { s.distribution = proof::Distribution::sharp; }},
-    {"argmax", 0xAECDF7751115F560, 0x57ABD02E5990A705,
+    {"argmax", 0x3F5F9C4B33074D4A, 0x57ABD02E5990A705,
      [](CaseSpec& s) { s.config.temperature = 0; }},
-    {"uniform", 0x8C421EEBDD440009, 0x84F9ACC77C903BF5,
+    {"uniform", 0x6F2AB9A3863DF029, 0x84F9ACC77C903BF5,
      [](CaseSpec& s) { s.config.temperature = std::numeric_limits<float>::infinity(); }},
-    {"odd_dims", 0x31A14C3852EA07A3, 0xECD9A806EC9FD068,
+    {"odd_dims", 0xE609521C58393BDD, 0x5DF1EDD404CF82BD,
      [](CaseSpec& s) { s.config.head_dim = 37, s.config.value_head_dim = 19; }},
-    {"sections", 0xBD3AE3D60110FC28, 0x36099F985CE91467,
+    {"sections", 0xC7F0FF63BFA9F021, 0xBDEF9D06DA8A66DC,
      [](CaseSpec& s) { s.queries = {1}, s.keys = {16800}; }},
-    {"modifiers", 0x04F21EDEC51983B0, 0x3DDADE1CBF813C44,
+    {"modifiers", 0x9974088D16F1AA78, 0x8DB4DEA1B217076B,
      [](CaseSpec& s) {
        s.modifiers = {.softcap = 5, .alibi = true, .sinks = true, .biases = proof::Biases::all};
      }},
-    {"mask", 0x76A39194ED447176, 0xA82A4674BDE99ABE,
+    {"mask", 0x2F752078F4D3EC4A, 0xFE4B8A836DE9C404,
      [](CaseSpec& s) { s.mask = {.pattern = proof::Pattern::documents}; }},
-    {"f16", 0xE6B4CAD07DF9DF3F, 0xD157A1D48AB04C2F,
+    {"f16", 0x2133CBDC40CD12BD, 0x6E958816CDEE3DAB,
      [](CaseSpec& s) { types(s, DType::f16, DType::f16); }},
-    {"bf16", 0x681E027C7381910E, 0x467475846A14E283,
+    {"bf16", 0x80C55AD60D9A7783, 0xFBB7FD1E7B30254E,
      [](CaseSpec& s) { types(s, DType::bf16, DType::bf16); }},
-    {"products_of_bf16", 0x4944F2B1EC2FEBE6, 0xD34EA31BCD12EA2E,
+    {"products_of_bf16", 0xCEB3079C7F2FF240, 0x59D031B7756D674F,
      [](CaseSpec& s) {
        s = with_types(s, {DType::bf16, DType::bf16, DType::bf16, DType::f32});
      }},
-    {"fp8", 0x421AF79593A41DD7, 0x1BED2DC112204C28,
+    {"fp8", 0x2B28783CBBB5D501, 0x116A38954141E6C2,
      [](CaseSpec& s) { types(s, DType::fp8_e4m3, DType::fp8_e5m2); }},
-    {"int8_int4", 0x21CC9CEF5C7C3CB3, 0x483F0A8D9319738F,
+    {"int8_int4", 0x4B253889497FE861, 0xF4036775FCEA0025,
      [](CaseSpec& s) {
        types(s, DType::int8, DType::int4);
        s.zero_points = true;
      }},
-    {"q8_0_q4_0", 0xD62468E7920954CB, 0x4A2A4A4C2257B825,
+    {"q8_0_q4_0", 0x7FE109E7C6CDC439, 0x262B798F7AE9A161,
      [](CaseSpec& s) { types(s, DType::q8_0, DType::q4_0); }},
 };
 
