@@ -40,8 +40,8 @@ function(heed_isa_is_wanted variable name)
     endif()
   endif()
   # Every processor runs the ISA that needs no features, so that a heed without the best ISA of its
-  # machine runs there too. ThreadSanitizer looks at what surrounds the kernels: those asked for are enough.
-  if(NOT ARGN AND NOT HEED_SANITIZE MATCHES thread)
+  # machine runs there too. For sanitizers those asked for are enough: the templates are the same.
+  if(NOT ARGN AND NOT HEED_SANITIZE)
     set(wanted ON)
   endif()
   set(${variable} ${wanted} PARENT_SCOPE)

@@ -459,7 +459,7 @@ TEST(AttentionErrors, Options) {
       {"many rows", [](auto& d) { d.options.item_rows = 385; }, {"item_rows", "(385)", "0 to 384"}},
       {"unknown ISA",
        [](auto& d) { d.options.isa = "sparc"; },
-       {"isa", "sparc", std::string(kBaselineIsa)}},
+       {"isa", "sparc", std::string(kTestIsaNames)}},
   });
 }
 
