@@ -10,7 +10,7 @@ shift 4
 gates=$(cd "$(dirname "$0")" && pwd)
 configure() {
   cmake -S "$gates/host" -B "$@" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DHEED_SOURCE="$source" \
-    -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/reuse_object.sh" >/dev/null
+    -DCMAKE_CXX_COMPILER_LAUNCHER="$source/tools/reuse_object.sh" >/dev/null
 }
 rm -rf "$work/prefix" "$work/shared"
 

@@ -29,7 +29,7 @@ unset CMAKE_CXX_COMPILER_LAUNCHER
 cmake -S . -B 'built here' -G Ninja -DCMAKE_CXX_COMPILER="$cxx" >/dev/null
 ninja -C 'built here' >/dev/null
 cmake -S . -B build -G Ninja -DCMAKE_CXX_COMPILER="$cxx" \
-  -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/reuse_object.sh" >/dev/null
+  -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/../../tools/reuse_object.sh" >/dev/null
 # An object that no compiler makes shows who made it.
 echo taken >"built here/$object"
 HEED_BUILT_DIR=$PWD/'built here' ninja -C build >/dev/null

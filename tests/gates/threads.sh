@@ -17,7 +17,7 @@ mkdir -p "$work"
 rm -rf "$prefix"
 
 cmake --no-warn-unused-cli -S "$source" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release \
-  -DCMAKE_CXX_COMPILER_LAUNCHER="$gates/reuse_object.sh" -DHEED_THREADS="$threads" -DHEED_STATIC="$static" \
+  -DCMAKE_CXX_COMPILER_LAUNCHER="$source/tools/reuse_object.sh" -DHEED_THREADS="$threads" -DHEED_STATIC="$static" \
   -DCMAKE_DISABLE_FIND_PACKAGE_TBB=ON -DHEED_BUILD_LAYER=OFF -DHEED_BUILD_BENCH=OFF \
   -DHEED_REPORT=OFF >/dev/null
 tests=(executors_test attention_allocation_test c_interface_test)
