@@ -23,9 +23,9 @@ double Random::normal() {
   constexpr int flips = 40;
   const double deviation = std::sqrt(flips / 4.0 + 1 / 12.0);
   const std::uint64_t random = bits();
-  const int heads = std::popcount(random >> (64 - flips));
+  const double heads = std::popcount(random >> (64 - flips));
   const double uniform = (static_cast<double>(random & 0xFFFFFFU) + 0.5) * 0x1p-24;
-  return (heads - flips / 2 + uniform - 0.5) / deviation;
+  return (heads - flips / 2.0 + uniform - 0.5) / deviation;
 }
 
 std::string_view to_string(Distribution distribution) {

@@ -52,8 +52,8 @@ std::vector<std::size_t> by_logit(std::span<const float> logits) {
   std::vector<std::pair<float, std::size_t>> pairs;
   for (const float z : logits) pairs.emplace_back(-z, pairs.size());
   std::ranges::sort(pairs);
-  std::vector<std::size_t> tokens;
-  for (const auto& [z, token] : pairs) tokens.push_back(token);
+  std::vector<std::size_t> tokens(pairs.size());
+  std::ranges::transform(pairs, tokens.begin(), [](const auto& pair) { return pair.second; });
   return tokens;
 }
 

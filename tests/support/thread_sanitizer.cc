@@ -4,6 +4,5 @@
 /// handed to the system, and its reference count, which keeps the two apart, is not seen. So what
 /// oneTBB itself hands to functions of libc is not looked at; what heed does within oneTBB's
 /// threads is.
-extern "C" const char* __tsan_default_suppressions();  // NOLINT(bugprone-reserved-identifier)
-
-const char* __tsan_default_suppressions() { return "called_from_lib:libtbb.so\n"; }
+// NOLINTNEXTLINE(bugprone-reserved-identifier,readability-identifier-naming)
+extern "C" const char* __tsan_default_suppressions() { return "called_from_lib:libtbb.so\n"; }
