@@ -40,7 +40,8 @@ function(heed_isa_is_wanted variable name)
     endif()
   endif()
   # Every processor runs the ISA that needs no features, so that a heed without the best ISA of its
-  # machine runs there too. For sanitizers those asked for are enough: the templates are the same.
+  # machine runs there too. For sanitizers those asked for are enough: loads and stores that only this one has
+  # are proved between guard pages, in the release preset.
   if(NOT ARGN AND NOT HEED_SANITIZE)
     set(wanted ON)
   endif()
@@ -96,8 +97,8 @@ function(heed_isa_objects target isa)
                          "$<$<CXX_COMPILER_ID:GNU>:-Wno-uninitialized;-Wno-maybe-uninitialized>")
   # What makes the kernels take minutes to compile under the sanitizers: higher optimisation, marking the
   # scope of every temporary vector, and checking every pointer for what AddressSanitizer notices where
-  # it is used. Addresses that are checked by calls take two thirds of the time to compile, but tests then
-  # take twice as long.
+  # it is used. With calls in the place of checks (--param asan-instrumentation-with-call-threshold=0) compilation
+  # takes two thirds of the time, but tests twice as long.
   if(HEED_SANITIZE MATCHES address)
     set_target_properties(${target} PROPERTIES HEED_OWN_SANITIZERS ON)
     target_compile_options(

@@ -222,7 +222,9 @@ TEST(Isas, AnOptionWinsOverTheVariable) {
   const ScopedIsa forced("sse9");
   const kernels::KernelTable* table = nullptr;
   const std::vector<IsaInfo> all = isas();
-  const auto asked = std::ranges::find(all, true, &IsaInfo::supported);
+  const auto asked =
+      std::find_if(all.rbegin(), all.rend(), [](const IsaInfo& isa) { return isa.supported; });
+  ASSERT_NE(asked, all.rend());
   ASSERT_TRUE(detail::select_kernels(asked->name, table));
   EXPECT_EQ(table->name, asked->name);
   const Status status = detail::select_kernels("sse8", table);

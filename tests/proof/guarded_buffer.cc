@@ -14,9 +14,9 @@
 namespace heed::proof {
 namespace {
 
-/// Pages whose first and last one nobody may touch. Those that are given back serve the next buffer
-/// of their size: tests make hundreds of thousands of buffers, and took half of their time to have
-/// the system map pages.
+/// Pages of NaN, whose first and last one nobody may touch. Those that are given back serve the
+/// next buffer of their size: tests make hundreds of thousands of buffers, and mapping pages for
+/// each would be half of their time. Who reads a buffer that is gone reads NaN.
 class GuardedPages {
  public:
   static GuardedPages& instance() {
@@ -41,10 +41,12 @@ class GuardedPages {
     if (bytes > 2 * page && mprotect(inner, bytes - 2 * page, PROT_READ | PROT_WRITE) != 0) {
       std::abort();
     }
+    fill(pages, bytes, page);
     return pages;
   }
 
-  void give_back(void* pages, std::size_t bytes) {
+  void give_back(void* pages, std::size_t bytes, std::size_t page) {
+    fill(pages, bytes, page);
     {
       const std::scoped_lock lock(mutex_);
       if (kept_bytes_ + bytes <= kMostKept) {
@@ -57,6 +59,12 @@ class GuardedPages {
   }
 
  private:
+  static void fill(void* pages, std::size_t bytes, std::size_t page) {
+    auto* const floats = reinterpret_cast<float*>(static_cast<char*>(pages) + page);
+    std::fill_n(floats, (bytes - 2 * page) / sizeof(float),
+                std::numeric_limits<float>::quiet_NaN());
+  }
+
   static constexpr std::size_t kMostKept = std::size_t{64} << 20;
 
   std::mutex mutex_;
@@ -64,20 +72,21 @@ class GuardedPages {
   std::size_t kept_bytes_ = 0;
 };
 
+std::size_t page_bytes() { return static_cast<std::size_t>(sysconf(_SC_PAGESIZE)); }
+
 }  // namespace
 
 GuardedBuffer::GuardedBuffer(std::size_t size, Touching touching) : size_(size) {
-  const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+  const std::size_t page = page_bytes();
   const std::size_t used = (size * sizeof(float) + page - 1) / page * page;
   bytes_ = used + 2 * page;
   pages_ = GuardedPages::instance().take(bytes_, page);
   auto* const start = reinterpret_cast<float*>(static_cast<char*>(pages_) + page);
-  std::fill_n(start, used / sizeof(float), std::numeric_limits<float>::quiet_NaN());
   data_ = touching == Touching::end ? start + used / sizeof(float) - size : start;
 }
 
 GuardedBuffer::~GuardedBuffer() {
-  if (pages_ != nullptr) GuardedPages::instance().give_back(pages_, bytes_);
+  if (pages_ != nullptr) GuardedPages::instance().give_back(pages_, bytes_, page_bytes());
 }
 
 GuardedBuffer::GuardedBuffer(GuardedBuffer&& other) noexcept

@@ -20,11 +20,12 @@ std::int64_t Random::below(std::int64_t n) {
 double Random::uniform() { return static_cast<double>((bits() >> 11) + 1) * 0x1p-53; }
 
 double Random::normal() {
-  constexpr int flips = 40;
+  constexpr int flips = 40, rest = 64 - flips;
+  // A flip has the variance 1/4, and a uniform number 1/12.
   const double deviation = std::sqrt(flips / 4.0 + 1 / 12.0);
-  const std::uint64_t random = bits();
-  const double heads = std::popcount(random >> (64 - flips));
-  const double uniform = (static_cast<double>(random & 0xFFFFFFU) + 0.5) * 0x1p-24;
+  const std::uint64_t random = bits(), range = std::uint64_t{1} << rest;
+  const double heads = std::popcount(random >> rest);
+  const double uniform = (static_cast<double>(random % range) + 0.5) / static_cast<double>(range);
   return (heads - flips / 2.0 + uniform - 0.5) / deviation;
 }
 

@@ -17,7 +17,7 @@ class Random {
   /// Uniform in (0, 1].
   double uniform();
   /// Mean 0, variance 1, and about normal, up to 6.5: 40 flips of a coin and a uniform number. A
-  /// logarithm and a sine for each were a third of the time of some tests.
+  /// logarithm and a sine for each would be a third of the time of some tests.
   double normal();
   template <class T>
   T pick(std::span<const T> from) {

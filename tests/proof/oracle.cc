@@ -46,8 +46,8 @@ struct State {
   std::vector<float> o;
 };
 
-/// Chains of sums that are computed side by side: each sum waits for the one before it, 4 cycles of
-/// a core that begins two in each.
+/// Chains of sums that are computed side by side: each sum waits 4 cycles for the one before it, on
+/// a core that begins two in each cycle.
 constexpr std::size_t kChains = 8;
 
 template <class Arithmetic, bool Pairs>

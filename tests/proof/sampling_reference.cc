@@ -46,8 +46,8 @@ std::vector<std::size_t> in_order(std::size_t count) {
   return tokens;
 }
 
-/// Tokens from that of the largest logit on; of those of the same one the first comes first. Pairs
-/// take half the time to sort of numbers of tokens.
+/// Tokens by falling logit; of equal logits the first token comes first. Sorting pairs takes half
+/// the time of sorting tokens by their logits.
 std::vector<std::size_t> by_logit(std::span<const float> logits) {
   std::vector<std::pair<float, std::size_t>> pairs;
   for (const float z : logits) pairs.emplace_back(-z, pairs.size());

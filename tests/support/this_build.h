@@ -18,7 +18,7 @@ extern const std::string_view kIsaNames;
 /// Those of programs that link the toy one, which builds with sanitizers do without.
 extern const std::string_view kTestIsaNames;
 
-/// The one that every processor runs.
+/// The one that every processor runs, which builds with sanitizers do without.
 #if defined(__aarch64__)
 inline constexpr std::string_view kBaselineIsa = "neon";
 #else
