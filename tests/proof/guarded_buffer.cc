@@ -16,7 +16,7 @@ namespace {
 
 /// Pages of NaN, whose first and last one nobody may touch. Those that are given back serve the
 /// next buffer of their size: tests make hundreds of thousands of buffers, and mapping pages for
-/// each would be half of their time. Who reads a buffer that is gone reads NaN.
+/// each would be half of their time. Who reads a buffer that is gone reads NaN, or dies.
 class GuardedPages {
  public:
   static GuardedPages& instance() {
@@ -46,10 +46,10 @@ class GuardedPages {
   }
 
   void give_back(void* pages, std::size_t bytes, std::size_t page) {
-    fill(pages, bytes, page);
     {
       const std::scoped_lock lock(mutex_);
       if (kept_bytes_ + bytes <= kMostKept) {
+        fill(pages, bytes, page);
         kept_[bytes].push_back(pages);
         kept_bytes_ += bytes;
         return;
