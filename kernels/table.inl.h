@@ -16,19 +16,13 @@
 namespace heed::kernels {
 namespace {
 
-template <class T, WeightRule Rule>
-void attend_by(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (item.decode) {
-    DecodeKernel<T, Rule>(shape, item, scratch).attend();
-  } else {
-    PrefillKernel<T, Rule>(shape, item, scratch).attend();
-  }
-}
-
 template <class T>
 void attend_item(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  shape.rule == WeightRule::argmax ? attend_by<T, WeightRule::argmax>(shape, item, scratch)
-                                   : attend_by<T, WeightRule::exponential>(shape, item, scratch);
+  if (item.decode) {
+    DecodeKernel<T>(shape, item, scratch).attend();
+  } else {
+    PrefillKernel<T>(shape, item, scratch).attend();
+  }
 }
 
 template <class T>

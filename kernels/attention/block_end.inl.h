@@ -16,7 +16,7 @@ namespace heed::kernels {
 namespace {
 
 /// The ends of partitions and of rows, of blocks of at most `Widest` vectors.
-template <class Arch, WeightRule Rule, int Widest>
+template <class Arch, int Widest>
 class BlockEnd {
  public:
   BlockEnd(const AttentionShape& shape, const AttentionItem& item) : shape_(shape), item_(item) {}
@@ -29,7 +29,7 @@ class BlockEnd {
 
   /// Writes a block's state as rows.
   void write_states(const Block& b, const State& state, std::int32_t partition) const {
-    const StateRows<Arch, Rule> states(shape_, item_);
+    const StateRows<Arch> states(shape_, item_);
     alignas(kAlignment) float unwanted[kMaxHeadDim];  // NOLINT: rows of another rule; never read
     for (std::int32_t v = 0; v < b.vectors; ++v) {
       const std::int32_t first = v * kLanes<Arch>, left = b.rows - first;
@@ -49,7 +49,7 @@ class BlockEnd {
 
   /// Writes empty states for the partitions before `end` that no row of a block has seen.
   void write_unseen_states(const Block& b, std::int32_t end) const {
-    const StateRows<Arch, Rule> states(shape_, item_);
+    const StateRows<Arch> states(shape_, item_);
     for (std::int32_t p = b.next_state; p < end; ++p) {
       states.write_unseen(p, b.first_row, b.rows);
     }
@@ -61,7 +61,7 @@ class BlockEnd {
     if (b.has_total && shape_.sections && !item_.merge_partitions) close_sections(b);
     b.last_partition = b.partition;
     if (b.has_total) {
-      merge_states<Arch, Rule>(b.total, b.partition_state, b.width, shape_.value_head_dim);
+      merge_states<Arch>(shape_.rule, b.total, b.partition_state, b.width, shape_.value_head_dim);
     } else {
       const State first = b.partition_state;
       b.partition_state = b.total;
@@ -85,9 +85,9 @@ class BlockEnd {
     if (item_.out == nullptr) return;
     for (std::int32_t v = 0; v < b.vectors; ++v) write_outputs_of(b, state, v, buffer);
     if (item_.lse != nullptr) {
-      write_lse<Rule>(state, item_.lse, RowMap{shape_.group, item_.lse_stride},
-                      item_.row_begin + b.first_row, b.rows,
-                      [&](std::int32_t row) { return writes_row<Rule>(shape_, item_, row); });
+      write_lse(shape_.rule, state, item_.lse, RowMap{shape_.group, item_.lse_stride},
+                item_.row_begin + b.first_row, b.rows,
+                [&](std::int32_t row) { return writes_row(shape_, item_, row); });
     }
   }
 
@@ -105,7 +105,7 @@ class BlockEnd {
     if (!any) return;
     if (!b.has_sections) clear_state(b.sections, b.width);
     b.has_sections = true;
-    close_lanes<Arch, Rule>(b.sections, b.total, closing, b.width, shape_.value_head_dim);
+    close_lanes<Arch>(shape_.rule, b.sections, b.total, closing, b.width, shape_.value_head_dim);
   }
 
   /// Makes the states of a block's rows empty.
@@ -118,7 +118,7 @@ class BlockEnd {
   void finish_total(Block& b) const {
     if (!b.has_total) clear_sums<Arch>(b.total, b.width);  // without weight, O does not matter
     if (!b.has_sections) return;
-    merge_states<Arch, Rule>(b.sections, b.total, b.width, shape_.value_head_dim);
+    merge_states<Arch>(shape_.rule, b.sections, b.total, b.width, shape_.value_head_dim);
     const State last = b.total;
     b.total = b.sections;
     b.sections = last;
@@ -134,8 +134,8 @@ class BlockEnd {
       const bool own_units = item_.temperatures != nullptr;
       const Vec<Arch> unit =
           own_units ? load<Arch>(b.terms.unit + first) : splat<Arch>(shape_.unit);
-      add_sinks_to<Arch, Rule>(state.from(first), load<Arch>(sinks), unit, b.width,
-                               shape_.value_head_dim);
+      add_sinks_to<Arch>(shape_.rule, state.from(first), load<Arch>(sinks), unit, b.width,
+                         shape_.value_head_dim);
     }
   }
 
@@ -150,7 +150,7 @@ class BlockEnd {
     for (std::int32_t lane = 0; lane < count; ++lane) {
       const std::int32_t own = item_.row_begin + b.first_row + first + lane;
       float* const buffer = floats + lane * stride;
-      const bool writes = writes_row<Rule>(shape_, item_, own);
+      const bool writes = writes_row(shape_, item_, own);
       out[lane] = writes ? item_.out + map.offset(own) : nullptr;
       row[lane] = writes ? output_floats(shape_.out_type, out[lane], buffer) : buffer;
     }

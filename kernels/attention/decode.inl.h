@@ -39,11 +39,11 @@ inline constexpr std::int32_t kTouchedAhead = kPartitionKeys / 2;
 /// Hidden keys at most between pieces of a partition that are computed as one.
 inline constexpr std::int32_t kJoinedKeys = kBlockKeys;
 
-template <class T, WeightRule Rule>
+template <class T>
 class DecodeKernel {
  public:
   using Arch = typename T::Arch;
-  using Head = DecodeHead<Arch, Rule>;
+  using Head = DecodeHead<Arch>;
   static constexpr int kMaxRows = max_decode_rows(kLanes<Arch>);
 
   DecodeKernel(const AttentionShape& shape, const AttentionItem& item, float* scratch)

@@ -58,10 +58,9 @@ HEED_INLINE AttentionItem head_of(const AttentionItem& item, std::int32_t head,
   return own;
 }
 
-template <class Arch, WeightRule Rule>
+template <class Arch>
 class DecodeHead {
  public:
-  using W = Weights<Arch, Rule>;
   static constexpr int kWidth = kLanes<Arch>;
   static constexpr std::ptrdiff_t kWeightsStride = kDecodeWeightsStride;
 
@@ -202,7 +201,7 @@ class DecodeHead {
   }
 
   void write_states(const State& state, std::int32_t partition) const {
-    const StateRows<Arch, Rule> states(*shape_, item_);
+    const StateRows<Arch> states(*shape_, item_);
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       if (!states.writes(r)) continue;
       states.write_sums(partition, r, state.m[r], state.l[r]);
@@ -216,7 +215,7 @@ class DecodeHead {
 
   /// Writes empty states for the partitions before `end` of which no row has seen a key.
   void write_unseen_states(std::int32_t end) const {
-    const StateRows<Arch, Rule> states(*shape_, item_);
+    const StateRows<Arch> states(*shape_, item_);
     for (std::int32_t p = next_state_; p < end; ++p) states.write_unseen(p, 0, item_.rows);
   }
 
@@ -237,8 +236,8 @@ class DecodeHead {
   }
 
   void merge_row_of(const State& total, const State& state, std::int32_t r) const {
-    merge_row<Arch, Rule>({total.m[r], total.l[r], total.o + r * dims_},
-                          {state.m[r], state.l[r], state.o + r * dims_}, dims_);
+    merge_row<Arch>(shape_->rule, {total.m[r], total.l[r], total.o + r * dims_},
+                    {state.m[r], state.l[r], state.o + r * dims_}, dims_);
   }
 
   /// Merges the sections that ended before the partition into those before.
@@ -277,6 +276,15 @@ class DecodeHead {
 
   /// Turns a row's logits into weights. Where m moves, l and O are rescaled before.
   void exponentiate_row(float* t, std::int32_t count, std::int32_t r) {
+    if (shape_->rule == WeightRule::argmax) {
+      exponentiate_by<Weights<Arch, WeightRule::argmax>>(t, count, r);
+    } else {
+      exponentiate_by<Weights<Arch, WeightRule::exponential>>(t, count, r);
+    }
+  }
+
+  template <class W>
+  void exponentiate_by(float* t, std::int32_t count, std::int32_t r) {
     // The lanes of the last vector that are past the end of the row have no weight.
     store<Arch>(t + count, splat<Arch>(-__builtin_inff()));
     Vec<Arch> top = splat<Arch>(-__builtin_inff());
@@ -330,13 +338,12 @@ class DecodeHead {
   void write_rows_out() {
     const State& state = final_state();
     const RowMap map{shape_->group, item_.out_stride};
-    const auto writes = [&](std::int32_t row) { return writes_row<Rule>(*shape_, item_, row); };
+    const auto writes = [&](std::int32_t row) { return writes_row(*shape_, item_, row); };
     for (std::int32_t r = 0; r < item_.rows; ++r) {
       if (!writes(item_.row_begin + r)) continue;
       if (item_.sinks != nullptr) {
-        add_sink<Arch, Rule>({state.m[r], state.l[r], state.o + r * dims_},
-                             item_.sinks[(item_.row_begin + r) % shape_->group], factors_[r].unit,
-                             dims_);
+        add_sink<Arch>(shape_->rule, {state.m[r], state.l[r], state.o + r * dims_},
+                       item_.sinks[(item_.row_begin + r) % shape_->group], factors_[r].unit, dims_);
       }
       std::byte* const out = item_.out + map.offset(item_.row_begin + r);
       float* const o = state.o + r * dims_;
@@ -345,8 +352,8 @@ class DecodeHead {
       write_narrow<Arch>(shape_->out_type, row, shape_->value_head_dim, out);
     }
     if (item_.lse != nullptr) {
-      write_lse<Rule>(state, item_.lse, RowMap{shape_->group, item_.lse_stride}, item_.row_begin,
-                      item_.rows, writes);
+      write_lse(shape_->rule, state, item_.lse, RowMap{shape_->group, item_.lse_stride},
+                item_.row_begin, item_.rows, writes);
     }
   }
 

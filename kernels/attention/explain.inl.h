@@ -60,7 +60,7 @@ struct LargestWeights {
 
 /// The rows of a vector, which are lanes of weights: what is known of all of their keys, and what
 /// they are asked for.
-template <class Arch, WeightRule Rule>
+template <class Arch>
 class ToldRows {
  public:
   static constexpr int kRows = kLanes<Arch>;
@@ -77,7 +77,7 @@ class ToldRows {
     largest_ = zero, largest_key_ = Ops<Arch>::as_floats(Integers<Arch>(-1));
     alignas(kAlignment) float told[kRows];
     for (std::int32_t i = 0; i < kRows; ++i) {
-      told_[i] = i < count && writes_row<Rule>(shape, item, first_ + i);
+      told_[i] = i < count && writes_row(shape, item, first_ + i);
       told[i] = told_[i] ? 1.0F : 0.0F;
       least_[i] = told_[i] ? 0.0F : __builtin_inff();
       if (!told_[i]) continue;
@@ -91,7 +91,7 @@ class ToldRows {
   /// to be multiplied with.
   V add_logits(const float* told, std::ptrdiff_t width) {
     const V m = load<Arch>(told), l = load<Arch>(told + width), e = load<Arch>(told + 2 * width);
-    const V factor = W::rescale(m, m_), zero = splat<Arch>(0.0F);
+    const V factor = weights_by_rule().rescale(m, m_), zero = splat<Arch>(0.0F);
     e_ = e_ + Ops<Arch>::select(factor == zero, zero, (e + (m - m_) * l) * factor);
     return factor * scale_;
   }
@@ -104,8 +104,8 @@ class ToldRows {
     }
     const V own = load<Arch>(sinks), zero = splat<Arch>(0.0F);
     const V unit = item_->temperatures == nullptr ? splat<Arch>(shape_->unit) : load<Arch>(units);
-    const SinkState<Arch, Rule> sink(own, unit);
-    const V p = sink.l * W::rescale(sink.m, m_);
+    const SinkState<Arch> sink(weights_by_rule(), own, unit);
+    const V p = sink.l * weights_by_rule().rescale(sink.m, m_);
     e_ = e_ + Ops<Arch>::select(p > zero, p * (own * unit - m_), zero);
   }
 
@@ -151,8 +151,7 @@ class ToldRows {
   }
 
  private:
-  using W = Weights<Arch, Rule>;
-
+  WeightsBy<Arch> weights_by_rule() const { return WeightsBy<Arch>(shape_->rule); }
   const Explanation& asked() const { return *item_->explanation; }
 
   LargestWeights largest_of(std::int32_t i) const {
@@ -226,7 +225,7 @@ class ToldRows {
 
 /// Keeps the pieces of an item, and tells what its blocks of rows, of at most `Widest` vectors, are
 /// asked. Weights are of products P.
-template <class Arch, WeightRule Rule, class P, int Widest>
+template <class Arch, class P, int Widest>
 class Explainer {
  public:
   Explainer(const AttentionShape& shape, const AttentionItem& item)
@@ -269,7 +268,7 @@ class Explainer {
 
  private:
   static constexpr int kRows = kLanes<Arch>;
-  using Rows = ToldRows<Arch, Rule>;
+  using Rows = ToldRows<Arch>;
 
   /// Reads a piece of as many vectors, those of `rows`.
   template <int Count>

@@ -31,12 +31,13 @@ struct RowTotal {
 };
 
 /// total += state, both of which have seen keys, `total` the earlier ones.
-template <class Arch, WeightRule Rule>
-HEED_INLINE void merge_row(RowTotal total, RowState state, std::int64_t dims) {
-  using W = Weights<Arch, Rule>;
+template <class Arch>
+HEED_INLINE void merge_row(WeightRule rule, RowTotal total, RowState state, std::int64_t dims) {
+  const WeightsBy<Arch> weights(rule);
   const Vec<Arch> m_total = splat<Arch>(total.m), m_state = splat<Arch>(state.m);
   const Vec<Arch> m = Ops<Arch>::max(m_total, m_state);
-  const Vec<Arch> f_total = W::rescale(m_total, m), f_state = W::rescale(m_state, m);
+  const Vec<Arch> f_total = weights.rescale(m_total, m);
+  const Vec<Arch> f_state = weights.rescale(m_state, m);
   total.m = first_lane<Arch>(m);
   total.l = total.l * first_lane<Arch>(f_total) + state.l * first_lane<Arch>(f_state);
   for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
@@ -46,10 +47,10 @@ HEED_INLINE void merge_row(RowTotal total, RowState state, std::int64_t dims) {
 }
 
 /// total += state, either of which may have seen no key.
-template <class Arch, WeightRule Rule>
-HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) {
+template <class Arch>
+HEED_INLINE void merge_state(WeightRule rule, RowTotal total, RowState state, std::int64_t dims) {
   if (state.m == kNoKey) return;
-  if (total.m != kNoKey) return merge_row<Arch, Rule>(total, state, dims);
+  if (total.m != kNoKey) return merge_row<Arch>(rule, total, state, dims);
   total.m = state.m;
   total.l = state.l;
   for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
@@ -58,16 +59,16 @@ HEED_INLINE void merge_state(RowTotal total, RowState state, std::int64_t dims) 
 }
 
 /// Adds a sink to the state of all keys of a row, whose O becomes 0 where they have no weight.
-template <class Arch, WeightRule Rule>
-void add_sink(RowTotal total, float sink_logit, float unit, std::int64_t dims) {
-  using W = Weights<Arch, Rule>;
-  const SinkState<Arch, Rule> sink(splat<Arch>(sink_logit), splat<Arch>(unit));
+template <class Arch>
+void add_sink(WeightRule rule, RowTotal total, float sink_logit, float unit, std::int64_t dims) {
+  const WeightsBy<Arch> weights(rule);
+  const SinkState<Arch> sink(weights, splat<Arch>(sink_logit), splat<Arch>(unit));
   const Vec<Arch> m_keys = splat<Arch>(total.m), zero = splat<Arch>(0.0F);
   const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
-  const FarFactor<Arch> of_keys = W::rescale_far(m_keys, m);
+  const FarFactor<Arch> of_keys = weights.rescale_far(m_keys, m);
   const bool none = total.l == 0.0F;
   total.m = first_lane<Arch>(m);
-  total.l = first_lane<Arch>(of_keys(splat<Arch>(total.l)) + sink.l * W::rescale(sink.m, m));
+  total.l = first_lane<Arch>(of_keys(splat<Arch>(total.l)) + sink.l * weights.rescale(sink.m, m));
   for_each_vector<Arch, 1>(dims, [&](auto access, int, std::int64_t x) {
     access.store(total.o + x, none ? zero : of_keys(access.load(total.o + x, 0.0F)));
   });
@@ -75,10 +76,10 @@ void add_sink(RowTotal total, float sink_logit, float unit, std::int64_t dims) {
 
 /// The states of one row while they are merged in sections, the first of which is summed where the
 /// result will stay.
-template <class Arch, WeightRule Rule>
+template <class Arch>
 class RowMerge {
  public:
-  RowMerge(float* o, std::int64_t dims) : o_(o), dims_(dims) {}
+  RowMerge(WeightRule rule, float* o, std::int64_t dims) : rule_(rule), o_(o), dims_(dims) {}
 
   HEED_INLINE void merge(const ConstStates& states, std::ptrdiff_t row) {
     for (std::int32_t p = 0; p < states.partitions; ++p) {
@@ -86,7 +87,7 @@ class RowMerge {
       if (partitions_ == 0 && states.m[i] == kNoKey) continue;
       const RowTotal section =
           first_ ? RowTotal{m_, l_, o_} : RowTotal{m_section_, l_section_, o_section_};
-      merge_state<Arch, Rule>(section, {states.m[i], states.l[i], states.o + i * dims_}, dims_);
+      merge_state<Arch>(rule_, section, {states.m[i], states.l[i], states.o + i * dims_}, dims_);
       partitions_ += states.merged;
       if (partitions_ % kSectionPartitions == 0) close_section();
     }
@@ -101,12 +102,13 @@ class RowMerge {
  private:
   HEED_INLINE void close_section() {
     if (!first_) {
-      merge_state<Arch, Rule>({m_, l_, o_}, {m_section_, l_section_, o_section_}, dims_);
+      merge_state<Arch>(rule_, {m_, l_, o_}, {m_section_, l_section_, o_section_}, dims_);
     }
     first_ = false;
     m_section_ = kNoKey;
   }
 
+  WeightRule rule_;
   float m_ = kNoKey, l_ = 0;
   float* o_;
   std::int64_t dims_;
@@ -116,8 +118,8 @@ class RowMerge {
   alignas(kAlignment) float o_section_[kMaxHeadDim];  // NOLINT: written before it is read
 };
 
-template <class Arch, WeightRule Rule>
-void merge_by(const MergeRows& rows) {
+template <class Arch>
+void merge_all(const MergeRows& rows) {
   const std::int64_t dims = rows.value_head_dim;
   const RowMap states{rows.group, rows.state_stride}, outputs{rows.group, rows.out_stride},
       sums{rows.group, rows.lse_stride};
@@ -127,37 +129,31 @@ void merge_by(const MergeRows& rows) {
     std::byte* const out = rows.out + outputs.offset(row);
     alignas(kAlignment) float buffer[kMaxHeadDim];  // NOLINT: written before it is read
     float* const o = output_floats(rows.out_type, out, buffer);
-    RowMerge<Arch, Rule> merge(o, dims);
+    RowMerge<Arch> merge(rows.rule, o, dims);
     for (const ConstStates* s = rows.states; s < rows.states + rows.count; ++s) {
       merge.merge(*s, first);
     }
     const RowTotal state = merge.finish();
     if (rows.sinks != nullptr) {
-      add_sink<Arch, Rule>(state, rows.sinks[row % rows.group], rows.unit, dims);
+      add_sink<Arch>(rows.rule, state, rows.sinks[row % rows.group], rows.unit, dims);
     }
     write_output<Arch>(state.o, state.l, dims, o);
     write_narrow<Arch>(rows.out_type, o, rows.value_head_dim, out);
-    if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of<Rule>(state.m, state.l);
+    if (rows.lse != nullptr) rows.lse[sums.offset(row)] = lse_of(rows.rule, state.m, state.l);
   }
 }
 
-template <class Arch, WeightRule Rule>
-void merge_into_by(const MergeIntoRows& rows) {
+template <class Arch>
+void merge_all_into(const MergeIntoRows& rows) {
   const std::int64_t dims = rows.value_head_dim;
   const ConstStates& states = rows.states;
   for (std::ptrdiff_t row = rows.first_row; row < rows.first_row + rows.rows; ++row) {
     const RowTotal total{rows.total.m[row], rows.total.l[row], rows.total.o + row * dims};
     for (std::int32_t p = 0; p < states.partitions; ++p) {
       const std::ptrdiff_t i = p * states.rows + row;
-      merge_state<Arch, Rule>(total, {states.m[i], states.l[i], states.o + i * dims}, dims);
+      merge_state<Arch>(rows.rule, total, {states.m[i], states.l[i], states.o + i * dims}, dims);
     }
   }
-}
-
-template <class Arch>
-void merge_all(const MergeRows& rows) {
-  rows.rule == WeightRule::argmax ? merge_by<Arch, WeightRule::argmax>(rows)
-                                  : merge_by<Arch, WeightRule::exponential>(rows);
 }
 
 /// Rows with temperatures of their own are merged one by one.
@@ -176,12 +172,6 @@ void merge_rows(const MergeRows& rows) {
     one.unit = static_cast<float>(unit_at(temperature));
     merge_all<Arch>(one);
   }
-}
-
-template <class Arch>
-void merge_all_into(const MergeIntoRows& rows) {
-  rows.rule == WeightRule::argmax ? merge_into_by<Arch, WeightRule::argmax>(rows)
-                                  : merge_into_by<Arch, WeightRule::exponential>(rows);
 }
 
 /// Likewise.

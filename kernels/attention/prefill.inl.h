@@ -41,7 +41,7 @@ inline constexpr std::int32_t kRightGuessesNeeded = 2;
 /// tile and more.
 inline constexpr std::int32_t kNearKeys = 16;
 
-template <class T, WeightRule Rule>
+template <class T>
 class PrefillKernel {
  public:
   using Arch = typename T::Arch;
@@ -379,7 +379,7 @@ class PrefillKernel {
   __attribute__((noinline)) bool weigh_by_guess(const Block& b, const ActiveRows& rows,
                                                 const TileView& keys) {
     const std::int32_t count = keys.end - keys.begin;
-    if (Rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
+    if (shape_.rule == WeightRule::argmax || count < 2 * T::rows(Count)) return false;
     if (!kPacked && shape_.pairs) return false;
     const bool first = b.overwrite && !b.has_total;
     GuessedWeights<Products, Arch, Count> weights(rows.state,
@@ -439,7 +439,11 @@ class PrefillKernel {
 
   template <WeightRows Form, int Count>
   bool exponentiate(std::int32_t count, const RunningState& state, float factor) {
-    return kernels::exponentiate<Arch, Rule, Count, Form, Products>(weights_, count, state, factor);
+    return shape_.rule == WeightRule::argmax
+               ? kernels::exponentiate<Arch, WeightRule::argmax, Count, Form, Products>(
+                     weights_, count, state, factor)
+               : kernels::exponentiate<Arch, WeightRule::exponential, Count, Form, Products>(
+                     weights_, count, state, factor);
   }
 
   /// Sᵀ = K·Qᵀ.
@@ -548,8 +552,8 @@ class PrefillKernel {
 
   const AttentionShape& shape_;
   const AttentionItem& item_;
-  const BlockEnd<Arch, Rule, kWidest> end_;
-  Explainer<Arch, Rule, Products, kWidest> explainer_;
+  const BlockEnd<Arch, kWidest> end_;
+  Explainer<Arch, Products, kWidest> explainer_;
   const bool modified_;  ///< logits change before they become weights
   MaskSummary<Arch, kWidest> mask_;
   Block block_[kMaxItemRows / kLanes<Arch>];

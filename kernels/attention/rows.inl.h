@@ -133,18 +133,17 @@ HEED_INLINE float natural_lse(float m, float l) {
 }
 
 /// The log-sum-exp of a row with this state; NaN for argmax, where it is undefined.
-template <WeightRule Rule>
-HEED_INLINE float lse_of(float m, float l) {
-  return Rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);
+HEED_INLINE float lse_of(WeightRule rule, float m, float l) {
+  return rule == WeightRule::argmax && l != 0.0F ? __builtin_nanf("") : natural_lse(m, l);
 }
 
 /// Writes those of the rows for which writes(row) is true.
-template <WeightRule Rule, class Writes>
-void write_lse(State state, float* lse, RowMap map, std::int32_t first_row, std::int32_t rows,
-               const Writes& writes) {
+template <class Writes>
+void write_lse(WeightRule rule, State state, float* lse, RowMap map, std::int32_t first_row,
+               std::int32_t rows, const Writes& writes) {
   for (std::int32_t row = first_row; row < first_row + rows; ++row) {
     if (!writes(row)) continue;
-    lse[map.offset(row)] = lse_of<Rule>(state.m[row - first_row], state.l[row - first_row]);
+    lse[map.offset(row)] = lse_of(rule, state.m[row - first_row], state.l[row - first_row]);
   }
 }
 

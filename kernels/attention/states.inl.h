@@ -19,14 +19,12 @@ HEED_INLINE bool ends_section(std::int32_t first, std::int32_t last, std::int32_
 
 /// The places of the states of an item's rows, which are counted from its first one. Nothing is
 /// written to those of rows with weights of another rule.
-template <class Arch, WeightRule Rule>
+template <class Arch>
 class StateRows {
  public:
   StateRows(const AttentionShape& shape, const AttentionItem& item) : shape_(shape), item_(item) {}
 
-  bool writes(std::int32_t row) const {
-    return writes_row<Rule>(shape_, item_, item_.row_begin + row);
-  }
+  bool writes(std::int32_t row) const { return writes_row(shape_, item_, item_.row_begin + row); }
 
   float* o(std::int32_t partition, std::int32_t row) const {
     return item_.states.o + index(partition, row) * shape_.value_head_dim;

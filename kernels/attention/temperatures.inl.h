@@ -16,12 +16,12 @@ HEED_INLINE LogitFactors factors_of(const AttentionShape& shape, const Attention
                     shape.pairs);
 }
 
-/// Whether an item that computes weights of this rule writes a row. The others it computes beside
-/// them, to no purpose.
-template <WeightRule Rule>
+/// Whether an item writes a row: whether the row's weights are of the rule that it computes. The
+/// others it computes beside them, to no purpose.
 HEED_INLINE bool writes_row(const AttentionShape& shape, const AttentionItem& item,
                             std::int32_t row) {
-  return item.temperatures == nullptr || rule_at(temperature_of(shape.group, item, row)) == Rule;
+  return item.temperatures == nullptr ||
+         rule_at(temperature_of(shape.group, item, row)) == shape.rule;
 }
 
 }  // namespace

@@ -87,6 +87,34 @@ struct Weights<Arch, WeightRule::argmax> {
   }
 };
 
+/// Weights of a rule that is told when they are needed: those of sums, of which there are few. What
+/// makes weights of every logit is compiled for each rule.
+template <class Arch>
+class WeightsBy {
+ public:
+  using V = Vec<Arch>;
+  HEED_INLINE explicit WeightsBy(WeightRule rule) : argmax_(rule == WeightRule::argmax) {}
+
+  HEED_INLINE V candidate(V top) const {
+    return argmax_ ? Argmax::candidate(top) : Exponential::candidate(top);
+  }
+  HEED_INLINE V weight(V t, V m) const {
+    return argmax_ ? Argmax::weight(t, m) : Exponential::weight(t, m);
+  }
+  HEED_INLINE V rescale(V from, V to) const {
+    return argmax_ ? Argmax::rescale(from, to) : Exponential::rescale(from, to);
+  }
+  HEED_INLINE FarFactor<Arch> rescale_far(V from, V to) const {
+    return argmax_ ? Argmax::rescale_far(from, to) : Exponential::rescale_far(from, to);
+  }
+
+ private:
+  using Argmax = Weights<Arch, WeightRule::argmax>;
+  using Exponential = Weights<Arch, WeightRule::exponential>;
+
+  bool argmax_;
+};
+
 /// The state of a block's rows over a range of keys: maximum, sum and Oᵀ (value_head_dim rows), all
 /// relative to m. `width` floats a row.
 struct State {
@@ -291,14 +319,15 @@ __attribute__((noinline)) bool exponentiate(float* tile, std::ptrdiff_t keys,
 
 /// total += state, the states of a block's rows over two ranges of keys, `total` that of the
 /// earlier one. Both must be initialised; rows of either may have seen no key.
-template <class Arch, WeightRule Rule>
-__attribute__((noinline)) void merge_states(State total, State state, std::ptrdiff_t width,
-                                            std::ptrdiff_t dims) {
-  using W = Weights<Arch, Rule>;
+template <class Arch>
+__attribute__((noinline)) void merge_states(WeightRule rule, State total, State state,
+                                            std::ptrdiff_t width, std::ptrdiff_t dims) {
+  const WeightsBy<Arch> weights(rule);
   for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
     const Vec<Arch> m_total = load<Arch>(total.m + x), m_state = load<Arch>(state.m + x);
     const Vec<Arch> m = Ops<Arch>::max(m_total, m_state);
-    const Vec<Arch> f_total = W::rescale(m_total, m), f_state = W::rescale(m_state, m);
+    const Vec<Arch> f_total = weights.rescale(m_total, m);
+    const Vec<Arch> f_state = weights.rescale(m_state, m);
     const auto add = [&](float* a, const float* b) {
       store<Arch>(a, load<Arch>(a) * f_total + load<Arch>(b) * f_state);
     };
@@ -310,34 +339,34 @@ __attribute__((noinline)) void merge_states(State total, State state, std::ptrdi
 
 /// The states of sinks, which are natural logits that take weight and have no value. A logit of −∞
 /// is none, also where it is the product with the unit that overflows.
-template <class Arch, WeightRule Rule>
+template <class Arch>
 struct SinkState {
   Vec<Arch> m, l;
 
-  HEED_INLINE SinkState(Vec<Arch> sinks, Vec<Arch> unit) {
-    using W = Weights<Arch, Rule>;
+  HEED_INLINE SinkState(const WeightsBy<Arch>& weights, Vec<Arch> sinks, Vec<Arch> unit) {
     const Vec<Arch> nothing = splat<Arch>(-__builtin_inff());
-    const Vec<Arch> t = sinks * unit, top = W::candidate(t);
+    const Vec<Arch> t = sinks * unit, top = weights.candidate(t);
     const Mask<Arch> none = (sinks == nothing) | (t == nothing);
     m = Ops<Arch>::select(none, splat<Arch>(kNoMaximum), top);
-    l = Ops<Arch>::select(none, splat<Arch>(0.0F), W::weight(t, top));
+    l = Ops<Arch>::select(none, splat<Arch>(0.0F), weights.weight(t, top));
   }
 };
 
 /// Adds a sink to the state of all keys of each of a vector of rows, whose O becomes 0 where they
 /// have no weight.
-template <class Arch, WeightRule Rule>
-__attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, Vec<Arch> unit,
-                                            std::ptrdiff_t width, std::ptrdiff_t dims) {
-  using W = Weights<Arch, Rule>;
-  const SinkState<Arch, Rule> sink(sinks, unit);
+template <class Arch>
+__attribute__((noinline)) void add_sinks_to(WeightRule rule, State state, Vec<Arch> sinks,
+                                            Vec<Arch> unit, std::ptrdiff_t width,
+                                            std::ptrdiff_t dims) {
+  const WeightsBy<Arch> weights(rule);
+  const SinkState<Arch> sink(weights, sinks, unit);
   const Vec<Arch> m_keys = load<Arch>(state.m), l_keys = load<Arch>(state.l);
   const Vec<Arch> m = Ops<Arch>::max(m_keys, sink.m);
-  const FarFactor<Arch> of_keys = W::rescale_far(m_keys, m);
+  const FarFactor<Arch> of_keys = weights.rescale_far(m_keys, m);
   const Vec<Arch> zero = splat<Arch>(0.0F);
   const Mask<Arch> none = l_keys == zero;
   store<Arch>(state.m, m);
-  store<Arch>(state.l, of_keys(l_keys) + sink.l * W::rescale(sink.m, m));
+  store<Arch>(state.l, of_keys(l_keys) + sink.l * weights.rescale(sink.m, m));
   for (std::ptrdiff_t d = 0; d < dims; ++d) {
     float* const o = state.o + d * width;
     store<Arch>(o, Ops<Arch>::select(none, zero, of_keys(load<Arch>(o))));
@@ -346,10 +375,11 @@ __attribute__((noinline)) void add_sinks_to(State state, Vec<Arch> sinks, Vec<Ar
 
 /// sections += section for the lanes whose `closing` is not 0, whose section is then empty. The
 /// other lanes keep both states.
-template <class Arch, WeightRule Rule>
-__attribute__((noinline)) void close_lanes(State sections, State section, const float* closing,
-                                           std::ptrdiff_t width, std::ptrdiff_t dims) {
-  using W = Weights<Arch, Rule>;
+template <class Arch>
+__attribute__((noinline)) void close_lanes(WeightRule rule, State sections, State section,
+                                           const float* closing, std::ptrdiff_t width,
+                                           std::ptrdiff_t dims) {
+  const WeightsBy<Arch> weights(rule);
   using V = Vec<Arch>;
   const V zero = splat<Arch>(0.0F), none = splat<Arch>(kNoMaximum);
   for (std::ptrdiff_t x = 0; x < width; x += kLanes<Arch>) {
@@ -357,7 +387,7 @@ __attribute__((noinline)) void close_lanes(State sections, State section, const 
     const V m_section = load<Arch>(section.m + x), m_before = load<Arch>(sections.m + x);
     const V m_closed = Ops<Arch>::select(closes, m_section, none);
     const V m = Ops<Arch>::max(m_before, m_closed);
-    const V f_before = W::rescale(m_before, m), f_closed = W::rescale(m_closed, m);
+    const V f_before = weights.rescale(m_before, m), f_closed = weights.rescale(m_closed, m);
     const auto close = [&](float* total, float* own) {
       const V value = load<Arch>(own), closed = Ops<Arch>::select(closes, value, zero);
       store<Arch>(total, load<Arch>(total) * f_before + closed * f_closed);

@@ -12,10 +12,8 @@ namespace {
 using PairTile = Tile<xsimd::avx512dq, 8, 3, PairProducts>;
 
 void attend_item(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  // The argmax has the same bits there, at half the speed, and nobody waits for it.
-  const bool own = shape.pairs && !item.decode && shape.rule == WeightRule::exponential;
-  if (!own) return table_avx512.attend(shape, item, scratch);
-  PrefillKernel<PairTile, WeightRule::exponential>(shape, item, scratch).attend();
+  if (!shape.pairs || item.decode) return table_avx512.attend(shape, item, scratch);
+  PrefillKernel<PairTile>(shape, item, scratch).attend();
 }
 
 /// A kernel of AVX-512.
