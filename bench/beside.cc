@@ -3,21 +3,15 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <ctime>
 #include <utility>
 
 #include "bench/lost_time.h"
 #include "bench/pinning.h"
+#include "bench/timing.h"
 
 namespace heed::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point start, Clock::time_point end) {
-  return std::chrono::duration<double>(end - start).count();
-}
 
 /// Runs take turns with limits so often, but not in turns shorter than this: a sample of all limits
 /// takes about as long.

@@ -9,13 +9,13 @@
 namespace heed::bench {
 namespace {
 
-constexpr std::uint64_t kSeed = 3;
+constexpr std::uint64_t kOrderSeed = 3;
 
 /// 0 … count − 1 (Fisher–Yates).
 std::vector<std::int32_t> shuffled(std::int64_t count) {
   std::vector<std::int32_t> numbers(static_cast<std::size_t>(count));
   std::iota(numbers.begin(), numbers.end(), 0);
-  proof::Random random(kSeed);
+  proof::Random random(kOrderSeed);
   for (std::size_t i = numbers.size(); i > 1; --i) {
     std::swap(numbers[i - 1], numbers[static_cast<std::size_t>(random.below(std::int64_t(i)))]);
   }

@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "bench/columns.h"
 #include "bench/report.h"
 #include "bench/timing.h"
 #include "tests/proof/inputs.h"
@@ -14,7 +15,6 @@
 namespace heed::bench {
 namespace {
 
-using Json = nlohmann::json;
 using Slices = std::vector<std::vector<double>>;
 
 constexpr int kDraws = 2000;

@@ -2,20 +2,14 @@
 
 #include <algorithm>
 #include <barrier>
-#include <chrono>
 #include <thread>
 
 #include "bench/lost_time.h"
 #include "bench/pinning.h"
+#include "bench/timing.h"
 
 namespace heed::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_between(Clock::time_point start, Clock::time_point end) {
-  return std::chrono::duration<double>(end - start).count();
-}
 
 /// What a sample took on the calling thread, without the time in which it waited for a CPU.
 double own_seconds(const std::function<void()>& work) {

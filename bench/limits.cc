@@ -48,11 +48,11 @@ constexpr std::size_t kSampleFloats = kMeasuredFloats / 16;
 
 std::size_t whole_steps(std::size_t floats) { return floats / kStreamFloats * kStreamFloats; }
 
-struct Slice {
+struct Share {
   std::size_t begin, size;
 };
 
-Slice slice_of(std::size_t floats, int ith, int threads) {
+Share share_of(std::size_t floats, int ith, int threads) {
   const std::size_t steps = floats / kStreamFloats;
   const auto bound = [&](int i) {
     return steps * static_cast<std::size_t>(i) / static_cast<std::size_t>(threads) * kStreamFloats;
@@ -73,8 +73,8 @@ double stream_gbps(int threads, std::size_t floats, const Move& move) {
   const std::size_t timed = std::clamp<std::size_t>(kMeasuredFloats / eighth, 4, 64);
   const SampleCount count{.untimed = 2, .timed = static_cast<int>(timed)};
   const auto times = run_gang(threads, count, [&](int ith, int sample) {
-    const Slice slice = slice_of(eighth, ith, threads);
-    move(static_cast<std::size_t>(sample % 8) * eighth + slice.begin, slice.size);
+    const Share share = share_of(eighth, ith, threads);
+    move(static_cast<std::size_t>(sample % 8) * eighth + share.begin, share.size);
   });
   return static_cast<double>(eighth * sizeof(float)) / best_seconds(times) * 1e-9;
 }
@@ -90,8 +90,8 @@ LimitRate stream_rate(int threads, std::size_t floats, Residence residence, std:
   // Where a part begins, another one ends: the last one starts early enough to end with the memory.
   const std::size_t begin = cached ? 0 : std::min(whole_steps(start), whole_steps(floats - size));
   const auto times = run_gang(threads, {.untimed = cached ? 1 : 0}, [&](int ith, int) {
-    const Slice slice = slice_of(size, ith, threads);
-    for (std::size_t pass = 0; pass < passes; ++pass) move(begin + slice.begin, slice.size);
+    const Share share = share_of(size, ith, threads);
+    for (std::size_t pass = 0; pass < passes; ++pass) move(begin + share.begin, share.size);
   });
   const double gigabytes = 1e-9 * static_cast<double>(size * passes * sizeof(float));
   return {gigabytes / times[0].wall, gigabytes / times[0].own};

@@ -6,11 +6,7 @@
 namespace heed::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
+double seconds_since(Clock::time_point start) { return seconds_between(start, Clock::now()); }
 
 }  // namespace
 

@@ -1,6 +1,7 @@
 // Repeating a piece of work, and what its times say.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <vector>
@@ -8,6 +9,12 @@
 #include "heed/status.h"
 
 namespace heed::bench {
+
+using Clock = std::chrono::steady_clock;
+
+inline double seconds_between(Clock::time_point start, Clock::time_point end) {
+  return std::chrono::duration<double>(end - start).count();
+}
 
 struct Timing {
   double min_ms = 0, median_ms = 0;

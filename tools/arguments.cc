@@ -109,6 +109,10 @@ Status parse_dtype(std::string_view option, std::string_view text, DType& type) 
   return bad_value(option, text, fmt::format("one of {}", dtype_names()));
 }
 
+Status parse_dtype(std::string_view option, std::string_view text, std::optional<DType>& type) {
+  return text.empty() ? Status() : parse_dtype(option, text, type.emplace());
+}
+
 std::string note_of_threads(std::string_view who, int asked, int used) {
   if (asked == used) return {};
   return fmt::format(

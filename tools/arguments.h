@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -30,6 +31,8 @@ Status parse_threads(std::string_view option, std::string_view text, int& thread
 
 /// An element type by its name, such as f16.
 Status parse_dtype(std::string_view option, std::string_view text, DType& type);
+/// The same; no change where the text is empty.
+Status parse_dtype(std::string_view option, std::string_view text, std::optional<DType>& type);
 
 /// The names of all element types, with commas between.
 std::string dtype_names();

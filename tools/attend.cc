@@ -156,23 +156,17 @@ Status parse_bf16(const std::string& text, Request& request) {
   return {};
 }
 
-/// The type that an option names, where it is given.
-Status parse_type(std::string_view option, const std::string& text, std::optional<DType>& type) {
-  if (text.empty()) return {};
-  return parse_dtype(option, text, type.emplace());
-}
-
 Status parse_types(const AttendOptions& o, Request& request) {
   if (!o.bf16.empty()) {
     HEED_RETURN_IF_ERROR(parse_bf16(o.bf16, request));
   }
-  HEED_RETURN_IF_ERROR(parse_type("--q-type", o.q_type, request.q_type));
-  HEED_RETURN_IF_ERROR(parse_type("--kv-type", o.kv_type, request.k_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--q-type", o.q_type, request.q_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", o.kv_type, request.k_type));
   request.v_type = request.k_type;
-  HEED_RETURN_IF_ERROR(parse_type("--k-type", o.k_type, request.k_type));
-  HEED_RETURN_IF_ERROR(parse_type("--v-type", o.v_type, request.v_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--k-type", o.k_type, request.k_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--v-type", o.v_type, request.v_type));
   std::optional<DType> out;
-  HEED_RETURN_IF_ERROR(parse_type("--out-type", o.out_type, out));
+  HEED_RETURN_IF_ERROR(parse_dtype("--out-type", o.out_type, out));
   if (out && !dtype_info(*out).computes) {
     return bad_value("--out-type", o.out_type, "f32, f16 or bf16");
   }

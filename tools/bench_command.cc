@@ -16,7 +16,7 @@ namespace heed::tools {
 namespace {
 
 /// The command line, as given.
-struct Options {
+struct BenchArguments {
   bench::BenchOptions bench;
   WorkloadOptions workloads;
   std::string threads, seconds, format, json;
@@ -32,7 +32,7 @@ Status parse_format(const std::string& text, bench::Format& format) {
   return format == bench::Format::html ? bench::check_pages() : Status();
 }
 
-Outcome measure(Options& options) {
+Outcome measure(BenchArguments& options) {
   Status status;
   if (!options.threads.empty()) {
     status = parse_thread_list("--threads", options.threads, options.bench.threads);
@@ -54,7 +54,7 @@ Outcome measure(Options& options) {
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* const command =
       app.add_subcommand("bench", "Measure workloads, and the machine's limits beside each");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<BenchArguments>();
   const auto option = [&](const char* name, std::string& value, const char* type,
                           const char* description) {
     command->add_option(name, value, description)->type_name(type);

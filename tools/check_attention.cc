@@ -17,6 +17,7 @@
 #include "tests/proof/bounds.h"
 #include "tests/proof/case.h"
 #include "tests/proof/elements.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/oracle.h"
 #include "tests/proof/reference.h"
 #include "tests/proof/typed_tensors.h"
@@ -29,7 +30,7 @@ using proof::Arithmetic;
 using proof::CaseSpec;
 using proof::Distribution;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 /// A case, and the number that takes the place of one element of a key and of a value; 0 for none.
 struct AttentionCase {

@@ -10,7 +10,6 @@
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
@@ -20,6 +19,7 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/sampling_inputs.h"
 #include "tests/proof/sampling_reference.h"
 #include "tools/softmax_exact.h"
@@ -31,7 +31,7 @@ namespace {
 using proof::GuardedBuffer;
 using Kind = proof::LogitKind;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 struct SamplingCase {
   std::int64_t length = 0;
@@ -223,10 +223,11 @@ std::vector<SamplingCase> cases_of(std::span<const std::int64_t> lengths, DType 
   return cases;
 }
 
-constexpr std::array<std::int64_t, 10> kLengths = {1, 2, 7, 16, 33, 100, 2047, 2049, 5000, 20001};
+constexpr std::array<std::int64_t, 10> kVocabularies = {1,   2,    7,    16,   33,
+                                                        100, 2047, 2049, 5000, 20001};
 
 Check single_rules() {
-  return bits_check("drawn tokens", cases_of(kLengths, DType::f32, all_kinds()),
+  return bits_check("drawn tokens", cases_of(kVocabularies, DType::f32, all_kinds()),
                     {{},
                      {.temperature = 0},
                      {.temperature = 0.3F},
@@ -255,11 +256,11 @@ const std::vector<SamplingRule>& combined_rules() {
 }
 
 Check combinations() {
-  return bits_check("drawn tokens, combinations", cases_of(kLengths, DType::f32, all_kinds()),
+  return bits_check("drawn tokens, combinations", cases_of(kVocabularies, DType::f32, all_kinds()),
                     combined_rules());
 }
 
-Check element_types() {
+Check narrow_logits() {
   constexpr std::array<std::int64_t, 7> lengths = {1, 5, 16, 31, 100, 4097, 20000};
   std::vector<SamplingCase> cases = cases_of(lengths, DType::f16, all_kinds());
   std::ranges::move(cases_of(lengths, DType::bf16, all_kinds()), std::back_inserter(cases));
@@ -290,7 +291,7 @@ Check probabilities() {
                       std::span<Verdict> verdicts) {
     std::uint64_t seed = 0;
     const std::vector<Kind> kinds(20, Kind::sharp);
-    for (const SamplingCase& c : cases_of(kLengths, DType::f32, kinds)) {
+    for (const SamplingCase& c : cases_of(kVocabularies, DType::f32, kinds)) {
       if (!any_passed(verdicts)) return;
       SamplingProof proof(c, ++seed);
       for (const SamplingRule& rule :
@@ -306,7 +307,7 @@ Check probabilities() {
 }  // namespace
 
 std::vector<Check> sampling_checks() {
-  return {single_rules(), combinations(), element_types(), long_rows(), probabilities()};
+  return {single_rules(), combinations(), narrow_logits(), long_rows(), probabilities()};
 }
 
 }  // namespace heed::tools

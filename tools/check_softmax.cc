@@ -22,6 +22,7 @@
 
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/softmax_reference.h"
 #include "tools/softmax_exact.h"
 #include "tools/verdict.h"
@@ -31,7 +32,7 @@ namespace {
 
 using proof::GuardedBuffer;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 struct SoftmaxCase {
   std::int64_t length = 0;

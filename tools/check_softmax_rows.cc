@@ -19,6 +19,7 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tools/softmax_exact.h"
 #include "tools/verdict.h"
 
@@ -27,11 +28,11 @@ namespace {
 
 using proof::GuardedBuffer;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 /// Runs of one temperature, of one kind, and every change from one kind to another.
 constexpr std::array<float, 9> kTemperatures = {1, 1, 0, kInfinity, 0.3F, 5, 5, kInfinity, 0};
-constexpr auto kRows = static_cast<std::int64_t>(kTemperatures.size());
+constexpr auto kRowCount = static_cast<std::int64_t>(kTemperatures.size());
 
 struct RowsCase {
   std::int64_t length = 0;
@@ -50,12 +51,12 @@ class Elements {
   Elements(DType type, std::int64_t length)
       : type_(type),
         length_(length),
-        buffer_(static_cast<std::size_t>((dtype_info(type).bytes(kRows * length) + 3) / 4)) {}
+        buffer_(static_cast<std::size_t>((dtype_info(type).bytes(kRowCount * length) + 3) / 4)) {}
 
-  ConstRows view() { return {at(0), kRows, length_, length_}; }
-  Rows output() { return {at(0), kRows, length_, length_}; }
+  ConstRows view() { return {at(0), kRowCount, length_, length_}; }
+  Rows output() { return {at(0), kRowCount, length_, length_}; }
   OutputData at(std::int64_t row) {
-    const std::int64_t bytes = dtype_info(type_).bytes(kRows * length_);
+    const std::int64_t bytes = dtype_info(type_).bytes(kRowCount * length_);
     auto* const end = reinterpret_cast<std::byte*>(buffer_.data() + buffer_.size());
     return OutputData(end - bytes, type_) + row * length_;
   }
@@ -76,15 +77,15 @@ class RowsProof {
   RowsProof(const RowsCase& c, std::uint64_t seed)
       : case_(c),
         x_(c.x_type, c.length),
-        visible_(static_cast<std::size_t>(kRows * c.length), std::uint8_t{1}) {
+        visible_(static_cast<std::size_t>(kRowCount * c.length), std::uint8_t{1}) {
     proof::Random random(seed);
     std::vector<float> row(static_cast<std::size_t>(c.length));
-    for (std::int64_t r = 0; r < kRows; ++r) {
+    for (std::int64_t r = 0; r < kRowCount; ++r) {
       for (float& entry : row) entry = static_cast<float>(4 * random.normal());
       proof::narrow(row, x_.at(r));
       row = x_.row(r);
       for (std::int64_t i = 0; c.hidden && i < c.length; ++i) {
-        if (r + 1 < kRows && random.below(2) == 0) continue;
+        if (r + 1 < kRowCount && random.below(2) == 0) continue;
         visible_[static_cast<std::size_t>(r * c.length + i)] = 0;
         row[static_cast<std::size_t>(i)] = -kInfinity;
       }
@@ -120,7 +121,7 @@ class RowsProof {
     Elements y(case_.y_type, case_.length);
     const Status status = map(x_.view(), y.output(), options);
     if (!status) return verdict.fail(where(name) + ": " + status.message());
-    for (std::int64_t r = 0; r < kRows; ++r) {
+    for (std::int64_t r = 0; r < kRowCount; ++r) {
       const ExactRow& exact = exact_[static_cast<std::size_t>(r)];
       const std::vector<float> row = y.row(r);
       verdict.count_row();
@@ -134,7 +135,7 @@ class RowsProof {
   }
 
   void check_lse(const Subject& subject, const SoftmaxOptions& options, Verdict& verdict) {
-    GuardedBuffer lse(kRows);
+    GuardedBuffer lse(kRowCount);
     const Status status = subject.log_sum_exp(x_.view(), lse.data(), options);
     if (!status) return verdict.fail(where("log-sum-exp") + ": " + status.message());
     for (std::size_t r = 0; r < exact_.size(); ++r) {

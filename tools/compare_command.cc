@@ -24,7 +24,7 @@ using bench::Comparison;
 using bench::Verdict;
 
 /// The command line, as given.
-struct Options {
+struct CompareArguments {
   std::string a, b, margin, format = "table";
 };
 
@@ -90,7 +90,7 @@ void print_table(bool markdown, const BenchFile& a, const BenchFile& b,
              count(comparisons, Verdict::slower), count(comparisons, Verdict::undecided));
 }
 
-Outcome compare(const Options& options) {
+Outcome compare(const CompareArguments& options) {
   if (options.format != "table" && options.format != "md" && options.format != "json") {
     return {bad_value("--format", options.format, "table, md or json")};
   }
@@ -116,7 +116,7 @@ Outcome compare(const Options& options) {
 void add_compare(CLI::App& app, Action& action) {
   CLI::App* const command = app.add_subcommand(
       "compare", "Compare two JSON files of heed bench; ends with 1 where the second is slower");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<CompareArguments>();
   command->add_option("A", o->a, "The file to compare with")->type_name("FILE")->required();
   command->add_option("B", o->b, "The file that is judged")->type_name("FILE")->required();
   command->add_option("--margin", o->margin, "Smaller differences are none, a part of 1 (0.02)")

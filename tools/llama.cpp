@@ -104,8 +104,7 @@ build() {
   [[ -z $check$model ]] || options=(-DHEED_LLAMA_BINARIES="$binaries")
   # tools/test has a build folder with most of the objects.
   [[ -z ${HEED_BUILT_DIR:-} ]] || options+=(-DCMAKE_CXX_COMPILER_LAUNCHER="$here/tools/reuse_object.sh")
-  cmake -S . -B "$work/cmake" -G Ninja --log-level=WARNING -DCMAKE_BUILD_TYPE=Release \
-    -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TESTS=OFF -DHEED_BUILD_TOOLS=OFF -DHEED_BUILD_BENCH=OFF \
+  cmake --preset install -B "$work/cmake" --log-level=WARNING -DHEED_GGML_DIR="$sources/ggml" -DHEED_BUILD_TOOLS=OFF \
     -DHEED_BUILD_LAYER=OFF -DHEED_C=OFF -DHEED_INSTALL=ON -DHEED_THREADS=none "${options[@]}" >&2
   cmake --build "$work/cmake" --parallel "$(nproc)" >&2
   if [[ $check == all ]]; then cmake --build "$work/cmake" --parallel "$(nproc)" --target llama-server >&2; fi

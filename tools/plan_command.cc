@@ -26,7 +26,7 @@ namespace heed::tools {
 namespace {
 
 /// The command line, as given.
-struct Options {
+struct PlanArguments {
   WorkloadOptions workloads;
   std::string threads, simulate, isa;
 };
@@ -86,7 +86,7 @@ Status simulate_all(const std::vector<bench::Workload>& workloads, const std::ve
   return {};
 }
 
-Outcome show_all(const Options& options) {
+Outcome show_all(const PlanArguments& options) {
   std::vector<int> threads = bench::usual_threads();
   if (!options.threads.empty()) {
     Status status = parse_thread_list("--threads", options.threads, threads);
@@ -111,7 +111,7 @@ Outcome show_all(const Options& options) {
 void add_plan(CLI::App& app, Action& action) {
   CLI::App* const command = app.add_subcommand(
       "plan", "Show how workloads are cut for a number of threads, and how evenly");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<PlanArguments>();
   const auto option = [&](const char* name, std::string& value, const char* type,
                           const char* description) {
     command->add_option(name, value, description)->type_name(type);

@@ -17,7 +17,7 @@ namespace heed::tools {
 namespace {
 
 /// The command line, as given.
-struct Options {
+struct ReportArguments {
   std::vector<std::string> benches;
   std::string peers, out;
 };
@@ -27,7 +27,7 @@ Status read_source(const std::string& path, bench::PageSource& source) {
   return read_text(path, source.text);
 }
 
-Outcome report(const Options& options) {
+Outcome report(const ReportArguments& options) {
   HEED_RETURN_IF_ERROR(bench::check_pages());
   if (!options.out.empty()) HEED_RETURN_IF_ERROR(check_writable("--out", options.out));
   std::vector<bench::PageSource> benches(options.benches.size());
@@ -48,7 +48,7 @@ Outcome report(const Options& options) {
 void add_report(CLI::App& app, Action& action) {
   CLI::App* const command =
       app.add_subcommand("report", "Make a page for browsers of JSON files of heed bench");
-  const auto o = std::make_shared<Options>();
+  const auto o = std::make_shared<ReportArguments>();
   command->add_option("FILES", o->benches, "Files of heed bench --json, of any machines")
       ->type_name("FILE")
       ->required();

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # reuse_object.sh COMPILER ARGUMENT...: a compiler launcher of CMake's. Takes the object from
 # HEED_BUILT_DIR where its compile_commands.json has the same command, and compiles where not. The name of the
-# build folder may differ, heed may be built in the folder heed of a project, and warnings may be no errors. Without
-# HEED_BUILT_DIR everything is compiled.
+# build folder may differ, heed may be built in the folder heed of a project, and warnings may be no errors. Sources
+# that builds make must be the same in both. Without HEED_BUILT_DIR everything is compiled.
 set -euo pipefail
 [[ -n ${HEED_BUILT_DIR:-} ]] || exec "$@"
 object='' depfile=''
@@ -13,6 +13,8 @@ for ((i = 1; i < $#; ++i)); do
     -MF) depfile=${!next} ;;
   esac
 done
+own=$PWD
+[[ $object != heed/* ]] || own+=/heed
 built=$HEED_BUILT_DIR/${object#heed/}
 # What writes dependencies is not in compile_commands.json.
 command=$*
@@ -21,15 +23,24 @@ command=${command//\"/\\\\\\\"}
 command=${command/ -MD -MT "$object" -MF "$depfile"/}
 command=${command/ -o heed\// -o }
 command=${command/ -Werror / }
-# fresh: whether BUILT is there and none of its sources, which it lists, is newer.
+# same FILE: whether it is the same in this build and in the other one, if builds make it: headers that are compiled
+# before are made from others.
+same() {
+  [[ $1 == "$HEED_BUILT_DIR"/* && $1 != *.gch ]] || return 0
+  local text file=$own/${1#"$HEED_BUILT_DIR"/}
+  [[ -f $file ]] || return
+  text=$(<"$file")
+  [[ ${text//"$own"/"$HEED_BUILT_DIR"} == "$(<"$1")" ]]
+}
+# fresh: whether BUILT is there and its sources, which it lists, are the same and none of them is newer.
 sources=()
 fresh() {
   [[ -n $depfile && -f $built ]] || return
-  local source
-  while read -r source; do
-    [[ $source == /* ]] || source=$HEED_BUILT_DIR/$source
-    [[ ! $source -nt $built ]] || return
-    sources+=("$source")
+  local file
+  while read -r file; do
+    [[ $file == /* ]] || file=$HEED_BUILT_DIR/$file
+    if [[ $file -nt $built ]] || ! same "$file"; then return 1; fi
+    sources+=("$file")
   done < <(ninja -n -C "$HEED_BUILT_DIR" -t deps "${object#heed/}" | sed -n 's|^    ||p')
   ((${#sources[@]} > 0))
 }

@@ -2,12 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "tests/proof/numbers.h"
 
 namespace heed::tools {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 /// The logits z / T; where T is 0, 0 for the largest and −∞ for the others; where T is ∞, 0.
 std::vector<double> logits_of(std::span<const float> x, float scale, float temperature) {

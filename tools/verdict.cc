@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
-#include <limits>
+
+#include "tests/proof/numbers.h"
 
 namespace heed::tools {
 
@@ -15,7 +16,7 @@ bool same_bits(float a, float b) {
 }
 
 bool within_one_ulp(float a, float b) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  using proof::kInfinity;
   return same_bits(a, b) || std::nextafter(a, kInfinity) == b || std::nextafter(a, -kInfinity) == b;
 }
 

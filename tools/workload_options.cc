@@ -35,12 +35,6 @@ Status describe(const WorkloadOptions& options, std::vector<bench::Workload>& wo
   return workloads.empty() ? bench::parse_built_in(workloads) : Status();
 }
 
-/// The type that an option names; none where it is not given.
-Status parse_type(std::string_view option, const std::string& text, std::optional<DType>& type) {
-  if (text.empty()) return {};
-  return parse_dtype(option, text, type.emplace());
-}
-
 }  // namespace
 
 void add_workload_options(CLI::App& command, WorkloadOptions& o) {
@@ -70,8 +64,8 @@ void add_workload_options(CLI::App& command, WorkloadOptions& o) {
 
 Status choose_workloads(const WorkloadOptions& options, std::vector<bench::Workload>& workloads) {
   std::optional<DType> kv_type, q_type;
-  HEED_RETURN_IF_ERROR(parse_type("--kv-type", options.kv_type, kv_type));
-  HEED_RETURN_IF_ERROR(parse_type("--q-type", options.q_type, q_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--kv-type", options.kv_type, kv_type));
+  HEED_RETURN_IF_ERROR(parse_dtype("--q-type", options.q_type, q_type));
   if (q_type && !dtype_info(*q_type).computes) {
     return bad_value("--q-type", options.q_type, "f32, f16 or bf16");
   }

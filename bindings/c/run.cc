@@ -44,7 +44,7 @@ class Shards {
   Shards(const heed_const_partial_states* shards, std::size_t count)
       : count_(elements("shards", shards, count).size()) {
     if (count > kMaxShards) refuse("shards has ", count, " entries; it may have ", kMaxShards);
-    for (std::size_t i = 0; i < count; ++i) shards_[i] = to_cpp(shards[i]);
+    for (std::size_t i = 0; i < count; ++i) shards_[i] = c::to_cpp(shards[i]);
   }
   std::span<const ConstPartialStates> all() const { return std::span(shards_).first(count_); }
 

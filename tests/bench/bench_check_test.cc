@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <limits>
 #include <span>
 #include <string>
 #include <utility>
@@ -11,6 +10,7 @@
 #include "bench/accuracy.h"
 #include "heed/softmax.h"
 #include "tests/bench/bench_workload.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::tests {
 namespace {
@@ -19,7 +19,7 @@ using bench::AttentionCase;
 using bench::AttentionWorkload;
 using bench::Pool;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kNan;
 
 /// Attention of a few rows, as the bench runs it.
 struct AttentionRun {

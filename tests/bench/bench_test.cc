@@ -7,7 +7,6 @@
 #include <array>
 #include <chrono>
 #include <fstream>
-#include <limits>
 #include <numeric>
 #include <set>
 #include <sstream>
@@ -22,6 +21,7 @@
 #include "bench/timing.h"
 #include "bench/workloads.h"
 #include "tests/bench/bench_workload.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::tests {
 namespace {
@@ -34,7 +34,7 @@ using bench::TensorLayout;
 using bench::Workload;
 using Lengths32 = std::vector<std::int32_t>;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kNan;
 
 TEST(BenchWorkloads, Attention) {
   const AttentionWorkload w = attention("name b=3 hq=8 hkv=2 q=5 kv=7 d=64 causal");

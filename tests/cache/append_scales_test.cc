@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "heed/kv_cache.h"
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 
@@ -18,15 +18,15 @@ namespace {
 
 using proof::TypedBuffer;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr std::int64_t kPages = 12, kHeads = 2, kDims = 48, kTokens = 7;
 
 std::size_t size(std::int64_t count) { return static_cast<std::size_t>(count); }
 
 /// Floats of all sizes, whole vectors of zeros, and now and then what is not finite.
 std::vector<float> mixed_floats(std::int64_t count) {
-  constexpr std::array<float, 8> kOdd = {0, -0.0F, 1e-30F, -3e38F, 7e4F, -1e-42F, kInfinity, kNaN};
+  constexpr std::array<float, 8> kOdd = {0, -0.0F, 1e-30F, -3e38F, 7e4F, -1e-42F, kInfinity, kNan};
   proof::Random random(9);
   std::vector<float> floats(size(count));
   for (std::size_t i = 0; i < floats.size(); ++i) {
@@ -153,7 +153,7 @@ TEST(AppendScales, ScalesOfATokenAreWritten) {
 
 // Zero and NaN as a scale, too.
 TEST(AppendScales, SharedScalesAreRead) {
-  constexpr std::array<float, 7> kScales = {0.01F, 0.0F, 1e-3F, kNaN, -0.02F, 0.5F, kInfinity};
+  constexpr std::array<float, 7> kScales = {0.01F, 0.0F, 1e-3F, kNan, -0.02F, 0.5F, kInfinity};
   for (const DType type : {DType::int8, DType::int4}) {
     for (const ScaleLayout& scales : {ScaleLayout::per_tensor(), ScaleLayout::per_head(),
                                       ScaleLayout::per_channel(kDims), ScaleLayout{6, 16, 0, 8}}) {

@@ -1,6 +1,5 @@
 // append: every element of new keys and values is in its place, and nothing else has changed.
 #include <algorithm>
-#include <limits>
 #include <numeric>
 #include <random>
 #include <string>
@@ -9,6 +8,7 @@
 
 #include "heed/kv_cache.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
 
@@ -19,7 +19,7 @@ using proof::GuardedBuffer;
 using proof::Random;
 using Touching = GuardedBuffer::Touching;
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kNan;
 
 /// Keys and values in one buffer or in two, and where the values begin in a common one.
 struct Places {

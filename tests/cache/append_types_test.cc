@@ -11,6 +11,7 @@
 #include "heed/kv_cache.h"
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 
@@ -31,7 +32,7 @@ std::size_t bytes(DType type, std::int64_t elements) {
 
 /// Floats of all sizes, with zeros, numbers that no narrow type has, and what is not finite.
 std::vector<float> mixed_floats(std::int64_t count, std::uint64_t seed) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  using proof::kInfinity;
   constexpr std::array<float, 12> kOdd = {0,     -0.0F,  1e-8F,     -3e-5F, 7e4F,      -1e6F,
                                           3e38F, 1e-40F, kInfinity, 465.0F, -60000.0F, 448.0F};
   proof::Random random(seed);

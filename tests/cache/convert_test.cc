@@ -15,6 +15,7 @@
 #include "heed/tensor_data.h"
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/typed_tensors.h"
 #include "tests/support/attention_run.h"
 
@@ -25,7 +26,7 @@ using proof::TypedBuffer;
 
 /// Floats of all sizes, with zeros, infinities and NaN among them.
 std::vector<float> mixed_floats(std::int64_t count) {
-  constexpr float kInfinity = std::numeric_limits<float>::infinity();
+  using proof::kInfinity;
   constexpr float kOdd[] = {0, -0.0F, 1e-8F, 3e-5F, 7e4F, -1e6F, 1e-40F, -kInfinity, 448, 480};
   proof::Random random(7);
   std::vector<float> floats(static_cast<std::size_t>(count));

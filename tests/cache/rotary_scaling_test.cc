@@ -2,13 +2,13 @@
 // others computed, and what is refused.
 #include <array>
 #include <cmath>
-#include <limits>
 #include <numeric>
 #include <string>
 #include <vector>
 
 #include "heed/rotary.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/rotary_reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
@@ -18,8 +18,8 @@ namespace {
 
 using Kind = RotaryScalingKind;
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 /// 1 + step · i for each of so many pairs.
 std::vector<double> ramp(std::int64_t pairs, double step) {

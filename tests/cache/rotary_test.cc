@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/rotary_reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
@@ -22,8 +23,8 @@ namespace {
 using proof::Random;
 using Touching = Matrix::Touching;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr std::int64_t kPositions = 5000;
 constexpr RotaryPairs kPairs[] = {RotaryPairs::adjacent, RotaryPairs::halves};
 

@@ -13,14 +13,15 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/sampling_reference.h"
 #include "tests/support/attention_run.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 /// Rows of logits that end at a guard page, with all that a call needs.
 struct Call {

@@ -16,7 +16,7 @@ if [[ $threads == std ]]; then static=ON; fi
 mkdir -p "$work"
 rm -rf "$prefix"
 
-cmake --no-warn-unused-cli -S "$source" -B "$build" -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DCMAKE_BUILD_TYPE=Release \
+cmake --preset release --no-warn-unused-cli -S "$source" -B "$build" -DCMAKE_CXX_COMPILER="$cxx" \
   -DCMAKE_CXX_COMPILER_LAUNCHER="$source/tools/reuse_object.sh" -DHEED_THREADS="$threads" -DHEED_STATIC="$static" \
   -DCMAKE_DISABLE_FIND_PACKAGE_TBB=ON -DHEED_BUILD_LAYER=OFF -DHEED_BUILD_BENCH=OFF \
   -DHEED_REPORT=OFF >/dev/null

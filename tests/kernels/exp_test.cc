@@ -9,13 +9,14 @@
 #include <vector>
 
 #include "tests/kernels/exp_sweep.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/kernel_tables.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 // A prime, so that no pattern of the low bits is favoured.
 constexpr std::uint32_t kStep = 509;

@@ -7,12 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 constexpr std::int64_t kLargest = std::numeric_limits<std::int64_t>::max();
 
 /// Two sequences of three queries and ten keys of two heads, all of which are visible.

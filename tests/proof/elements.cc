@@ -59,7 +59,7 @@ const std::vector<float>& values() {
 
 /// Codes of magnitudes ascend with these: a code is its exponent's first one and the units of the
 /// fraction above it, rounded, whose carry is the next exponent.
-std::uint32_t narrow(const Format& format, float x) {
+std::uint32_t code_of(const Format& format, float x) {
   const std::uint32_t sign = std::signbit(x) ? format.largest_code() + 1 : 0;
   if (std::isnan(x)) return sign | format.largest_code();
   if (std::isinf(x)) return sign | format.first_special();
@@ -87,7 +87,7 @@ void widen_all(const void* data, std::span<float> floats) {
 template <class Bits>
 void narrow_all(const Format& format, std::span<const float> floats, void* data) {
   for (std::size_t i = 0; i < floats.size(); ++i) {
-    const auto bits = static_cast<Bits>(narrow(format, floats[i]));
+    const auto bits = static_cast<Bits>(code_of(format, floats[i]));
     std::memcpy(static_cast<std::byte*>(data) + i * sizeof bits, &bits, sizeof bits);
   }
 }
@@ -117,7 +117,7 @@ float largest(std::span<const float> block) {
 template <class Block>
 float set_scale(float scale, Block& block) {
   const float bounded = std::clamp(scale, -65504.0F, 65504.0F);
-  block.scale.bits = static_cast<std::uint16_t>(narrow(kBinary16, bounded));
+  block.scale.bits = static_cast<std::uint16_t>(code_of(kBinary16, bounded));
   return values<kBinary16>()[block.scale.bits];
 }
 

@@ -6,12 +6,13 @@
 
 #include "tests/proof/bounds.h"
 #include "tests/proof/head_norm_reference.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/rotary_reference.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr double kEpsilon = 0x1p-24;
+using proof::kEpsilon;
 
 /// Vectors of one size, one after the other.
 struct Vectors {

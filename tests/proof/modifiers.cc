@@ -1,16 +1,14 @@
 #include "tests/proof/modifiers.h"
 
 #include <algorithm>
-#include <limits>
 #include <vector>
 
 #include "tests/proof/elements.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::proof {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 /// The strides, and how many elements there are.
 std::int64_t lay_out(const Geometry& geometry, Biases biases, ScoreBias& bias) {

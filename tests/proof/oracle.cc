@@ -13,11 +13,11 @@
 #include "kernels/vector/exp2_coefficients.h"
 #include "kernels/vector/tanh_coefficients.h"
 #include "tests/proof/elements.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::proof {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr std::int64_t kPartitionKeys = 256;
 constexpr std::int64_t kSectionPartitions = 64;
 

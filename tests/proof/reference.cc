@@ -2,16 +2,13 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <span>
 
 #include "tests/proof/elements.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::proof {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// What a row's query makes of one visible key.
 struct Score {

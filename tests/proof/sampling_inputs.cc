@@ -4,10 +4,10 @@
 #include <cstddef>
 #include <limits>
 
+#include "tests/proof/numbers.h"
+
 namespace heed::proof {
 namespace {
-
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
 float logit(LogitKind kind, Random& random) {
   const auto normal = [&](double deviation) {

@@ -2,13 +2,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <limits>
+
+#include "tests/proof/numbers.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr double kEpsilon = 0x1p-24;
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
+using proof::kEpsilon;
+using proof::kInfinity;
 
 // Errors relative to their result stay below 104 · 3 · ε + A · ε < 1e−4, so that their squares add
 // less than this factor; exact results are rounded to double.

@@ -7,13 +7,13 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <optional>
 #include <set>
 #include <utility>
 #include <vector>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
@@ -33,7 +33,7 @@ using proof::Row;
 using proof::Storage;
 using proof::Temperatures;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 struct ScoresOf {
   ModifierSpec modifiers;

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 
@@ -18,7 +18,7 @@ using proof::Geometry;
 using proof::Row;
 using proof::Storage;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 void expect_empty_row(const Geometry& geometry, const Outputs& outputs, const Row& row) {
   for (const float x : out_of(geometry, outputs, row)) {
@@ -206,14 +206,14 @@ TEST(AttentionEdges, StepsBetweenLogitsBeyondTheRangeOfWeights) {
 // or far beyond what they are near.
 TEST(AttentionEdges, LogitsAnyWayFromTheGuessedMaximum) {
   constexpr std::int64_t keys = 200, outlier = 150, tile = 32;
-  constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+  using proof::kNan;
   for (const float m : {22.0F, -300.0F, 4e6F, -4e6F, 5e6F, -9e6F, 4e7F, -3e9F, 1e30F}) {
     for (const float distance :
          {-109.5F, -110.0F, -110.5F,   -111.0F, -111.5F, -112.0F,    -126.0F, -128.0F,
           -239.0F, -500.0F, -4e4F,     -1e8F,   -2e38F,  -kInfinity, 8.5F,    9.0F,
           9.5F,    100.0F,  127.0F,    127.5F,  128.0F,  129.0F,     143.0F,  143.5F,
           144.0F,  145.0F,  146.0F,    272.0F,  400.0F,  8192.0F,    3e4F,    7e4F,
-          1e8F,    2e38F,   kInfinity, kNaN,    -kNaN}) {
+          1e8F,    2e38F,   kInfinity, kNan,    -kNan}) {
       CaseSpec spec = small_case(40, keys);
       spec.config.scale = 0.69314718F;
       Case c(spec);

@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
-#include <limits>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 
@@ -17,8 +17,8 @@ using proof::Form;
 using proof::Geometry;
 using proof::Row;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 bool sees(const Geometry& geometry, const Row& row, std::int64_t key) {
   const proof::KeyRange range = geometry.visible(row);

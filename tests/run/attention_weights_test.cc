@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
 #include "tests/support/typed_run.h"
@@ -25,7 +26,7 @@ using proof::GuardedBuffer;
 using proof::Pattern;
 using proof::Row;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 constexpr double kEpsilon = 0x1p-24;
 constexpr std::int32_t kTop = 5;
 

@@ -3,11 +3,11 @@
 // both kernels, with every layout and element type.
 #include <array>
 #include <cmath>
-#include <limits>
 #include <utility>
 #include <vector>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
@@ -23,8 +23,8 @@ using proof::MaskSpec;
 using proof::Pattern;
 using proof::Row;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 /// A mask of each pattern, and of each type.
 std::vector<MaskSpec> all_masks() {

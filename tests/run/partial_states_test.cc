@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 
 namespace heed::tests {
@@ -19,8 +20,8 @@ using proof::Form;
 using proof::GuardedBuffer;
 using proof::Row;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr std::int64_t kAllKeys = 1 << 30;
 
 /// The keys first … last − 1 of each sequence of a case, moved to buffers of their own: in one

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
@@ -26,7 +27,7 @@ using proof::ModifierSpec;
 using proof::Row;
 using proof::Temperatures;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 /// Temperatures alone, and with all that has a factor of its own.
 std::vector<ModifierSpec> all_temperatures() {

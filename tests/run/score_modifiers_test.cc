@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/proof/bounds.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/reference.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/paged_case.h"
@@ -23,7 +24,7 @@ using proof::Form;
 using proof::ModifierSpec;
 using proof::Row;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 /// Each modifier, and some together; these only where sanitizers take their time.
 std::vector<ModifierSpec> all_modifiers() {

@@ -2,16 +2,16 @@
 #include <gtest/gtest.h>
 
 #include <array>
-#include <limits>
 #include <string>
 #include <vector>
 
 #include "heed/sampling.h"
+#include "tests/proof/numbers.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kNan;
 
 class SamplingErrors : public testing::Test {
  protected:

@@ -14,6 +14,7 @@
 #include "tests/proof/elements.h"
 #include "tests/proof/guarded_buffer.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/proof/sampling_inputs.h"
 #include "tests/proof/sampling_reference.h"
 #include "tests/support/attention_run.h"
@@ -28,8 +29,8 @@ using proof::LogitKind;
 using proof::Random;
 using Row = std::vector<float>;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 /// One row alone, at the end of readable memory.

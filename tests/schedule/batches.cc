@@ -13,8 +13,6 @@ using detail::Visibility;
 using detail::Work;
 using proof::Random;
 
-constexpr std::int64_t kAll = 0x7FFFFFFF;  ///< a window side without an end
-
 }  // namespace
 
 std::vector<Visibility> BatchShape::masks() const {

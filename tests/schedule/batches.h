@@ -9,6 +9,8 @@
 
 namespace heed::tests {
 
+inline constexpr std::int64_t kAll = 0x7FFFFFFF;  ///< a window side without an end
+
 /// What a batch asks for, on whatever kernels.
 struct BatchShape {
   std::string name;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "tests/proof/inputs.h"
+#include "tests/schedule/batches.h"
 
 namespace heed::tests {
 namespace {
@@ -19,8 +20,6 @@ using kernels::kPartitionKeys;
 using kernels::kPartitionWords;
 using kernels::kWordKeys;
 using proof::Random;
-
-constexpr std::int64_t kAll = 0x7FFFFFFF;  ///< a window side without an end
 
 /// The bits of a mask, and what is counted of them.
 class MaskOf {

@@ -4,14 +4,15 @@
 #include <limits>
 #include <string>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
 namespace {
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr std::int64_t kHuge = std::numeric_limits<std::int64_t>::max();
 
 class SoftmaxErrors : public testing::Test {

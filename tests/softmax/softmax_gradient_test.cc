@@ -1,21 +1,19 @@
 // The gradients of softmax and log-softmax: against double, and the formulas against differences.
 #include <cmath>
-#include <limits>
-#include <random>
 #include <vector>
 
-#include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
+#include "tests/support/softmax_fixture.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
 namespace {
 
-using proof::Random;
 using Touching = Matrix::Touching;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 /// One of the two gradients, with the function it belongs to.
 struct Kind {
@@ -31,25 +29,9 @@ const Kind kKinds[] = {
     {"log_softmax", log_softmax, log_softmax_gradient, log_softmax_gradient_reference},
 };
 
-SoftmaxOptions on_isa(std::string_view isa, float scale = 1.0F, float temperature = 1.0F) {
-  SoftmaxOptions options;
-  options.isa = isa;
-  options.scale = scale;
-  options.temperature = temperature;
-  options.workers = 1;
-  return options;
-}
-
-class SoftmaxGradientTest : public testing::Test {
+class SoftmaxGradientTest : public SoftmaxFixture {
  protected:
-  SoftmaxGradientTest()
-      : seed_(std::random_device()()),
-        random_(seed_),
-        trace_(__FILE__, __LINE__, testing::Message() << "seed " << seed_) {}
-
-  std::function<float()> normals() {
-    return [this] { return static_cast<float>(2 * random_.normal()); };
-  }
+  std::function<float()> normals() { return SoftmaxFixture::normals(2); }
 
   template <class Check>
   void on_every_kind_and_isa(Check check) {
@@ -61,10 +43,6 @@ class SoftmaxGradientTest : public testing::Test {
       }
     }
   }
-
-  std::uint64_t seed_;
-  Random random_;
-  testing::ScopedTrace trace_;
 };
 
 TEST_F(SoftmaxGradientTest, EveryLengthAndFactor) {

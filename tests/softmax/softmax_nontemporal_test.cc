@@ -1,12 +1,12 @@
 // Results that are written by non-temporal stores take another way through the kernels: they have
 // the bits of the usual way, and nothing beside them is written.
 #include <cmath>
-#include <limits>
 #include <vector>
 
 #include "kernels/interface.h"
 #include "runtime/cpu/dispatch.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
 
@@ -19,8 +19,8 @@ using kernels::SoftmaxRule;
 using Touching = Matrix::Touching;
 using Kernel = void (*KernelTable::*)(const SoftmaxRows&);
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 /// What a call consists of, apart from the matrices.
 struct Call {

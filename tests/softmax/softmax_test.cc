@@ -9,6 +9,7 @@
 
 #include "heed/executor.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
 #include "tests/support/softmax_matrix.h"
@@ -19,8 +20,8 @@ namespace {
 using proof::Random;
 using Touching = Matrix::Touching;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 /// 0 … 70 cover every count of vectors in registers and each ragged end of every ISA; then the

@@ -2,21 +2,22 @@
 #pragma once
 
 #include <functional>
-#include <limits>
 #include <random>
 #include <string_view>
 
 #include "heed/softmax.h"
 #include "tests/proof/inputs.h"
+#include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
 
+using proof::kInfinity;
+using proof::kNan;
+
 class SoftmaxFixture : public testing::Test {
  protected:
-  static constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  static constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
   using Touching = Matrix::Touching;
 
   SoftmaxFixture()

@@ -5,10 +5,10 @@
 
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <string>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/run_command.h"
 #include "tools/npy.h"
 #include "tools/npy_header.h"
@@ -19,7 +19,7 @@ using tools::Array;
 using Arguments = std::vector<std::string>;
 using Shape = std::vector<std::int64_t>;
 
-inline constexpr float kInfinity = std::numeric_limits<float>::infinity();
+using proof::kInfinity;
 
 inline Arguments operator+(Arguments a, const Arguments& b) {
   a.insert(a.end(), b.begin(), b.end());

@@ -6,11 +6,11 @@
 #include <cstdint>
 #include <cstdlib>
 #include <functional>
-#include <limits>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tests/support/this_build.h"
 #include "tools/subject.h"
 #include "tools/verdict.h"
@@ -25,8 +25,8 @@ using tools::Verdict;
 /// Of checks.
 using Numbers = std::vector<std::size_t>;
 
-constexpr float kInfinity = std::numeric_limits<float>::infinity();
-constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+using proof::kInfinity;
+using proof::kNan;
 
 using Isas = std::vector<std::string_view>;
 

@@ -16,7 +16,7 @@
 namespace heed::llama {
 namespace {
 
-Status fault(const std::string& path, std::string_view sentence) {
+Status not_a_tokenizer(const std::string& path, std::string_view sentence) {
   return {StatusCode::invalid_argument,
           fmt::format("{}: not a tokenizer of this model: {}", path, sentence)};
 }
@@ -67,23 +67,24 @@ Status Tokenizer::read(const std::string& path, std::int64_t vocab_size, Tokeniz
 
 Status Tokenizer::parse(const std::string& path, std::string_view bytes, std::int64_t vocab_size) {
   std::int32_t longest = 0;
-  if (!take(bytes, longest)) return fault(path, "it is empty");
+  if (!take(bytes, longest)) return not_a_tokenizer(path, "it is empty");
   for (std::int64_t token = 0; token < vocab_size; ++token) {
     Piece piece;
     std::int32_t length = 0;
     if (!take(bytes, piece.score) || !take(bytes, length) || length < 0 ||
         std::ssize(bytes) < length) {
-      return fault(path, fmt::format("it ends within token {} of {}", token, vocab_size));
+      return not_a_tokenizer(path, fmt::format("it ends within token {} of {}", token, vocab_size));
     }
     if (std::isnan(piece.score)) {
-      return fault(path, fmt::format("the score of token {} is not a number", token));
+      return not_a_tokenizer(path, fmt::format("the score of token {} is not a number", token));
     }
     piece.bytes = bytes.substr(0, static_cast<std::size_t>(length));
     bytes.remove_prefix(static_cast<std::size_t>(length));
     pieces_.push_back(std::move(piece));
   }
   if (bytes.empty()) return {};
-  return fault(path, fmt::format("{} bytes follow its {} tokens", bytes.size(), vocab_size));
+  return not_a_tokenizer(path,
+                         fmt::format("{} bytes follow its {} tokens", bytes.size(), vocab_size));
 }
 
 void Tokenizer::index() {
