@@ -10,6 +10,7 @@
 
 namespace heed::bench {
 
+/// What runs and samples are timed by.
 using Clock = std::chrono::steady_clock;
 
 inline double seconds_between(Clock::time_point start, Clock::time_point end) {

@@ -13,8 +13,6 @@ for ((i = 1; i < $#; ++i)); do
     -MF) depfile=${!next} ;;
   esac
 done
-own=$PWD
-[[ $object != heed/* ]] || own+=/heed
 built=$HEED_BUILT_DIR/${object#heed/}
 # What writes dependencies is not in compile_commands.json.
 command=$*
@@ -23,14 +21,14 @@ command=${command//\"/\\\\\\\"}
 command=${command/ -MD -MT "$object" -MF "$depfile"/}
 command=${command/ -o heed\// -o }
 command=${command/ -Werror / }
-# same FILE: whether it is the same in this build and in the other one, if builds make it: headers that are compiled
-# before are made from others.
+# same FILE: whether this build makes it as the other one does, if builds make it. A precompiled header (.gch) differs;
+# the headers in it are listed as well.
 same() {
   [[ $1 == "$HEED_BUILT_DIR"/* && $1 != *.gch ]] || return 0
-  local text file=$own/${1#"$HEED_BUILT_DIR"/}
+  local text include='#include "' file=$PWD/${1#"$HEED_BUILT_DIR"/}
   [[ -f $file ]] || return
   text=$(<"$file")
-  [[ ${text//"$own"/"$HEED_BUILT_DIR"} == "$(<"$1")" ]]
+  [[ ${text//"$include$PWD"/"$include$HEED_BUILT_DIR"} == "$(<"$1")" ]]
 }
 # fresh: whether BUILT is there and its sources, which it lists, are the same and none of them is newer.
 sources=()

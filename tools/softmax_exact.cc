@@ -14,10 +14,10 @@ using proof::kInfinity;
 std::vector<double> logits_of(std::span<const float> x, float scale, float temperature) {
   const double factor = temperature == 0 ? scale : static_cast<double>(scale) / temperature;
   std::vector<double> z;
-  for (const float entry : x) z.push_back(entry == -kInfinity ? -INFINITY : entry * factor);
+  for (const float entry : x) z.push_back(entry == -kInfinity ? entry : entry * factor);
   if (temperature == 0 && !z.empty()) {
     const double largest = *std::ranges::max_element(z);
-    for (double& logit : z) logit = logit == largest && largest > -INFINITY ? 0 : -INFINITY;
+    for (double& logit : z) logit = logit == largest && largest > -kInfinity ? 0 : -kInfinity;
   }
   return z;
 }
@@ -27,17 +27,17 @@ std::vector<double> logits_of(std::span<const float> x, float scale, float tempe
 ExactRow exact_row(std::span<const float> x, float scale, float temperature) {
   const std::vector<double> z = logits_of(x, scale, temperature);
   ExactRow row;
-  double top = -INFINITY, sum = 0, errors = 0;
+  double top = -kInfinity, sum = 0, errors = 0;
   for (const double logit : z) top = std::max(top, logit);
-  if (top == -INFINITY) {
+  if (top == -kInfinity) {
     row.y.resize(z.size());
-    row.log_y.resize(z.size(), -INFINITY);
+    row.log_y.resize(z.size(), -kInfinity);
     row.y_bounds = row.log_y_bounds = row.y;
     return row;
   }
   std::vector<double> exponent_errors, weight_errors;
   for (const double logit : z) {
-    const double a = logit == -INFINITY ? 0 : 3 * kEpsilon * (top - logit);
+    const double a = logit == -kInfinity ? 0 : 3 * kEpsilon * (top - logit);
     exponent_errors.push_back(a);
     weight_errors.push_back(std::expm1(a) + 4 * kEpsilon * std::exp(a));
     row.y.push_back(std::exp(logit - top));
@@ -56,7 +56,7 @@ ExactRow exact_row(std::span<const float> x, float scale, float temperature) {
                            0x1p-147);
     row.log_y_bounds.push_back(kSecondOrder *
                                (exponent_errors[i] + sum_of_log + kEpsilon * log_sum +
-                                kEpsilon * (z[i] == -INFINITY ? 0 : std::abs(row.log_y[i]))));
+                                kEpsilon * (z[i] == -kInfinity ? 0 : std::abs(row.log_y[i]))));
   }
   return row;
 }

@@ -22,16 +22,18 @@
 #include <string_view>
 #include <vector>
 
+#include "tests/proof/numbers.h"
 #include "tools/verdict.h"
 
 namespace heed::tools {
 
-inline constexpr double kEpsilon = 0x1p-24, kSecondOrder = 1.01;
+using proof::kEpsilon;
+inline constexpr double kSecondOrder = 1.01;
 
 /// One row in float64, and how far heed may be from it.
 struct ExactRow {
   std::vector<double> y, log_y;
-  double lse = -INFINITY;
+  double lse = -proof::kInfinity;
   std::vector<double> y_bounds, log_y_bounds;
   double lse_bound = 0;
 };

@@ -87,8 +87,8 @@ struct Weights<Arch, WeightRule::argmax> {
   }
 };
 
-/// Weights of a rule that is told when they are needed: those of sums, of which there are few. What
-/// makes weights of every logit is compiled for each rule.
+/// The weights of a rule that is known at run time, for what merges states, adds sinks and tells
+/// weights. What makes weights of all logits is compiled for each rule.
 template <class Arch>
 class WeightsBy {
  public:

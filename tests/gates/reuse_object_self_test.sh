@@ -13,7 +13,8 @@ cmake_minimum_required(VERSION 3.25)
 project(one LANGUAGES CXX)
 set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
 add_library(one OBJECT one.cc)
-file(CONFIGURE OUTPUT made.cc CONTENT "extern const char folder[] = \"@CMAKE_BINARY_DIR@@CHANGE@\";\n" @ONLY)
+file(WRITE ${CMAKE_BINARY_DIR}/part.h "")
+file(CONFIGURE OUTPUT made.cc CONTENT "#include \"@CMAKE_BINARY_DIR@/part.h\"\nextern const char text[] = \"@TEXT@\";\n" @ONLY)
 add_library(made OBJECT made.cc)
 END
 echo '#include "one.h"' >one.cc
@@ -50,18 +51,18 @@ touch one.h
 HEED_BUILT_DIR=$PWD/'built here' ninja -C build >/dev/null
 if taken; then fail "an object was taken that is older than its sources"; fi
 
-# What each build makes for itself, and may name its folder.
+# What each build makes for itself: it may include what else a build makes, and must be the same in all but that.
 made=CMakeFiles/made.dir/made.cc.o
-cmake -S . -B built -G Ninja -DCMAKE_CXX_COMPILER="$cxx" >/dev/null
-ninja -C built >/dev/null
-echo taken >"built/$made"
-# take OPTION...: builds with them, and takes what it can.
+# take TEXT OTHER: builds with the one, and takes what it can from a build with the other.
 take() {
+  cmake -S . -B built -G Ninja -DCMAKE_CXX_COMPILER="$cxx" -DTEXT="$2" >/dev/null
+  ninja -C built >/dev/null
+  echo taken >"built/$made"
   rm "build/$made"
-  configure_build "$@"
+  configure_build -DTEXT="$1"
   HEED_BUILT_DIR=$PWD/built ninja -C build >/dev/null
+  cmp -s {built,build}/"$made"
 }
-take
-cmp -s {built,build}/"$made" || fail "an object was compiled whose source both builds made alike"
-take -DCHANGE=!
-if cmp -s {built,build}/"$made"; then fail "an object was taken whose source this build makes in another way"; fi
+take one one || fail "an object was compiled whose source both builds made alike"
+if take one two; then fail "an object was taken whose source this build makes in another way"; fi
+if take "$PWD/build" "$PWD/built"; then fail "an object was taken that names the other folder"; fi

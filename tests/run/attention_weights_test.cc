@@ -26,8 +26,8 @@ using proof::GuardedBuffer;
 using proof::Pattern;
 using proof::Row;
 
+using proof::kEpsilon;
 using proof::kInfinity;
-constexpr double kEpsilon = 0x1p-24;
 constexpr std::int32_t kTop = 5;
 
 /// Additions that touch a term of a sum of weights, at most: 16 columns of a partition, each of 16

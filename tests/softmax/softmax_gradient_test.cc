@@ -12,9 +12,6 @@ namespace {
 
 using Touching = Matrix::Touching;
 
-using proof::kInfinity;
-using proof::kNan;
-
 /// One of the two gradients, with the function it belongs to.
 struct Kind {
   const char* name;

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <functional>
 #include <limits>
-#include <random>
 #include <vector>
 
 #include "heed/executor.h"
@@ -12,16 +11,14 @@
 #include "tests/proof/numbers.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
+#include "tests/support/softmax_fixture.h"
 #include "tests/support/softmax_matrix.h"
 
 namespace heed::tests {
 namespace {
 
-using proof::Random;
 using Touching = Matrix::Touching;
 
-using proof::kInfinity;
-using proof::kNan;
 constexpr float kLargest = std::numeric_limits<float>::max();
 
 /// 0 … 70 cover every count of vectors in registers and each ragged end of every ISA; then the
@@ -33,15 +30,6 @@ std::vector<std::int64_t> lengths() {
     list.push_back(n);
   }
   return list;
-}
-
-SoftmaxOptions on_isa(std::string_view isa, float scale = 1.0F, float temperature = 1.0F) {
-  SoftmaxOptions options;
-  options.isa = isa;
-  options.scale = scale;
-  options.temperature = temperature;
-  options.workers = 1;
-  return options;
 }
 
 /// Runs all three functions on x and compares every row with the reference.
@@ -68,34 +56,13 @@ void expect_reference(Matrix& x, const SoftmaxOptions& options) {
   }
 }
 
-template <class Check>
-void on_every_isa(Check check) {
-  for (const std::string_view isa : f32_isas()) {
-    SCOPED_TRACE(isa);
-    check(isa);
-    if (testing::Test::HasFailure()) return;
-  }
-}
-
-class SoftmaxTest : public testing::Test {
+class SoftmaxTest : public SoftmaxFixture {
  protected:
-  SoftmaxTest()
-      : seed_(std::random_device()()),
-        random_(seed_),
-        trace_(__FILE__, __LINE__, testing::Message() << "seed " << seed_) {}
-
   float normal(double deviation = 3) { return static_cast<float>(deviation * random_.normal()); }
-  std::function<float()> normals(double deviation = 3) {
-    return [this, deviation] { return normal(deviation); };
-  }
   /// Masked with probability ½.
   std::function<float()> half_masked() {
     return [this] { return random_.below(2) == 0 ? -kInfinity : normal(); };
   }
-
-  std::uint64_t seed_;
-  Random random_;
-  testing::ScopedTrace trace_;
 };
 
 TEST_F(SoftmaxTest, EveryLength) {
