@@ -22,8 +22,6 @@ function(heed_isa name)
   set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})
   set_property(GLOBAL PROPERTY HEED_ISA_SLOW_ON_${name} "${arg_SLOW_ON}")
   heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
-  # GCC takes a tenth of the time of compilation to find out what pointers point to, and makes no kernel faster with it.
-  target_compile_options(heed_kernels_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-fno-tree-pta>)
 endfunction()
 
 # heed_isa_is_wanted(<variable> <isa> <feature>...): whether HEED_ISAS says that the ISA is built.
