@@ -2,9 +2,8 @@
 // operations, kernels/isa/<name>.inl.h.
 #pragma once
 
-#include "kernels/attention/decode.inl.h"
+#include "kernels/attention/attend_item.inl.h"
 #include "kernels/attention/merge.inl.h"
-#include "kernels/attention/prefill.inl.h"
 #include "kernels/exp_array.inl.h"
 #include "kernels/interface.h"
 #include "kernels/masks/mask_words.inl.h"
@@ -15,15 +14,6 @@
 
 namespace heed::kernels {
 namespace {
-
-template <class T>
-void attend_item(const AttentionShape& shape, const AttentionItem& item, float* scratch) {
-  if (item.decode) {
-    DecodeKernel<T>(shape, item, scratch).attend();
-  } else {
-    PrefillKernel<T>(shape, item, scratch).attend();
-  }
-}
 
 template <class T>
 constexpr KernelTable make_table(const char* name) {

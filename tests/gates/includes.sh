@@ -52,7 +52,7 @@ allowed() {
   case $1 in
     include/heed/heed_c.h | include/heed/c/*) echo '<std(def|int)\.h>|"heed/c/[a-z_]+\.h"' ;;
     include/*) echo "$standard|\"heed/[a-z_0-9]+\.h\"" ;;
-    kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|isa/avx512_bf16)\.inl\.h"' ;;
+    kernels/isa/avx512_bf16.cc) echo '"kernels/(attention/prefill|derived_table|isa/avx512_bf16)\.inl\.h"' ;;
     kernels/isa/*.cc) name=${1##*/} && echo "\"kernels/(table|isa/${name%.cc})\.inl\.h\"" ;;
     kernels/isa/*) echo "$plain|<(immintrin|arm_neon)\.h>|\"kernels/($(rooms kernels/isa))/[a-z_0-9]+\.inl\.h\"" ;;
     kernels/interface.h) echo "$plain|\"heed/dtype\.h\"" ;;
@@ -82,7 +82,7 @@ allowed() {
     tests/ggml/*)
       echo "$(allowed tests/any)|\"bindings/ggml/(mask|node)\.h\"|\"(ggml|ggml-backend|llama)\.h\"" ;;
     tests/gates/plugin/main.cc) echo "$standard|<dlfcn\.h>" ;;
-    tests/toy/*) echo "\"kernels/(table|isa/(generic|neon))\.inl\.h\"" ;;
+    tests/toy/*) echo "\"kernels/(attention/attend_item|derived_table|isa/(generic|neon))\.inl\.h\"" ;;
     tests/gates/*) echo "$standard|<heed/(heed|layer)\.h>" ;;
     # The oracle is defined by the same coefficients, and so are the weights of sampling; they hold no code.
     tests/proof/oracle.cc | tests/proof/sampling_reference.cc)
