@@ -1,4 +1,4 @@
-// Softmax and its relatives over the rows of a matrix: floats where they lie
+// Softmax and its relatives over the rows of a matrix: logits where they lie
 // (softmax_floats.inl.h), other rows by way of scratch (softmax_staged.inl.h).
 #pragma once
 
@@ -9,15 +9,37 @@
 namespace heed::kernels {
 namespace {
 
+/// Computes rows whose factors have the same sign and lead to the same rule.
 template <class Output, class Arch>
-void write_matrix(const SoftmaxRows& rows) {
+HEED_INLINE void write_rows_of_kind(const SoftmaxRows& rows, SoftmaxFactor kind) {
+  if (kind.rule != SoftmaxRule::exponential) {
+    return write_rows_by_chunks<Output, LargestRule<Arch>>(rows);
+  }
   const bool floats = rows.x_type == DType::f32 && rows.y_type == DType::f32;
-  if (!floats || rows.visible != nullptr) return write_staged_rows<Output, Arch>(rows);
+  if (!floats || rows.visible != nullptr || turn_of(kind) != 1.0F) {
+    return write_staged_rows<Output, Arch>(rows);
+  }
   constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
   write_float_rows<Output, Arch>({reinterpret_cast<const float*>(rows.x),
                                   reinterpret_cast<float*>(rows.y), rows.x_stride / size,
                                   rows.y_stride / size, rows.rows, rows.length, rows.temperatures,
                                   rows.nontemporal});
+}
+
+/// Computes rows of any temperatures, whose factors have the sign of the scale: one after the other
+/// those whose rules are of one kind.
+template <class Output, class Arch>
+void write_matrix(const SoftmaxRows& rows) {
+  if (rows.temperatures.each == nullptr) {
+    return write_rows_of_kind<Output, Arch>(rows, rows.temperatures.factor);
+  }
+  for (std::int64_t first = 0, end = 0; first < rows.rows; first = end) {
+    const SoftmaxFactor kind = factor_of(rows.temperatures, first);
+    do {
+      ++end;
+    } while (end < rows.rows && factor_of(rows.temperatures, end).rule == kind.rule);
+    write_rows_of_kind<Output, Arch>(rows_from(rows, first, end - first), kind);
+  }
 }
 
 template <class Arch>

@@ -1,4 +1,4 @@
-// Softmax and its relatives over the rows of a matrix.
+// Softmax and its relatives over rows of logits, floats that lie in memory as they are.
 //
 //   z = factor · x,  w_i = exp(z_i − max z),  softmax_i = w_i / Σ w,  log-softmax_i = z_i − lse,
 //   lse = max z + log Σ w
@@ -71,14 +71,14 @@ struct LogSumExpOutput {
   template <class Rule>
   static HEED_INLINE float of(const Rule& rule, double sum) {
     const double lse = sum == 0.0 ? -__builtin_inf() : rule.reference() + log_of_sum(sum);
-    return Rule::kHasLse || sum == 0.0 ? static_cast<float>(lse) : __builtin_nanf("");
+    return static_cast<float>(lse);
   }
 };
 
 /// Computes one row, a RowInMemory or RowInRegisters.
 template <class Output, class Rule, class Row>
 HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
-  rule.relate_to(reference_of(row.largest(rule)));
+  rule.relate_to(reference_of(row.largest()));
   const double sum = row.template sum_weights<Output>(rule);
   if constexpr (Output::kWritesRows) {
     row.template write<Output>(rule, Output::normaliser(sum));
@@ -88,34 +88,31 @@ HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
 }
 
 /// Computes rows of at most `Count` vectors.
-template <class Output, int Count, class Rules>
-HEED_INLINE void write_short_rows(const FloatRows& rows, const Rules& rules) {
-  using Arch = typename Rules::Arch;
+template <class Output, class Rule, int Count>
+HEED_INLINE void write_short_rows(const FloatRows& rows) {
+  using Arch = typename Rule::Arch;
   constexpr std::int64_t lanes = kLanes<Arch>;
   if constexpr (Count > 1) {
-    if (rows.length <= (Count - 1) * lanes) {
-      return write_short_rows<Output, Count - 1>(rows, rules);
-    }
+    if (rows.length <= (Count - 1) * lanes) return write_short_rows<Output, Rule, Count - 1>(rows);
   }
   const MaskedVector<Arch> last(rows.length - (Count - 1) * lanes);
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     float* const y = rows.y + r * rows.y_stride;
-    const auto rule = rules.of(r);
-    RowInRegisters<typename Rules::Rule, Count> row(rule, rows.x + r * rows.x_stride, y, last);
-    write_row<Output>(rule, row, y);
+    RowInRegisters<Rule, Count> row(rows.x + r * rows.x_stride, y, last);
+    write_row<Output>(Rule(factor_of(rows.temperatures, r)), row, y);
   }
 }
 
 /// Computes rows of any length.
-template <class Output, class Rules>
-HEED_INLINE void write_long_rows(const FloatRows& rows, const Rules& rules) {
+template <class Output, class Rule>
+HEED_INLINE void write_long_rows(const FloatRows& rows) {
   const bool keep = rows.length <= kCachedRow;
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     float* const y = rows.y + r * rows.y_stride;
     const bool last = r + 1 == rows.rows;
-    RowInMemory<typename Rules::Rule> row({rows.x + r * rows.x_stride, y, rows.length, keep,
-                                           last ? 0 : rows.x_stride, last ? 0 : rows.y_stride});
-    write_row<Output>(rules.of(r), row, y);
+    RowInMemory<Rule> row({rows.x + r * rows.x_stride, y, rows.length, keep,
+                           last ? 0 : rows.x_stride, last ? 0 : rows.y_stride});
+    write_row<Output>(Rule(factor_of(rows.temperatures, r)), row, y);
   }
 }
 
@@ -130,50 +127,27 @@ HEED_INLINE bool nontemporal_pays(std::int64_t length) {
   return twice || length <= kScratchRow || length > kCachedRow;
 }
 
-template <class Output, class Rules>
-void write_rows(const FloatRows& rows, const Rules& rules) {
-  using Rule = typename Rules::Rule;
-  using Arch = typename Rules::Arch;
-  if constexpr (Rule::kFast) {
-    if (rows.length > 0 && rows.length <= kShortRow * kLanes<Arch>) {
-      return write_short_rows<Output, kShortRow>(rows, rules);
-    }
+template <class Output, class Rule>
+void write_rows(const FloatRows& rows) {
+  using Arch = typename Rule::Arch;
+  if (rows.length > 0 && rows.length <= kShortRow * kLanes<Arch>) {
+    return write_short_rows<Output, Rule, kShortRow>(rows);
   }
-  if constexpr (Rule::kFast && Output::kWritesRows) {
+  if constexpr (Output::kWritesRows) {
     if (rows.nontemporal && nontemporal_pays<Output, Arch>(rows.length)) {
-      return write_rows_nontemporal<Output>(rows, rules);
+      return write_rows_nontemporal<Output, Rule>(rows);
     }
   }
-  write_long_rows<Output>(rows, rules);
+  write_long_rows<Output, Rule>(rows);
 }
 
-/// Computes rows whose temperatures lead to rules of one kind.
 template <class Output, class Arch>
-HEED_INLINE void write_rows_of_kind(const FloatRows& rows, const SoftmaxFactor& kind) {
-  with_rules<Arch>(rows.temperatures, kind,
-                   [&](const auto& rules) { write_rows<Output>(rows, rules); });
-}
-
-/// The rows [first, first + count).
-HEED_INLINE FloatRows rows_from(FloatRows rows, std::int64_t first, std::int64_t count) {
-  rows.x += first * rows.x_stride;
-  rows.y += first * rows.y_stride;
-  if (rows.temperatures.each != nullptr) rows.temperatures.each += first;
-  rows.rows = count;
-  return rows;
-}
-
-/// Computes rows of any temperatures: one after the other those whose rules are of one kind.
-template <class Output, class Arch>
-void write_float_rows(const FloatRows& rows) {
+HEED_INLINE void write_float_rows(const FloatRows& rows) {
   const SoftmaxTemperatures& t = rows.temperatures;
-  if (t.each == nullptr) return write_rows_of_kind<Output, Arch>(rows, t.factor);
-  for (std::int64_t first = 0, end = 0; first < rows.rows; first = end) {
-    const SoftmaxFactor kind = softmax_factor(t.scale, t.each[first]);
-    do {
-      ++end;
-    } while (end < rows.rows && softmax_factor(t.scale, t.each[end]).rule == kind.rule);
-    write_rows_of_kind<Output, Arch>(rows_from(rows, first, end - first), kind);
+  if (t.each == nullptr && t.factor.factor == 1.0F) {
+    write_rows<Output, ExponentialRule<Arch, false>>(rows);
+  } else {
+    write_rows<Output, ExponentialRule<Arch, true>>(rows);
   }
 }
 

@@ -55,7 +55,7 @@ struct RecomputedRow {
   HEED_INLINE void keep(Access, std::int64_t, Vec<Arch>) const {}
   template <class Access>
   HEED_INLINE Vec<Arch> unnormalised(Access access, std::int64_t i) const {
-    const Vec<Arch> logit = rule.logit(access.load(x + i, kMasked));
+    const Vec<Arch> logit = access.load(x + i, kMasked);
     return Output::unnormalised(rule, logit, rule.weight(logit));
   }
 };
@@ -100,7 +100,7 @@ class WeighedRow {
   }
 
  private:
-  HEED_INLINE void write_end(std::int64_t begin, std::int64_t end) const {
+  void write_end(std::int64_t begin, std::int64_t end) const {
     for_each_vector<Arch, 1>(
         end - begin, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
           access.store(y_ + begin + i, result(access, begin + i));
@@ -138,13 +138,13 @@ HEED_INLINE StepResult step(const StepInput& in, const Rule& rule, const Row& ro
                             const WeighedRow<Output, Row>& previous) {
   using Arch = typename Rule::Arch;
   previous.write_ends();
-  LargestLogit<Rule> largest;
+  LargestLogit<Arch> largest;
   const double sum = sum_over_row<Arch>(
       in.length, [&](auto access, int u, std::int64_t i) __attribute__((always_inline)) {
         prefetch<Use::read>(in.prefetched + i);
-        largest.add(rule, access.load(in.next + i, kMasked), u);
+        largest.add(access.load(in.next + i, kMasked), u);
         previous.write_middle(i);
-        const Vec<Arch> logit = rule.logit(access.load(in.x + i, kMasked));
+        const Vec<Arch> logit = access.load(in.x + i, kMasked);
         const Vec<Arch> weight = rule.weight(logit);
         row.keep(access, i, Output::unnormalised(rule, logit, weight));
         return weight;
@@ -153,16 +153,17 @@ HEED_INLINE StepResult step(const StepInput& in, const Rule& rule, const Row& ro
 }
 
 /// Writes all rows, one step for each. `Row` is KeptRow or RecomputedRow.
-template <class Output, class Row, class Rules>
-HEED_INLINE void pipeline_rows(const FloatRows& rows, const Rules& rules, float* scratch) {
+template <class Output, class Rule, class Row>
+HEED_INLINE void pipeline_rows(const FloatRows& rows, float* scratch) {
   const auto x = [&](std::int64_t r) __attribute__((always_inline)) {
     return rows.x + (r < rows.rows ? r : rows.rows - 1) * rows.x_stride;
   };
   const bool longer = rows.length > kPrefetchDistance;
-  float largest = largest_logit(rules.of(0), rows.x, rows.length);
-  WeighedRow<Output, Row> previous(Row(rules.of(0), rows.x, scratch), 0.0, rows.y, 0);
+  float largest = largest_of_row<typename Rule::Arch>(rows.x, rows.length);
+  WeighedRow<Output, Row> previous(Row(Rule(factor_of(rows.temperatures, 0)), rows.x, scratch), 0.0,
+                                   rows.y, 0);
   for (std::int64_t r = 0; r < rows.rows; ++r) {
-    auto rule = rules.of(r);
+    Rule rule(factor_of(rows.temperatures, r));
     rule.relate_to(reference_of(largest));
     const Row row(rule, x(r), scratch);
     const float* const prefetched = longer ? x(r + 1) + kPrefetchDistance : x(r + 2);
@@ -173,17 +174,16 @@ HEED_INLINE void pipeline_rows(const FloatRows& rows, const Rules& rules, float*
   previous.write();
 }
 
-template <class Output, class Rules>
-HEED_INLINE void write_rows_nontemporal(const FloatRows& rows, const Rules& rules) {
-  using Rule = typename Rules::Rule;
+template <class Output, class Rule>
+HEED_INLINE void write_rows_nontemporal(const FloatRows& rows) {
   if (rows.rows == 0) return;
   if (rows.length <= kScratchRow) {
     alignas(kAlignment) float scratch[kScratchRow];
-    pipeline_rows<Output, KeptRow<Output, Rule>>(rows, rules, scratch);
+    pipeline_rows<Output, Rule, KeptRow<Output, Rule>>(rows, scratch);
   } else {
-    pipeline_rows<Output, RecomputedRow<Output, Rule>>(rows, rules, nullptr);
+    pipeline_rows<Output, Rule, RecomputedRow<Output, Rule>>(rows, nullptr);
   }
-  Ops<typename Rules::Arch>::fence_nontemporal_stores();
+  Ops<typename Rule::Arch>::fence_nontemporal_stores();
 }
 
 }  // namespace

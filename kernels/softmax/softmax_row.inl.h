@@ -11,7 +11,7 @@ namespace {
 /// every ISA has.
 inline constexpr int kShortRow = 4;
 
-/// Rows of floats, no entry of which is hidden. Strides are in floats.
+/// Rows of logits whose rule is the exponential one. Strides are in floats.
 struct FloatRows {
   const float* x;
   float* y;  ///< the result; one float per row for the log-sum-exp
@@ -40,11 +40,14 @@ class RowInMemory {
 
   HEED_INLINE explicit RowInMemory(const MemoryRow& row) : row_(row) {}
 
-  HEED_INLINE float largest(const Rule& rule) { return largest_logit(rule, row_.x, row_.length); }
+  HEED_INLINE float largest() { return largest_of_row<Arch>(row_.x, row_.length); }
 
   template <class Output>
   HEED_INLINE double sum_weights(const Rule& rule) {
-    return Output::kFromWeights && row_.keep ? sum_weights<true>(rule) : sum_weights<false>(rule);
+    if constexpr (Output::kFromWeights) {
+      if (row_.keep) return keep_weights(rule);
+    }
+    return sum_of_weights(rule, row_.x, row_.length, row_.next_x);
   }
 
   template <class Output>
@@ -55,21 +58,19 @@ class RowInMemory {
           row_.y, [&](V w) __attribute__((always_inline)) { return Output::normalised(w, n); });
     } else {
       write(
-          row_.x, [&](V x) __attribute__((always_inline)) {
-            const V logit = rule.logit(x);
+          row_.x, [&](V logit) __attribute__((always_inline)) {
             return Output::normalised(Output::unnormalised(rule, logit, rule.weight(logit)), n);
           });
     }
   }
 
  private:
-  template <bool Keep>
-  HEED_INLINE double sum_weights(const Rule& rule) {
+  HEED_INLINE double keep_weights(const Rule& rule) {
     return sum_over_row<Arch>(
         row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
           prefetch<Use::read>(row_.x + row_.next_x + i);
-          const V w = rule.weight(rule.logit(access.load(row_.x + i, kMasked)));
-          if constexpr (Keep) access.store(row_.y + i, w);
+          const V w = rule.weight(access.load(row_.x + i, kMasked));
+          access.store(row_.y + i, w);
           return w;
         });
   }
@@ -93,14 +94,14 @@ class RowInRegisters {
   using Arch = typename Rule::Arch;
   using V = Vec<Arch>;
 
-  HEED_INLINE RowInRegisters(const Rule& rule, const float* x, float* y, MaskedVector<Arch> last)
+  HEED_INLINE RowInRegisters(const float* x, float* y, MaskedVector<Arch> last)
       : y_(y), last_(last) {
     for_each([&](auto access, int u) __attribute__((always_inline)) {
-      logit_[u] = rule.logit(access.load(x + u * kLanes<Arch>, kMasked));
+      logit_[u] = access.load(x + u * kLanes<Arch>, kMasked);
     });
   }
 
-  HEED_INLINE float largest(const Rule&) { return reduce<Maximum, Arch>(logit_); }
+  HEED_INLINE float largest() { return reduce<Maximum, Arch>(logit_); }
 
   template <class Output>
   HEED_INLINE double sum_weights(const Rule& rule) {

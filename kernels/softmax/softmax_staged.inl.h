@@ -1,9 +1,10 @@
-// Softmax of rows of 16 bits, and of rows with hidden entries: they become floats in scratch, −∞
-// where they are hidden, are computed there, and rounded when they are written. A result has the
-// bits of the row of floats, rounded.
+// Softmax of rows that are no logits in memory: rows of 16 bits, rows with hidden entries, and
+// those whose factor is not positive. They become floats in scratch, −∞ where they are hidden, are
+// computed there, and rounded when they are written. A result has the bits of the row of floats,
+// rounded.
 //
-// Memory: x is read once and y written once. Rows longer than the scratch are read three times, and
-// their weights are computed twice.
+// Memory: x is read once and y written once. Rows longer than the scratch, and rows of the argmax
+// and of uniform weights, are read three times, and their weights are computed twice.
 #pragma once
 
 #include "kernels/interface.h"
@@ -17,7 +18,44 @@ namespace {
 /// cache, and enough rows for the choice of their rules to take no time.
 inline constexpr std::int64_t kStagedFloats = 2048;
 
-/// A row that is too long for the scratch: each pass stages one chunk after the other.
+/// The rows [first, first + count).
+HEED_INLINE SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
+  rows.x += first * rows.x_stride;
+  rows.y += first * rows.y_stride;
+  if (rows.visible != nullptr) rows.visible += first * rows.visible_stride;
+  if (rows.temperatures.each != nullptr) rows.temperatures.each += first;
+  rows.rows = count;
+  return rows;
+}
+
+/// Stages `count` logits of row r, from `begin` on.
+template <class Arch>
+void stage_logits(const SoftmaxRows& rows, std::int64_t r, std::int64_t begin, std::int64_t count,
+                  float* to) {
+  const std::byte* const visible =
+      rows.visible == nullptr ? nullptr : rows.visible + r * rows.visible_stride;
+  stage<Arch>(rows.x_type, rows.x + r * rows.x_stride, visible, begin, count, kMasked, to);
+  const float turn = turn_of(factor_of(rows.temperatures, r));
+  if (turn == 1.0F) return;
+  const Vec<Arch> masked = splat<Arch>(kMasked), zero = splat<Arch>(0.0F);
+  for (std::int64_t i = 0; i < count; i += kLanes<Arch>) {
+    const Vec<Arch> x = load<Arch>(to + i);
+    const Vec<Arch> turned = Ops<Arch>::fma(x, splat<Arch>(turn), zero);
+    store<Arch>(to + i, Ops<Arch>::select(x == masked, masked, turned));
+  }
+}
+
+// Passes over a chunk: compiled once for all outputs, as a call costs little beside them.
+template <class Arch>
+float largest_of_chunk(const float* logits, std::int64_t count) {
+  return largest_of_row<Arch>(logits, count);
+}
+template <class Rule>
+double weights_of_chunk(const Rule& rule, const float* logits, std::int64_t count) {
+  return sum_of_weights(rule, logits, count, 0);
+}
+
+/// A row that is staged one chunk after the other, again for each pass.
 template <class Rule>
 class StagedRow {
  public:
@@ -25,16 +63,12 @@ class StagedRow {
   using V = Vec<Arch>;
 
   HEED_INLINE StagedRow(const SoftmaxRows& rows, std::int64_t r, float* scratch)
-      : rows_(rows),
-        x_(rows.x + r * rows.x_stride),
-        y_(rows.y + r * rows.y_stride),
-        visible_(rows.visible == nullptr ? nullptr : rows.visible + r * rows.visible_stride),
-        chunk_(scratch) {}
+      : rows_(rows), row_(r), chunk_(scratch) {}
 
-  HEED_INLINE float largest(const Rule& rule) {
+  HEED_INLINE float largest() {
     float top = kMasked;
     for_each_chunk([&](std::int64_t, std::int64_t count) __attribute__((always_inline)) {
-      const float largest = largest_logit(rule, chunk_, count);
+      const float largest = largest_of_chunk<Arch>(chunk_, count);
       top = largest > top ? largest : top;
     });
     return top;
@@ -45,10 +79,7 @@ class StagedRow {
   HEED_INLINE double sum_weights(const Rule& rule) {
     double total = 0;
     for_each_chunk([&](std::int64_t, std::int64_t count) __attribute__((always_inline)) {
-      total += sum_over_row<Arch>(
-          count, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
-            return rule.weight(rule.logit(access.load(chunk_ + i, kMasked)));
-          });
+      total += weights_of_chunk(rule, chunk_, count);
     });
     return total;
   }
@@ -59,12 +90,12 @@ class StagedRow {
     for_each_chunk([&](std::int64_t begin, std::int64_t count) __attribute__((always_inline)) {
       for_each_vector<Arch, kAccumulators>(
           count, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
-            const V logit = rule.logit(access.load(chunk_ + i, kMasked));
+            const V logit = access.load(chunk_ + i, kMasked);
             const V y = Output::unnormalised(rule, logit, rule.weight(logit));
             access.store(chunk_ + i, Output::normalised(y, n));
           });
       narrow_row<Arch>(rows_.y_type, chunk_, static_cast<std::int32_t>(count),
-                       y_ + place_of(rows_.y_type, begin));
+                       rows_.y + row_ * rows_.y_stride + place_of(rows_.y_type, begin));
     });
   }
 
@@ -74,68 +105,60 @@ class StagedRow {
     for (std::int64_t begin = 0; begin < rows_.length; begin += kSumChunk) {
       const std::int64_t left = rows_.length - begin;
       const std::int64_t count = left < kSumChunk ? left : kSumChunk;
-      stage<Arch>(rows_.x_type, x_, visible_, begin, count, kMasked, chunk_);
+      stage_logits<Arch>(rows_, row_, begin, count, chunk_);
       body(begin, count);
     }
   }
 
   const SoftmaxRows& rows_;
-  const std::byte* x_;
-  std::byte* y_;
-  const std::byte* visible_;
+  std::int64_t row_;
   float* chunk_;
 };
 
-/// Computes rows that do not fit the scratch.
-template <class Output, class Arch>
+/// Computes rows one by one, a chunk of each at a time.
+template <class Output, class Rule>
 HEED_INLINE void write_rows_by_chunks(const SoftmaxRows& rows) {
   alignas(kAlignment) float scratch[kSumChunk];
-  const SoftmaxTemperatures& t = rows.temperatures;
   for (std::int64_t r = 0; r < rows.rows; ++r) {
-    const SoftmaxFactor kind = t.each == nullptr ? t.factor : softmax_factor(t.scale, t.each[r]);
-    with_rules<Arch>(t, kind, [&](const auto& rules) {
-      auto rule = rules.of(r);
-      StagedRow<decltype(rule)> row(rows, r, scratch);
-      write_row<Output>(rule, row, reinterpret_cast<float*>(rows.y + r * rows.y_stride));
-    });
+    StagedRow<Rule> row(rows, r, scratch);
+    write_row<Output>(Rule(factor_of(rows.temperatures, r)), row,
+                      reinterpret_cast<float*>(rows.y + r * rows.y_stride));
   }
 }
 
-/// Computes the rows from `first` on, `count` of them, which fit the scratch with such a stride.
+/// Computes rows that fit the scratch with such a stride.
 template <class Output, class Arch>
-HEED_INLINE void write_rows_together(const SoftmaxRows& rows, std::int64_t first,
-                                     std::int64_t count, std::int64_t stride, float* scratch) {
-  for (std::int64_t i = 0; i < count; ++i) {
-    const std::int64_t r = first + i;
-    const std::byte* const visible =
-        rows.visible == nullptr ? nullptr : rows.visible + r * rows.visible_stride;
-    stage<Arch>(rows.x_type, rows.x + r * rows.x_stride, visible, 0, rows.length, kMasked,
-                scratch + i * stride);
+HEED_INLINE void write_rows_together(const SoftmaxRows& rows, std::int64_t stride, float* scratch) {
+  for (std::int64_t r = 0; r < rows.rows; ++r) {
+    stage_logits<Arch>(rows, r, 0, rows.length, scratch + r * stride);
   }
-  FloatRows floats{scratch, scratch, stride, stride, count, rows.length, rows.temperatures, false};
-  if (floats.temperatures.each != nullptr) floats.temperatures.each += first;
+  FloatRows floats{scratch,     scratch,           stride, stride, rows.rows,
+                   rows.length, rows.temperatures, false};
   if constexpr (!Output::kWritesRows) {
-    floats.y = reinterpret_cast<float*>(rows.y + first * rows.y_stride);
-    floats.y_stride = 1;
+    floats.y = reinterpret_cast<float*>(rows.y);
+    floats.y_stride = rows.y_stride / static_cast<std::ptrdiff_t>(sizeof(float));
   }
   write_float_rows<Output, Arch>(floats);
-  for (std::int64_t i = 0; Output::kWritesRows && i < count; ++i) {
-    narrow_row<Arch>(rows.y_type, scratch + i * stride, static_cast<std::int32_t>(rows.length),
-                     rows.y + (first + i) * rows.y_stride);
+  for (std::int64_t r = 0; Output::kWritesRows && r < rows.rows; ++r) {
+    narrow_row<Arch>(rows.y_type, scratch + r * stride, static_cast<std::int32_t>(rows.length),
+                     rows.y + r * rows.y_stride);
   }
 }
 
+/// Computes rows of the exponential rule.
 template <class Output, class Arch>
-void write_staged_rows(const SoftmaxRows& rows) {
-  if (rows.length > kScratchRow) return write_rows_by_chunks<Output, Arch>(rows);
+HEED_INLINE void write_staged_rows(const SoftmaxRows& rows) {
+  if (rows.length > kScratchRow) {
+    return write_rows_by_chunks<Output, ExponentialRule<Arch, true>>(rows);
+  }
   constexpr std::int64_t lanes = kLanes<Arch>;
   const std::int64_t stride = rows.length == 0 ? lanes : (rows.length + lanes - 1) / lanes * lanes;
   const std::int64_t together = stride < kStagedFloats ? kStagedFloats / stride : 1;
   alignas(kAlignment) float scratch[kScratchRow];
   for (std::int64_t first = 0; first < rows.rows; first += together) {
     const std::int64_t left = rows.rows - first;
-    write_rows_together<Output, Arch>(rows, first, left < together ? left : together, stride,
-                                      scratch);
+    write_rows_together<Output, Arch>(rows_from(rows, first, left < together ? left : together),
+                                      stride, scratch);
   }
 }
 
