@@ -21,7 +21,14 @@ function(heed_isa name)
   set_property(GLOBAL APPEND PROPERTY HEED_ISAS ${name})
   set_property(GLOBAL PROPERTY HEED_ISA_FEATURES_${name} ${arg_FEATURES})
   set_property(GLOBAL PROPERTY HEED_ISA_SLOW_ON_${name} "${arg_SLOW_ON}")
-  heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
+  if(HEED_BUILT_KERNELS)
+    set(target heed_kernels_${name})
+    add_library(${target} OBJECT IMPORTED GLOBAL)
+    set_target_properties(${target} PROPERTIES IMPORTED_OBJECTS
+                          ${HEED_BUILT_KERNELS}/kernels/CMakeFiles/${target}.dir/isa/${name}.cc.o)
+  else()
+    heed_isa_objects(heed_kernels_${name} ${name} ${PROJECT_SOURCE_DIR}/kernels/isa/${name}.cc)
+  endif()
 endfunction()
 
 # heed_isa_is_wanted(<variable> <isa> <feature>...): whether HEED_ISAS says that the ISA is built.

@@ -42,22 +42,27 @@ install_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}"
 }
 
-# configure_preset PRESET: afresh where CXX now names another compiler.
+# configure_preset PRESET [-D...]: afresh where CXX now names another compiler.
 configure_preset() {
   local preset=$1 cache="build/$1/CMakeCache.txt" fresh=() compiler cached
+  shift
   compiler=$(command -v "${CXX:-c++}" || true)
   if [[ -f $cache ]]; then
     cached=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$cache")
     [[ -z $compiler || $cached == "$compiler" ]] || fresh=(--fresh)
   fi
-  cmake --preset "$preset" "${fresh[@]}" --log-level=WARNING
+  cmake --preset "$preset" "${fresh[@]}" --log-level=WARNING "$@"
 }
 
-# build_preset PRESET TARGET...: configures and builds.
+# build_preset PRESET [-D...] TARGET...: configures and builds.
 build_preset() {
-  local preset=$1
+  local preset=$1 options=()
   shift
-  configure_preset "$preset"
+  while [[ $1 == -D* ]]; do
+    options+=("$1")
+    shift
+  done
+  configure_preset "$preset" "${options[@]}"
   cmake --build --preset "$preset" --parallel "$(nproc)" --target "$@"
 }
 

@@ -14,6 +14,7 @@ printf 'let x = ;\n' >"$planted/script.js"
 printf 'int* Start() {\n  int* p = 0;\n  return p;\n}\n' >"$planted/tidy.cc"
 printf '#include <cblas.h>\n' >"$planted/includes.h"
 printf '#include <immintrin.h>\n' >"$planted/aarch64.cc"
+printf 'int f() { return g(); }\n' >"$planted/clang.cc"
 
 fails() { tests/gates/expect_failure.sh "$1" tools/check "${@:2}"; }
 fails 'clang-format-violations' format "$planted/format.h"
@@ -25,3 +26,4 @@ fails 'may not include <cblas.h>' includes "$planted/includes.h"
 if command -v aarch64-linux-gnu-g++ >/dev/null; then
   fails 'immintrin.h: No such file' aarch64 "$planted/aarch64.cc"
 fi
+if [[ $(uname -m) == x86_64 ]]; then fails "undeclared identifier 'g'" clang "$planted/clang.cc"; fi
