@@ -143,11 +143,11 @@ check_package() {
   tests/gates/package_contents.sh . "$work/packages" tests/gates/packages/plugin.txt
 }
 
-# ggml's comparison with its own CPU backend; by default a quarter of the cases, with every type, mask
+# ggml's comparison with its own CPU backend; by default a sixth of the cases, with every type, mask
 # and modifier among them.
 check_operation() {
   local cases=()
-  [[ $check == all ]] || cases=(-p 'hsk=(72|576),|hsk=64,.*kv=113,.*nb=(1|35|75),|kv=113,nb=(3|35).*softcap=1')
+  [[ $check == all ]] || cases=(-p 'hsk=72,.*kv=(113|512),nb=(1|3|75),|hsk=576,.*nb=(1|3|75),|hsk=64,.*kv=113,.*nb=(1|35|75),|kv=113,nb=(3|35).*softcap=1')
   # ggml looks for its backends in the working folder.
   (cd "$binaries" && with_plugin env HEED_GGML_DEVICE=1 "$work/cmake/bin/test-backend-ops" test \
     -o FLASH_ATTN_EXT -b heed "${cases[@]}") >"$work/operation.log" || {
