@@ -37,6 +37,7 @@ HEED_INLINE void multiply_and_weigh(const Product& p, float* logits,
   const float* b = p.b;
   std::ptrdiff_t steps = p.steps;
   for (int v = 0; v < Count; ++v) {
+    // NOLINTNEXTLINE(misc-redundant-expression): false for all v where a tile has one slice.
     if (v > 0 && v < slices) ahead.prefetch_step();
     Vec<Arch> weight_sum = weights.sum(v);
     for (int row = 0; row < Rows; ++row) {
