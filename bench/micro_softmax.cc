@@ -3,6 +3,7 @@
 // written once.
 #include <benchmark/benchmark.h>
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -45,8 +46,19 @@ void count(benchmark::State& state, const Shape& shape, int tensors) {
 using Kernel = void (*kernels::KernelTable::*)(const kernels::SoftmaxRows&);
 using GradientKernel = void (*kernels::KernelTable::*)(const kernels::SoftmaxGradientRows&);
 
+/// Rows of a scale and a temperature, by the name of what they are beside usual ones.
+struct Kind {
+  const char* name;
+  float scale, temperature;
+};
+constexpr Kind kUsual = {"", 1, 1};
+constexpr Kind kOtherKinds[] = {{"_scaled", 0.5F, 1},
+                                {"_negative", -1, 1},
+                                {"_argmax", 1, 0},
+                                {"_uniform", 1, std::numeric_limits<float>::infinity()}};
+
 void forward(benchmark::State& state, const kernels::KernelTable& table, Kernel kernel,
-             const Shape& shape, bool one_per_row) {
+             const Shape& shape, const Kind& kind, bool one_per_row) {
   const std::vector<float> x = normal(shape.elements(), 1);
   std::vector<float> y(x.size());
   kernels::SoftmaxRows rows;
@@ -57,6 +69,8 @@ void forward(benchmark::State& state, const kernels::KernelTable& table, Kernel 
   rows.length = shape.length;
   rows.x_stride = shape.length * size;
   rows.y_stride = one_per_row ? size : shape.length * size;
+  rows.temperatures = {kind.scale, kind.temperature,
+                       kernels::softmax_factor(kind.scale, kind.temperature)};
   for (auto _ : state) {
     (table.*kernel)(rows);
     benchmark::ClobberMemory();
@@ -108,10 +122,12 @@ void add(const std::string& name, const Shape& shape, const char* isa, Bench ben
 
 void register_shape(const kernels::KernelTable& table, const Shape& shape) {
   using Table = kernels::KernelTable;
-  const auto add_forward = [&](const std::string& name, Kernel kernel, bool one_per_row) {
-    add(name, shape, table.name, [&table, kernel, shape, one_per_row](benchmark::State& state) {
-      forward(state, table, kernel, shape, one_per_row);
-    });
+  const auto add_forward = [&](const std::string& name, Kernel kernel, bool one_per_row,
+                               const Kind& kind = kUsual) {
+    add(name + kind.name, shape, table.name,
+        [&table, kernel, shape, kind, one_per_row](benchmark::State& state) {
+          forward(state, table, kernel, shape, kind, one_per_row);
+        });
   };
   const auto add_gradient = [&](const std::string& name, GradientKernel kernel) {
     add(name, shape, table.name, [&table, kernel, shape](benchmark::State& state) {
@@ -121,6 +137,7 @@ void register_shape(const kernels::KernelTable& table, const Shape& shape) {
   add_forward("softmax", &Table::softmax, false);
   add_forward("log_softmax", &Table::log_softmax, false);
   add_forward("log_sum_exp", &Table::log_sum_exp, true);
+  for (const Kind& kind : kOtherKinds) add_forward("softmax", &Table::softmax, false, kind);
   add_gradient("softmax_gradient", &Table::softmax_gradient);
   add_gradient("log_softmax_gradient", &Table::log_softmax_gradient);
   for (const int workers : {1, 2}) {

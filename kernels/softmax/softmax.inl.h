@@ -11,19 +11,15 @@ namespace {
 
 /// Computes rows whose factors have the same sign and lead to the same rule.
 template <class Output, class Arch>
-HEED_INLINE void write_rows_of_kind(const SoftmaxRows& rows, SoftmaxFactor kind) {
-  if (kind.rule != SoftmaxRule::exponential) {
-    return write_rows_by_chunks<Output, LargestRule<Arch>>(rows);
-  }
+void write_rows_of_kind(const SoftmaxRows& rows, SoftmaxFactor kind) {
   const bool floats = rows.x_type == DType::f32 && rows.y_type == DType::f32;
-  if (!floats || rows.visible != nullptr || turn_of(kind) != 1.0F) {
-    return write_staged_rows<Output, Arch>(rows);
+  if (!floats || rows.visible != nullptr) return write_staged_rows<Output, Arch>(rows, kind.rule);
+  if (!(kind.factor < 0.0F)) return write_float_rows<Output, Arch>(float_rows(rows), kind.rule);
+  if constexpr (Output::kWritesRows) {
+    write_negated_rows<Output, Arch>(rows, kind.rule);
+  } else {
+    write_staged_rows<Output, Arch>(rows, kind.rule);
   }
-  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
-  write_float_rows<Output, Arch>({reinterpret_cast<const float*>(rows.x),
-                                  reinterpret_cast<float*>(rows.y), rows.x_stride / size,
-                                  rows.y_stride / size, rows.rows, rows.length, rows.temperatures,
-                                  rows.nontemporal});
 }
 
 /// Computes rows of any temperatures, whose factors have the sign of the scale: one after the other

@@ -78,7 +78,7 @@ struct LogSumExpOutput {
 /// Computes one row, a RowInMemory or RowInRegisters.
 template <class Output, class Rule, class Row>
 HEED_INLINE void write_row(Rule rule, Row& row, float* y) {
-  rule.relate_to(reference_of(row.largest()));
+  if constexpr (Rule::kRelates) rule.relate_to(reference_of(row.largest()));
   const double sum = row.template sum_weights<Output>(rule);
   if constexpr (Output::kWritesRows) {
     row.template write<Output>(rule, Output::normaliser(sum));
@@ -141,10 +141,15 @@ void write_rows(const FloatRows& rows) {
   write_long_rows<Output, Rule>(rows);
 }
 
+/// Computes rows whose factors all lead to `rule`.
 template <class Output, class Arch>
-HEED_INLINE void write_float_rows(const FloatRows& rows) {
+void write_float_rows(const FloatRows& rows, SoftmaxRule rule) {
   const SoftmaxTemperatures& t = rows.temperatures;
-  if (t.each == nullptr && t.factor.factor == 1.0F) {
+  if (rule == SoftmaxRule::argmax) {
+    write_long_rows<Output, ArgmaxRule<Arch>>(rows);
+  } else if (rule == SoftmaxRule::uniform) {
+    write_long_rows<Output, UniformRule<Arch>>(rows);
+  } else if (t.each == nullptr && t.factor.factor == 1.0F) {
     write_rows<Output, ExponentialRule<Arch, false>>(rows);
   } else {
     write_rows<Output, ExponentialRule<Arch, true>>(rows);

@@ -11,7 +11,7 @@ namespace {
 /// every ISA has.
 inline constexpr int kShortRow = 4;
 
-/// Rows of logits whose rule is the exponential one. Strides are in floats.
+/// Rows of logits. Strides are in floats.
 struct FloatRows {
   const float* x;
   float* y;  ///< the result; one float per row for the log-sum-exp
@@ -25,7 +25,7 @@ struct MemoryRow {
   const float* x;
   float* y;
   std::int64_t length;
-  bool keep;                      ///< whether the weights are kept in y between the passes
+  bool keep;                      ///< whether y stays in cache, and may keep weights
   std::ptrdiff_t next_x, next_y;  ///< distances of the next row, 0 for the last one
 };
 
@@ -44,7 +44,7 @@ class RowInMemory {
 
   template <class Output>
   HEED_INLINE double sum_weights(const Rule& rule) {
-    if constexpr (Output::kFromWeights) {
+    if constexpr (keeps<Output>()) {
       if (row_.keep) return keep_weights(rule);
     }
     return sum_of_weights(rule, row_.x, row_.length, row_.next_x);
@@ -53,7 +53,7 @@ class RowInMemory {
   template <class Output>
   HEED_INLINE void write(const Rule& rule, float normaliser) {
     const V n = splat<Arch>(normaliser);
-    if (Output::kFromWeights && row_.keep) {
+    if (keeps<Output>() && row_.keep) {
       write(
           row_.y, [&](V w) __attribute__((always_inline)) { return Output::normalised(w, n); });
     } else {
@@ -65,6 +65,11 @@ class RowInMemory {
   }
 
  private:
+  template <class Output>
+  static constexpr bool keeps() {
+    return Output::kFromWeights && Rule::kKeeps;
+  }
+
   HEED_INLINE double keep_weights(const Rule& rule) {
     return sum_over_row<Arch>(
         row_.length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {

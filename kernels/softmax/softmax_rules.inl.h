@@ -4,10 +4,14 @@
 //   argmax        w = (x == top)                 the limit of T → 0
 //   uniform       w = 1                          the limit of T → ∞
 //
-// Logits are a row's entries x where the factor is positive; turn_of() says what they are where it
-// is not. Those of −∞ are masked: w = 0. NaN gives NaN. A rule is made from a row's factor. Once
-// relate_to() has told it `top`, which reference_of() makes of the row's largest logit, it turns
-// logits into weights and logarithms of weights.
+// Logits are a row's entries x, or −x where the factor is negative. Entries of −∞ are masked:
+// w = 0. NaN gives NaN. A rule is made from a row's factor. Once relate_to() has told it `top`,
+// which reference_of() makes of the row's largest logit, it turns logits into weights and
+// logarithms of weights.
+//
+//   kRelates   whether `top` matters
+//   kKeeps     whether weights that are needed again are kept; else they are computed again, which
+//              takes less time
 #pragma once
 
 #include "kernels/interface.h"
@@ -25,22 +29,22 @@ inline constexpr float kMasked = -__builtin_inff();
 /// that no difference is −∞ − −∞.
 HEED_INLINE float reference_of(float largest) { return largest == kMasked ? 0.0F : largest; }
 
-/// What entries other than −∞ are multiplied by to be logits: a negative factor is a positive one
-/// for −x, and uniform weights are the argmax of x · 0, in which entries of +∞ are NaN. 1: entries
-/// are logits as they are.
-HEED_INLINE float turn_of(SoftmaxFactor factor) {
-  if (factor.rule == SoftmaxRule::uniform) return 0.0F;
-  return factor.factor < 0.0F ? -1.0F : 1.0F;
+/// The logits of a negative factor.
+template <class Arch>
+HEED_INLINE Vec<Arch> negated(Vec<Arch> x) {
+  const Vec<Arch> masked = splat<Arch>(kMasked);
+  return Ops<Arch>::select(x == masked, masked, splat<Arch>(0.0F) - x);
 }
 
-/// w = exp(factor · (x − top)), where a factor below 0 is that of turned entries. `Scaled` says
-/// whether the factor may differ from 1. One of 1 could be treated as any other, with the same
-/// bits; knowing it saves operations.
+/// w = exp(|factor| · (x − top)) for logits x. `Scaled` says whether the factor may differ from 1.
+/// One of 1 could be treated as any other, with the same bits; knowing it saves operations.
 template <class A, bool Scaled>
 class ExponentialRule {
  public:
   using Arch = A;
   using V = Vec<A>;
+  static constexpr bool kRelates = true;
+  static constexpr bool kKeeps = true;
 
   HEED_INLINE explicit ExponentialRule(SoftmaxFactor factor)
       : factor_(Scaled ? magnitude(factor.factor) : 1.0F), half_(factor_ < 1.0F ? 0.5F : 1.0F) {}
@@ -65,22 +69,22 @@ class ExponentialRule {
   float top_ = 0;
 };
 
-/// w = (x == top), for the argmax and for the uniform weights, whose logits are all 0.
 template <class A>
-class LargestRule {
+class ArgmaxRule {
  public:
   using Arch = A;
   using V = Vec<A>;
+  static constexpr bool kRelates = true;
+  static constexpr bool kKeeps = false;
 
-  HEED_INLINE explicit LargestRule(SoftmaxFactor factor)
-      : reference_(factor.rule == SoftmaxRule::uniform ? 0.0 : __builtin_nan("")) {}
+  HEED_INLINE explicit ArgmaxRule(SoftmaxFactor) {}
 
   HEED_INLINE void relate_to(float top) { top_ = top; }
   HEED_INLINE V log_weight(V logit) const {
     return choose(logit, splat<A>(0.0F), splat<A>(kMasked));
   }
   HEED_INLINE V weight(V logit) const { return choose(logit, splat<A>(1.0F), splat<A>(0.0F)); }
-  HEED_INLINE double reference() const { return reference_; }
+  HEED_INLINE double reference() const { return __builtin_nan(""); }
 
  private:
   HEED_INLINE V choose(V logit, V largest, V other) const {
@@ -88,8 +92,30 @@ class LargestRule {
     return Ops<A>::select(logit < top, other, Ops<A>::select(logit == top, largest, logit));
   }
 
-  double reference_;
   float top_ = 0;
+};
+
+/// The factor is 0, and 0 · ∞ is NaN, so that logits of +∞ have the weight NaN.
+template <class A>
+class UniformRule {
+ public:
+  using Arch = A;
+  using V = Vec<A>;
+  static constexpr bool kRelates = false;
+  static constexpr bool kKeeps = false;
+
+  HEED_INLINE explicit UniformRule(SoftmaxFactor) {}
+
+  HEED_INLINE V log_weight(V logit) const {
+    const V masked = splat<A>(kMasked);
+    return Ops<A>::select(logit == masked, masked,
+                          Ops<A>::fma(logit, splat<A>(0.0F), splat<A>(0.0F)));
+  }
+  HEED_INLINE V weight(V logit) const {
+    return Ops<A>::select(logit == splat<A>(kMasked), splat<A>(0.0F),
+                          Ops<A>::fma(logit, splat<A>(0.0F), splat<A>(1.0F)));
+  }
+  HEED_INLINE double reference() const { return 0.0; }
 };
 
 /// The factor of a row's logits, and the rule of its weights.

@@ -1,10 +1,10 @@
 // Softmax of rows that are no logits in memory: rows of 16 bits, rows with hidden entries, and
-// those whose factor is not positive. They become floats in scratch, −∞ where they are hidden, are
-// computed there, and rounded when they are written. A result has the bits of the row of floats,
-// rounded.
+// those of a negative factor. They become logits, −∞ where they are hidden, and are computed as
+// such: in y, if all that they need is the other sign, or else in scratch, from which they are
+// rounded. A result has the bits of the row of floats, rounded.
 //
-// Memory: x is read once and y written once. Rows longer than the scratch, and rows of the argmax
-// and of uniform weights, are read three times, and their weights are computed twice.
+// Memory: x is read once and y written once, but for those of y that do not stay in cache. Rows
+// longer than the scratch are read three times, and their weights are computed twice.
 #pragma once
 
 #include "kernels/interface.h"
@@ -28,6 +28,28 @@ HEED_INLINE SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int
   return rows;
 }
 
+/// Rows of floats, of which none is hidden, as such.
+HEED_INLINE FloatRows float_rows(const SoftmaxRows& rows) {
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
+  return {reinterpret_cast<const float*>(rows.x),
+          reinterpret_cast<float*>(rows.y),
+          rows.x_stride / size,
+          rows.y_stride / size,
+          rows.rows,
+          rows.length,
+          rows.temperatures,
+          rows.nontemporal};
+}
+
+/// Makes the logits of a row with a negative factor. x and `logits` may be the same.
+template <class Arch>
+void negate_row(const float* x, std::int64_t length, float* logits) {
+  for_each_vector<Arch, kAccumulators>(
+      length, [&](auto access, int, std::int64_t i) __attribute__((always_inline)) {
+        access.store(logits + i, negated<Arch>(access.load(x + i, kMasked)));
+      });
+}
+
 /// Stages `count` logits of row r, from `begin` on.
 template <class Arch>
 void stage_logits(const SoftmaxRows& rows, std::int64_t r, std::int64_t begin, std::int64_t count,
@@ -35,14 +57,7 @@ void stage_logits(const SoftmaxRows& rows, std::int64_t r, std::int64_t begin, s
   const std::byte* const visible =
       rows.visible == nullptr ? nullptr : rows.visible + r * rows.visible_stride;
   stage<Arch>(rows.x_type, rows.x + r * rows.x_stride, visible, begin, count, kMasked, to);
-  const float turn = turn_of(factor_of(rows.temperatures, r));
-  if (turn == 1.0F) return;
-  const Vec<Arch> masked = splat<Arch>(kMasked), zero = splat<Arch>(0.0F);
-  for (std::int64_t i = 0; i < count; i += kLanes<Arch>) {
-    const Vec<Arch> x = load<Arch>(to + i);
-    const Vec<Arch> turned = Ops<Arch>::fma(x, splat<Arch>(turn), zero);
-    store<Arch>(to + i, Ops<Arch>::select(x == masked, masked, turned));
-  }
+  if (factor_of(rows.temperatures, r).factor < 0.0F) negate_row<Arch>(to, count, to);
 }
 
 // Passes over a chunk: compiled once for all outputs, as a call costs little beside them.
@@ -117,7 +132,7 @@ class StagedRow {
 
 /// Computes rows one by one, a chunk of each at a time.
 template <class Output, class Rule>
-HEED_INLINE void write_rows_by_chunks(const SoftmaxRows& rows) {
+void write_rows_by_chunks(const SoftmaxRows& rows) {
   alignas(kAlignment) float scratch[kSumChunk];
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     StagedRow<Rule> row(rows, r, scratch);
@@ -128,7 +143,8 @@ HEED_INLINE void write_rows_by_chunks(const SoftmaxRows& rows) {
 
 /// Computes rows that fit the scratch with such a stride.
 template <class Output, class Arch>
-HEED_INLINE void write_rows_together(const SoftmaxRows& rows, std::int64_t stride, float* scratch) {
+void write_rows_together(const SoftmaxRows& rows, SoftmaxRule rule, std::int64_t stride,
+                         float* scratch) {
   for (std::int64_t r = 0; r < rows.rows; ++r) {
     stage_logits<Arch>(rows, r, 0, rows.length, scratch + r * stride);
   }
@@ -138,17 +154,19 @@ HEED_INLINE void write_rows_together(const SoftmaxRows& rows, std::int64_t strid
     floats.y = reinterpret_cast<float*>(rows.y);
     floats.y_stride = rows.y_stride / static_cast<std::ptrdiff_t>(sizeof(float));
   }
-  write_float_rows<Output, Arch>(floats);
+  write_float_rows<Output, Arch>(floats, rule);
   for (std::int64_t r = 0; Output::kWritesRows && r < rows.rows; ++r) {
     narrow_row<Arch>(rows.y_type, scratch + r * stride, static_cast<std::int32_t>(rows.length),
                      rows.y + r * rows.y_stride);
   }
 }
 
-/// Computes rows of the exponential rule.
+/// Computes rows of any kind, whose factors all lead to `rule`.
 template <class Output, class Arch>
-HEED_INLINE void write_staged_rows(const SoftmaxRows& rows) {
+void write_staged_rows(const SoftmaxRows& rows, SoftmaxRule rule) {
   if (rows.length > kScratchRow) {
+    if (rule == SoftmaxRule::argmax) return write_rows_by_chunks<Output, ArgmaxRule<Arch>>(rows);
+    if (rule == SoftmaxRule::uniform) return write_rows_by_chunks<Output, UniformRule<Arch>>(rows);
     return write_rows_by_chunks<Output, ExponentialRule<Arch, true>>(rows);
   }
   constexpr std::int64_t lanes = kLanes<Arch>;
@@ -158,7 +176,25 @@ HEED_INLINE void write_staged_rows(const SoftmaxRows& rows) {
   for (std::int64_t first = 0; first < rows.rows; first += together) {
     const std::int64_t left = rows.rows - first;
     write_rows_together<Output, Arch>(rows_from(rows, first, left < together ? left : together),
-                                      stride, scratch);
+                                      rule, stride, scratch);
+  }
+}
+
+/// Computes rows of floats with a negative factor, of which none is hidden: in y.
+template <class Output, class Arch>
+void write_negated_rows(const SoftmaxRows& rows, SoftmaxRule rule) {
+  const std::int64_t together = rows.length < kStagedFloats ? kStagedFloats / (rows.length + 1) : 1;
+  for (std::int64_t first = 0; first < rows.rows; first += together) {
+    const std::int64_t left = rows.rows - first;
+    const SoftmaxRows part = rows_from(rows, first, left < together ? left : together);
+    FloatRows floats = float_rows(part);
+    for (std::int64_t r = 0; r < part.rows; ++r) {
+      negate_row<Arch>(floats.x + r * floats.x_stride, part.length, floats.y + r * floats.y_stride);
+    }
+    floats.x = floats.y;
+    floats.x_stride = floats.y_stride;
+    floats.nontemporal = false;
+    write_float_rows<Output, Arch>(floats, rule);
   }
 }
 
