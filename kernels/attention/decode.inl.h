@@ -230,6 +230,7 @@ class DecodeKernel {
     for_each_block({Operand::keys, keys}, k_scales_,
                    [&](const Head& head, std::int32_t j, const KeyBlock& block) {
                      const DecodeQueries queries = head.queries(j - first);
+                     if (block.in_order) read_lines(block);
                      if (shape_.pairs || several_scales(block)) {
                        score_in_fours(queries, block);
                      } else {
@@ -309,7 +310,8 @@ class DecodeKernel {
       body(heads_[at.head], at.key + j,
            {{DType::f32, copy.dims, now.data, stride, {}},
             now.count,
-            {next, coming(j + now.count + next.count)}});
+            {next, coming(j + now.count + next.count)},
+            false});
       j += now.count;
     }
     return after(stream, at, count);
@@ -379,7 +381,9 @@ class DecodeKernel {
     }
     touch_pages(stream, at, count);
     const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
-    return {elements, count, ahead};
+    const bool in_order = shape_.reads_in_order && item_.rows == 1 && rows.type == DType::f32 &&
+                          stride == row_bytes(rows.type, rows.dims);
+    return {elements, count, ahead, in_order};
   }
 
   /// Those that are prefetched while the block at a place is used: the next one and the one after

@@ -12,7 +12,8 @@
 // a block later comes to L1, in the order in which it is read, and the block after the next one to
 // L2, in the order in which it lies, a few lines at a time; and where a core could run far ahead,
 // adding floats for a single query row, as much of a row as there is room for sums of is read at
-// once, each row after the one before has come.
+// once, each row after the one before has come. On cores whose hardware does better when a block is
+// read in the order in which it lies, that is done (core_traits.h), for keys in a pass of its own.
 // bench/README.md has figures.
 #pragma once
 
@@ -57,7 +58,19 @@ struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
   ComingBlocks coming;
+  /// Whether keys, which lie without gaps, have been read in that order by read_lines(), and values
+  /// that are read so are left to hardware prefetchers.
+  bool in_order;
 };
+
+/// Reads the lines of a block without gaps.
+inline void read_lines(const KeyBlock& block) {
+  const std::ptrdiff_t bytes = block.count * block.rows.stride;
+  for (std::ptrdiff_t x = 0; x < bytes; x += static_cast<std::ptrdiff_t>(kAlignment)) {
+    const std::byte read = block.rows.data[x];
+    asm volatile("" ::"r"(read));
+  }
+}
 
 /// Rows that are prefetched chunk by chunk, in the order in which they lie.
 template <Cache Into>
@@ -106,6 +119,7 @@ class Prefetcher {
         farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data : here_),
         stride_(block.rows.stride),
         row_bytes_(row_bytes),
+        in_order_(block.in_order),
         ahead_(row_bytes % (2 * step) == 0 ? row_bytes / 2 : row_bytes) {}
 
   HEED_INLINE bool contiguous() const { return stride_ == row_bytes_; }
@@ -123,7 +137,7 @@ class Prefetcher {
   /// Prefetches the lines of `Lines` rows from `row` on, while the line at x of each is read.
   template <int Lines>
   HEED_INLINE void prefetch(std::ptrdiff_t x, std::ptrdiff_t row, std::ptrdiff_t done) const {
-    prefetch_each<Cache::l1, Lines>(near(x) + row * stride_, stride_);
+    if (!in_order_) prefetch_each<Cache::l1, Lines>(near(x) + row * stride_, stride_);
     if (contiguous()) return prefetch_each<Cache::l2, Lines>(far(x, done), kAlignment);
     prefetch_each<Cache::l2, Lines>(far(x, done) + row * stride_, stride_);
   }
@@ -138,7 +152,9 @@ class Prefetcher {
   }
 
   const std::byte *here_, *next_, *farther_;
-  std::ptrdiff_t stride_, row_bytes_, ahead_;
+  std::ptrdiff_t stride_, row_bytes_;
+  bool in_order_;
+  std::ptrdiff_t ahead_;
 };
 
 /// Makes addresses wait for memory: the core, which does not know that an offset is 0, computes it
@@ -314,8 +330,9 @@ HEED_INLINE std::int32_t in_order(std::int32_t j, std::int32_t count) {
   return kInPairs<E> && (j ^ 1) < count ? j ^ 1 : j;
 }
 
-/// add_values for `vectors` vectors of dimensions, `Vectors` at a time.
-template <class Arch, class E, int Queries, int Vectors>
+/// add_values for `vectors` vectors of dimensions, `Vectors` at a time. Without `Prefetches` that
+/// is left to hardware.
+template <class Arch, class E, int Queries, int Vectors, bool Prefetches = true>
 HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdiff_t x,
                              std::int32_t count, const Prefetcher& prefetcher,
                              std::int32_t vectors) {
@@ -350,6 +367,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
 #pragma GCC unroll 16
         for (int i = 0; i < Vectors; ++i) Ops<Arch>::accumulate(weight, values[i], sum[r][i]);
       }
+      if constexpr (!Prefetches) continue;
       if constexpr (floats && Queries == 1) {
         row += wait.until_read(value + bytes - lanes * static_cast<int>(sizeof(float)));
       }
@@ -365,7 +383,7 @@ HEED_INLINE void add_columns(DecodeOutputs out, const ElementRows& v, std::ptrdi
   }
   if constexpr (Vectors > 1) {
     if (vectors > 0) {
-      add_columns<Arch, E, Queries, Vectors / 2>(out, v, x, count, prefetcher, vectors);
+      add_columns<Arch, E, Queries, Vectors / 2, Prefetches>(out, v, x, count, prefetcher, vectors);
     }
   }
 }
@@ -412,7 +430,13 @@ __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) 
   constexpr int bytes = (most * lanes * E::kBytes + E::kBlock - 1) / E::kBlock;
   constexpr int step = bytes > static_cast<int>(kAlignment) ? bytes : static_cast<int>(kAlignment);
   const Prefetcher prefetcher(v, std::ptrdiff_t{v.rows.dims} / E::kBlock * E::kBytes, step);
-  add_columns<Arch, E, Queries, most>(out, v.rows, 0, v.count, prefetcher, vectors);
+  constexpr bool floats_of_one = E::kPacking == Packing::none && Queries == 1;
+  if (floats_of_one && v.in_order && vectors <= most) {
+    add_columns<Arch, E, Queries, most, !floats_of_one>(out, v.rows, 0, v.count, prefetcher,
+                                                        vectors);
+  } else {
+    add_columns<Arch, E, Queries, most>(out, v.rows, 0, v.count, prefetcher, vectors);
+  }
   if (whole < v.rows.dims) {
     out.o += whole;
     add_last_columns<Arch, E, Queries>(out, v.rows, whole, v.count);

@@ -56,7 +56,7 @@ std::int64_t clamp_side(std::int64_t keys) {
 class Planner {
  public:
   Planner(const Description& description, const kernels::KernelTable& table, PlanData& plan)
-      : d_(description), core_(core_traits(machine_vendor())), plan_(plan) {
+      : d_(description), core_(core_traits(machine_vendor(), machine_features())), plan_(plan) {
     plan_.number = next_number();
     plan_.kernels = &table;
     plan_.config = d_.config;
@@ -112,6 +112,7 @@ class Planner {
     shape.v_group = static_cast<std::int32_t>(std::max<std::int64_t>(d_.v_scales.group, 1));
     shape.whole_pages =
         core_.whole_pages && d_.pages && !rows_lie_apart(plan_.k) && !rows_lie_apart(plan_.v);
+    shape.reads_in_order = core_.reads_in_order;
   }
 
   void place_sequences() {

@@ -121,11 +121,16 @@ TEST_F(SelectRow, SaysWhatIsMissingWhereItIsNotSupported) {
 }
 
 TEST(CoreTraits, FollowTheMaker) {
-  EXPECT_EQ(detail::core_traits("GenuineIntel").streams, 4);
-  EXPECT_FALSE(detail::core_traits("GenuineIntel").whole_pages);
-  for (const std::string_view vendor : {"AuthenticAMD", "ARM", "unknown", ""}) {
-    EXPECT_EQ(detail::core_traits(vendor).streams, 1) << vendor;
-    EXPECT_TRUE(detail::core_traits(vendor).whole_pages) << vendor;
+  for (const FeatureSet features : {FeatureSet(), FeatureSet() | Feature::avx512f}) {
+    EXPECT_EQ(detail::core_traits("GenuineIntel", features).streams, 4);
+    EXPECT_FALSE(detail::core_traits("GenuineIntel", features).whole_pages);
+    EXPECT_FALSE(detail::core_traits("GenuineIntel", features).reads_in_order);
+    for (const std::string_view vendor : {"AuthenticAMD", "ARM", "unknown", ""}) {
+      const detail::CoreTraits& traits = detail::core_traits(vendor, features);
+      EXPECT_EQ(traits.streams, 1) << vendor;
+      EXPECT_TRUE(traits.whole_pages) << vendor;
+      EXPECT_EQ(traits.reads_in_order, vendor == "AuthenticAMD" && features.empty()) << vendor;
+    }
   }
 }
 

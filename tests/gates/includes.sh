@@ -97,7 +97,7 @@ allowed() {
     tests/sampling/*) echo "$(allowed tests/any)|\"runtime/sampling/sampling_workspace\.h\"" ;;
     tests/plan/tiles_test.cc) echo "$(allowed tests/any)|\"runtime/plan/tiles\.h\"" ;;
     tests/schedule/*) echo "$(allowed tests/any)|\"runtime/schedule/(schedule|visibility)\.h\"" ;;
-    tests/run/attention_paged_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu/(core_traits|machine)|plan/plan_data)\.h\"" ;;
+    tests/run/attention_paged_test.cc | tests/run/attention_invariance_test.cc) echo "$(allowed tests/any)|\"runtime/(cpu/(core_traits|machine)|plan/plan_data)\.h\"" ;;
     tests/run/scratch_test.cc) echo "$(allowed tests/any)|\"kernels/scratch\.h\"" ;;
     tests/run/attention_host_test.cc) echo "$(allowed tests/any)|<oneapi/tbb/[a-z_0-9]+\.h>" ;;
     tests/*)

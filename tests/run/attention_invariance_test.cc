@@ -7,6 +7,7 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/plan/plan_data.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
 
@@ -242,6 +243,34 @@ void run_part(const Case& c, const Part& part, const PlanOptions& options, Outpu
   Workspace workspace;
   ASSERT_TRUE(workspace.reserve(plan).ok());
   ASSERT_TRUE(run(plan, tensors, workspace).ok());
+}
+
+// Cores differ in that. Rows of one KV head lie without gaps; of 20 and 300 floats they are no
+// whole vectors, and longer than is added at once.
+TEST(AttentionInvariance, WhetherDecodeReadsLinesInTheirOrder) {
+  for (const std::int32_t query_heads : {1, 4}) {
+    for (const std::int32_t dim : {20, 64, 128, 300}) {
+      CaseSpec spec = decode();
+      spec.config.query_heads = query_heads;
+      spec.config.kv_heads = 1;
+      spec.config.head_dim = spec.config.value_head_dim = dim;
+      spec.keys = {1003};
+      const Case c(spec);
+      for (const std::string_view isa : supported_isas()) {
+        SCOPED_TRACE(to_string(spec) + " on " + std::string(isa));
+        Outputs outputs[2] = {fresh_outputs(c), fresh_outputs(c)};
+        for (const bool in_order : {false, true}) {
+          const Plan plan = plan_case(c, on(isa));
+          ASSERT_NE(plan.data(), nullptr);
+          const_cast<detail::PlanData*>(plan.data())->shape.reads_in_order = in_order;
+          Workspace workspace;
+          ASSERT_TRUE(workspace.reserve(plan).ok());
+          ASSERT_TRUE(run(plan, outputs[in_order].with(c.inputs()), workspace).ok());
+        }
+        expect_same(c, outputs[0], outputs[1]);
+      }
+    }
+  }
 }
 
 TEST(AttentionInvariance, OtherSequencesOfTheBatch) {

@@ -135,7 +135,8 @@ TEST(AttentionPaged, ReadsPagesWholeWhereCoresHadBetter) {
     const PagedCase paged(c, 16, pool);
     Plan plan;
     ASSERT_TRUE(plan_attention(c.config(), paged.batch(), {}, plan).ok());
-    const bool better = detail::core_traits(detail::machine_vendor()).whole_pages;
+    const bool better =
+        detail::core_traits(detail::machine_vendor(), detail::machine_features()).whole_pages;
     EXPECT_EQ(plan.data()->shape.whole_pages, better && pool == Pool::bhsd);
   }
 }
