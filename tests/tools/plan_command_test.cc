@@ -132,9 +132,7 @@ TEST(PlanCommand, NamesTheKernelsThatCostLess) {
       << text(0);  // 32 rows for each of 8 heads
   EXPECT_EQ(shown[0].number("items: ", "prefill for "), 8) << text(0);
   // 4 rows, and of as many heads as cores read in turn, where they are read from memory
-  const bool several = cpu_info().vendor == "GenuineIntel" ||
-                       (cpu_info().vendor == "AuthenticAMD" && chosen_command_isa() == "avx2");
-  const int heads = several ? 4 : 1;
+  const int heads = cpu_info().vendor == "GenuineIntel" ? 4 : 1;
   EXPECT_EQ(shown[1].number("items: ", "decode for "), memory_is_slow() ? 8 / heads : 0) << text(1);
   EXPECT_EQ(shown[1].number("items: ", "prefill for "), memory_is_slow() ? 0 : 8) << text(1);
 }
