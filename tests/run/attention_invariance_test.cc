@@ -7,6 +7,8 @@
 #include <thread>
 #include <vector>
 
+#include "runtime/cpu/core_traits.h"
+#include "runtime/cpu/machine.h"
 #include "runtime/plan/plan_data.h"
 #include "tests/support/attention_run.h"
 #include "tests/support/float_control.h"
@@ -248,6 +250,8 @@ void run_part(const Case& c, const Part& part, const PlanOptions& options, Outpu
 // Cores differ in that. Rows of one KV head lie without gaps; of 20 and 300 floats they are no
 // whole vectors, and longer than is added at once.
 TEST(AttentionInvariance, WhetherDecodeReadsLinesInTheirOrder) {
+  const bool better =
+      detail::core_traits(detail::machine_vendor(), detail::machine_features()).reads_in_order;
   for (const std::int32_t query_heads : {1, 4}) {
     for (const std::int32_t dim : {20, 64, 128, 300}) {
       CaseSpec spec = decode();
@@ -262,6 +266,7 @@ TEST(AttentionInvariance, WhetherDecodeReadsLinesInTheirOrder) {
         for (const bool in_order : {false, true}) {
           const Plan plan = plan_case(c, on(isa));
           ASSERT_NE(plan.data(), nullptr);
+          EXPECT_EQ(plan.data()->shape.reads_in_order, better);
           const_cast<detail::PlanData*>(plan.data())->shape.reads_in_order = in_order;
           Workspace workspace;
           ASSERT_TRUE(workspace.reserve(plan).ok());
