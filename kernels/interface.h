@@ -48,9 +48,8 @@ struct AttentionShape {
   /// Of several heads whose rows lie together in pages, decode reads as much of a page of each in
   /// turn as is a power of two, not a block.
   bool whole_pages = false;
-  /// For a single query row decode reads the lines of keys in the order in which they lie, before
-  /// it uses them, and leaves values that it reads in that order to hardware prefetchers: of f32,
-  /// without gaps between rows.
+  /// Decode reads the lines of keys in the order in which they lie, before it uses them, and leaves
+  /// a single query row's values to hardware prefetchers: of f32, without gaps between rows.
   bool reads_in_order = false;
   WeightRule rule = WeightRule::exponential;
   bool sections = false;   ///< rows may see more partitions than a section has

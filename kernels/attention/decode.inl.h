@@ -230,7 +230,7 @@ class DecodeKernel {
     for_each_block({Operand::keys, keys}, k_scales_,
                    [&](const Head& head, std::int32_t j, const KeyBlock& block) {
                      const DecodeQueries queries = head.queries(j - first);
-                     if (block.in_order) read_lines(block);
+                     if (block.lines_in_order) read_lines(block);
                      if (shape_.pairs || several_scales(block)) {
                        score_in_fours(queries, block);
                      } else {
@@ -379,11 +379,11 @@ class DecodeKernel {
         prefetch_scales(rows, at.key + kPartitionKeys, count);
       }
     }
-    touch_pages(stream, at, count);
+    const bool lines_in_order = shape_.reads_in_order && rows.type == DType::f32 &&
+                                stride == row_bytes(rows.type, rows.dims);
+    if (!lines_in_order) touch_pages(stream, at, count);
     const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
-    const bool in_order = shape_.reads_in_order && item_.rows == 1 && rows.type == DType::f32 &&
-                          stride == row_bytes(rows.type, rows.dims);
-    return {elements, count, ahead, in_order};
+    return {elements, count, ahead, lines_in_order};
   }
 
   /// Those that are prefetched while the block at a place is used: the next one and the one after

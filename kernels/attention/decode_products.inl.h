@@ -12,9 +12,9 @@
 // a block later comes to L1, in the order in which it is read, and the block after the next one to
 // L2, in the order in which it lies, a few lines at a time; and where a core could run far ahead,
 // adding floats for a single query row, as much of a row as there is room for sums of is read at
-// once, each row after the one before has come. On cores whose hardware does better when a block is
-// read in the order in which it lies, that is done (core_traits.h), for keys in a pass of its own.
-// bench/README.md has figures.
+// once, each row after the one before has come. On cores whose hardware does better when blocks are
+// read in the order in which they lie, that is done (core_traits.h), of keys in a pass before the
+// products: its loads leave no lines for L1 to prefetch. bench/README.md has figures.
 #pragma once
 
 #include "kernels/attention/register_tile.inl.h"
@@ -58,9 +58,9 @@ struct KeyBlock {
   ElementRows rows;
   std::int32_t count;
   ComingBlocks coming;
-  /// Whether keys, which lie without gaps, have been read in that order by read_lines(), and values
-  /// that are read so are left to hardware prefetchers.
-  bool in_order;
+  /// Whether the rows lie without gaps and are read in that order: keys by read_lines(), so that
+  /// they need no prefetches into L1, and the values of a single query row without any prefetches.
+  bool lines_in_order;
 };
 
 /// Reads the lines of a block without gaps.
@@ -110,16 +110,20 @@ class Chunks {
 /// of every row the next ones. In that order those that are read half a block later come to L1, or
 /// a block later, where halves of rows are not read in whole steps. The block after the next one
 /// comes to L2, in the order in which it lies. Where there is no such block it is this one again.
+/// Of keys whose lines are read in order nothing comes to L1, and where there is no block after the
+/// next one, that one comes to L2.
 class Prefetcher {
  public:
   /// For rows of so many bytes, which are read `step` bytes at a time.
   HEED_INLINE Prefetcher(const KeyBlock& block, std::ptrdiff_t row_bytes, std::ptrdiff_t step)
       : here_(block.rows.data),
         next_(block.coming.to_l1.count > 0 ? block.coming.to_l1.data : here_),
-        farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data : here_),
+        farther_(block.coming.to_l2.count > 0 ? block.coming.to_l2.data
+                 : block.lines_in_order       ? next_
+                                              : here_),
         stride_(block.rows.stride),
         row_bytes_(row_bytes),
-        in_order_(block.in_order),
+        in_order_(block.lines_in_order),
         ahead_(row_bytes % (2 * step) == 0 ? row_bytes / 2 : row_bytes) {}
 
   HEED_INLINE bool contiguous() const { return stride_ == row_bytes_; }
@@ -183,7 +187,27 @@ struct DecodeQueries {
   std::ptrdiff_t logits_stride;
 };
 
-/// The columns from x on of the keys from `first` on; zeros where there are none.
+/// Dimensions of floats that are copied together where some are missing, or keys are.
+inline constexpr std::int32_t kCopiedDims = 64;
+
+/// Copies the dimensions [x, end) of a block of floats, and fills them up with zeros: to whole
+/// vectors, and to all keys, whose zeros are there from the first copy on.
+template <class Arch, int Keys>
+__attribute__((noinline)) void copy_floats(const KeyBlock& block, std::int32_t x, std::int32_t end,
+                                           float (&copy)[Keys][kCopiedDims]) {
+  const std::byte* row = block.rows.data + x * static_cast<std::ptrdiff_t>(sizeof(float));
+  for (std::int32_t j = 0; j < block.count && j < Keys; ++j, row += block.rows.stride) {
+    const auto* const from = reinterpret_cast<const float*>(row);
+    for_each_vector<Arch, 1>(end - x, [&](auto access, int, std::int64_t i) {
+      store<Arch>(copy[j] + i, access.load(from + i, 0.0F));
+    });
+  }
+  for (std::int32_t j = block.count; x == 0 && j < Keys; ++j) {
+    for (float& zero : copy[j]) zero = 0.0F;
+  }
+}
+
+/// The columns from x on of the packed keys from `first` on; zeros where there are none.
 template <class Arch, class E>
 HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::int32_t x,
                               Columns<Arch, E>& columns) {
@@ -193,88 +217,157 @@ HEED_INLINE void load_columns(const KeyBlock& block, std::int32_t first, std::in
   }
   const std::byte* const row = block.rows.data + first * block.rows.stride;
   const std::int32_t keys = block.count - first, dims = block.rows.dims - x;
-  const bool all = keys >= kLanes<Arch> && dims >= C::kLoadDims;
   std::ptrdiff_t stride = block.rows.stride;
   // Else compilers keep the address of each row, and run out of registers for them.
   asm("" : "+r"(stride));
-  if (all) return columns.load(row, stride, x);
-  if constexpr (C::kVectors == 1) {
-    columns.load_first(row, stride, x, keys, dims);
-  } else {
-    PaddedRows<Arch, E> padded;
-    padded.fill(row + x / E::kBlock * E::kBytes, stride, keys, dims);
-    columns.load(padded.data(), padded.kBytes, x % E::kBlock);
-  }
+  if (keys >= kLanes<Arch> && dims >= C::kLoadDims) return columns.load(row, stride, x);
+  PaddedRows<Arch, E> padded;
+  padded.fill(row + x / E::kBlock * E::kBytes, stride, keys, dims);
+  columns.load(padded.data(), padded.kBytes, x % E::kBlock);
 }
 
-/// Scores the first `Vectors` vectors of a block of keys, as many of them side by side as their
-/// columns say.
+/// The logits of the first `Vectors` vectors of a block of keys, which are summed step by step.
 template <class Arch, class E, int Queries, int Vectors>
-HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) {
+class BlockScores {
+ public:
+  HEED_INLINE BlockScores(const DecodeQueries& queries, const KeyBlock& k)
+      : queries_(queries),
+        k_(k),
+        prefetcher_(k, row_bytes(k.rows.type, k.rows.dims), kAlignment),
+        next_(kByLines ? ComingRows() : k.coming.to_l1),
+        after_next_(kByLines ? ComingRows() : k.coming.to_l2) {
+    clear(sum_);
+  }
+
+  HEED_INLINE void add_packed() {
+    if constexpr (E::kPacking == Packing::codes) {
+#pragma GCC unroll 4
+      for (int b = 0; b < Vectors; ++b) columns_[b].set_scales(k_.rows.scales, b);
+    }
+    for (std::int32_t x = 0; x < k_.rows.dims; x += kDims) {
+      prefetch(x);
+#pragma GCC unroll 4
+      for (int b = 0; b < Vectors; b += kTogether) {
+#pragma GCC unroll 2
+        for (int c = b; c < b + kTogether; ++c) {
+          load_columns<Arch, E>(k_, c * kWidth, x, columns_[c]);
+          if constexpr (E::kPacking == Packing::codes) columns_[c].seek(x);
+        }
+        add_columns(x, b);
+      }
+    }
+  }
+
+  /// Of floats: dimensions that all keys have, in whole vectors, are read where they lie.
+  HEED_INLINE void add_floats() {
+    alignas(kAlignment) float copy[Vectors * kWidth][kCopiedDims];
+    const std::int32_t dims = k_.rows.dims;
+    const std::int32_t whole = k_.count >= Vectors * kWidth ? dims - dims % kDims : 0;
+    for (std::int32_t begin = 0; begin < dims;) {
+      const std::byte* rows = k_.rows.data;
+      std::ptrdiff_t stride = k_.rows.stride;
+      std::int32_t end = whole;
+      if (begin >= whole) {
+        end = dims - begin < kCopiedDims ? dims : begin + kCopiedDims;
+        copy_floats<Arch>(k_, begin, end, copy);
+        rows = reinterpret_cast<const std::byte*>(copy);
+        stride = sizeof copy[0];
+      }
+      for (std::int32_t x = begin; x < end; x += kDims) {
+        prefetch(x);
+#pragma GCC unroll 4
+        for (int b = 0; b < Vectors; ++b) {
+          columns_[b].load(rows + b * kWidth * stride, stride, x - begin);
+          add_columns(x, b);
+        }
+      }
+      begin = end;
+    }
+  }
+
+  HEED_INLINE void finish() {
+    next_.prefetch_rest();
+    after_next_.prefetch_rest();
+#pragma GCC unroll 16
+    for (int b = 0; b < Vectors; ++b) {
+#pragma GCC unroll 8
+      for (int r = 0; r < Queries; ++r) {
+        store<Arch>(queries_.logits + r * queries_.logits_stride + b * kWidth, sum_[b][r]);
+      }
+    }
+  }
+
+ private:
   using C = Columns<Arch, E>;
-  constexpr int lanes = kLanes<Arch>, dims = C::kDims;
-  constexpr int together = C::kVectors < Vectors ? C::kVectors : Vectors;
-  constexpr int step_bytes = dims * E::kBytes / E::kBlock;
+  static constexpr int kWidth = kLanes<Arch>, kDims = C::kDims;
+  static constexpr int kTogether = C::kVectors < Vectors ? C::kVectors : Vectors;
+  static constexpr int kStepBytes = kDims * E::kBytes / E::kBlock;
   // A line of each key is prefetched in the steps that it takes to read one; where steps do not
   // divide lines, or are more than keys, blocks are prefetched in the order in which they lie.
-  constexpr int steps = static_cast<int>(kAlignment) / step_bytes;
-  constexpr int lines = Vectors * lanes / steps;
-  constexpr bool by_lines = E::kPacking != Packing::blocks && lines > 0;
-  constexpr int chunks = (Vectors * lanes * step_bytes + kChunk - 1) / kChunk;
-  const Prefetcher prefetcher(k, row_bytes(k.rows.type, k.rows.dims), kAlignment);
-  Chunks<Cache::l1> next(by_lines ? ComingRows() : k.coming.to_l1);
-  Chunks<Cache::l2> after_next(by_lines ? ComingRows() : k.coming.to_l2);
-  Vec<Arch> sum[Vectors][Queries];
-  clear(sum);
-  C columns[Vectors];
-  if constexpr (E::kPacking == Packing::codes) {
-#pragma GCC unroll 4
-    for (int b = 0; b < Vectors; ++b) columns[b].set_scales(k.rows.scales, b);
+  static constexpr int kSteps = static_cast<int>(kAlignment) / kStepBytes;
+  static constexpr int kLines = Vectors * kWidth / kSteps;
+  static constexpr bool kByLines = E::kPacking != Packing::blocks && kLines > 0;
+  static constexpr int kChunks = (Vectors * kWidth * kStepBytes + kChunk - 1) / kChunk;
+
+  HEED_INLINE void prefetch(std::int32_t x) {
+    if constexpr (kByLines) {
+      const std::int32_t step = x / kDims;
+      prefetcher_.template prefetch<kLines>(step / kSteps * kAlignment, step % kSteps * kLines,
+                                            step * kLines * kAlignment);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; !kByLines && i < kChunks; ++i) {
+      next_.prefetch();
+      after_next_.prefetch();
+    }
   }
-  for (std::int32_t x = 0; x < k.rows.dims; x += dims) {
-    if constexpr (by_lines) {
-      const std::int32_t step = x / dims;
-      prefetcher.prefetch<lines>(step / steps * kAlignment, step % steps * lines,
-                                 step * lines * kAlignment);
-    }
-#pragma GCC unroll 16
-    for (int i = 0; !by_lines && i < chunks; ++i) {
-      next.prefetch();
-      after_next.prefetch();
-    }
-#pragma GCC unroll 4
-    for (int b = 0; b < Vectors; b += together) {
-#pragma GCC unroll 2
-      for (int c = 0; c < together; ++c) {
-        load_columns<Arch, E>(k, (b + c) * lanes, x, columns[b + c]);
-        if constexpr (E::kPacking == Packing::codes) columns[b + c].seek(x);
-      }
-#pragma GCC unroll 16
-      for (int step = 0; step < dims; ++step) {
-        const int i = kInPairs<E> ? step ^ 1 : step;
-        Vec<Arch> column[together];
-#pragma GCC unroll 2
-        for (int c = 0; c < together; ++c) column[c] = columns[b + c].column(i);
+
+  /// Adds the products of the dimensions of a step from x on, for the vectors from b on.
+  HEED_INLINE void add_columns(std::int32_t x, int b) {
+    const float* query[Queries];
 #pragma GCC unroll 8
-        for (int r = 0; r < Queries; ++r) {
-          const Vec<Arch> q = splat<Arch>(queries.q[r * queries.stride + x + i]);
+    for (int r = 0; r < Queries; ++r) {
+      query[r] = queries_.q + r * queries_.stride + x;
+      // Else compilers keep elements of queries for the next vectors, and sums in memory, or the
+      // address of each element.
+      asm volatile("" : "+r"(query[r]));
+    }
+#pragma GCC unroll 16
+    for (int step = 0; step < kDims; ++step) {
+      const int i = kInPairs<E> ? step ^ 1 : step;
+      Vec<Arch> column[kTogether];
 #pragma GCC unroll 2
-          for (int c = 0; c < together; ++c) {
-            sum[b + c][r] = Ops<Arch>::fma(q, column[c], sum[b + c][r]);
-          }
+      for (int c = 0; c < kTogether; ++c) column[c] = columns_[b + c].column(i);
+#pragma GCC unroll 8
+      for (int r = 0; r < Queries; ++r) {
+        const Vec<Arch> q = splat<Arch>(query[r][i]);
+#pragma GCC unroll 2
+        for (int c = 0; c < kTogether; ++c) {
+          sum_[b + c][r] = Ops<Arch>::fma(q, column[c], sum_[b + c][r]);
         }
       }
     }
   }
-  next.prefetch_rest();
-  after_next.prefetch_rest();
-#pragma GCC unroll 16
-  for (int b = 0; b < Vectors; ++b) {
-#pragma GCC unroll 8
-    for (int r = 0; r < Queries; ++r) {
-      store<Arch>(queries.logits + r * queries.logits_stride + b * lanes, sum[b][r]);
-    }
+
+  const DecodeQueries queries_;
+  const KeyBlock& k_;
+  Prefetcher prefetcher_;
+  Chunks<Cache::l1> next_;
+  Chunks<Cache::l2> after_next_;
+  Vec<Arch> sum_[Vectors][Queries];
+  C columns_[Vectors];
+};
+
+/// Scores the first `Vectors` vectors of a block of keys.
+template <class Arch, class E, int Queries, int Vectors>
+HEED_INLINE void score_vectors(const DecodeQueries& queries, const KeyBlock& k) {
+  BlockScores<Arch, E, Queries, Vectors> scores(queries, k);
+  if constexpr (E::kPacking == Packing::none) {
+    scores.add_floats();
+  } else {
+    scores.add_packed();
   }
+  scores.finish();
 }
 
 /// Scores a block of keys.
@@ -431,7 +524,7 @@ __attribute__((noinline)) void add_values(DecodeOutputs out, const KeyBlock& v) 
   constexpr int step = bytes > static_cast<int>(kAlignment) ? bytes : static_cast<int>(kAlignment);
   const Prefetcher prefetcher(v, std::ptrdiff_t{v.rows.dims} / E::kBlock * E::kBytes, step);
   constexpr bool floats_of_one = E::kPacking == Packing::none && Queries == 1;
-  if (floats_of_one && v.in_order && vectors <= most) {
+  if (floats_of_one && v.lines_in_order && vectors <= most) {
     add_columns<Arch, E, Queries, most, !floats_of_one>(out, v.rows, 0, v.count, prefetcher,
                                                         vectors);
   } else {

@@ -27,9 +27,6 @@ namespace {
 ///     kVectors                so many vectors of keys are multiplied side by side
 ///     void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x)
 ///                             the keys at row, row + stride, …; x steps through multiples of kDims
-///     void load_first(row, stride, x, std::int32_t keys, std::int32_t dims)
-///                             as many keys and dimensions of them as there are, and zeros; packed
-///                             elements are filled up with zeros before
 ///     Vec<Arch> column(int i) column x + i as floats; i is known when compiling, and ascends
 template <class Arch, class E>
 class WidenedColumns {
@@ -37,30 +34,28 @@ class WidenedColumns {
   static constexpr int kDims = kLanes<Arch>, kLoadDims = kDims, kVectors = 1;
 
   HEED_INLINE void load(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
-    if constexpr (E::kPacking == Packing::none) {
-      const auto* const first = reinterpret_cast<const float*>(row) + x;
-      const std::ptrdiff_t floats = stride / static_cast<std::ptrdiff_t>(sizeof(float));
-      return Ops<Arch>::load_transposed([&](int i) { return first + i * floats; }, floats_);
-    }
+    if constexpr (E::kPacking == Packing::none) return load_floats(row, stride, x);
 #pragma GCC unroll 16
     for (int i = 0; i < kDims; ++i) floats_[i] = E::template widen<Arch>(row + i * stride, x);
-    Ops<Arch>::transpose(floats_);
-  }
-  HEED_INLINE void load_first(const std::byte* row, std::ptrdiff_t stride, std::int32_t x,
-                              std::int32_t keys, std::int32_t dims) {
-    const std::int32_t count = dims < kDims ? dims : kDims;
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes<Arch>; ++i) {
-      floats_[i] = splat<Arch>(0.0F);
-      // In place of keys that are not there the first one is read.
-      if (keys > 0) floats_[i] = widen_first<Arch, E>(row + (i < keys ? i : 0) * stride, x, count);
-      if (i >= keys) floats_[i] = splat<Arch>(0.0F);
-    }
     Ops<Arch>::transpose(floats_);
   }
   HEED_INLINE Vec<Arch> column(int i) const { return floats_[i]; }
 
  private:
+  HEED_INLINE void load_floats(const std::byte* row, std::ptrdiff_t stride, std::int32_t x) {
+    const std::byte* fours[kDims / 4];
+#pragma GCC unroll 4
+    for (int i = 0; i < kDims / 4; ++i) {
+      fours[i] = row + x * static_cast<std::ptrdiff_t>(sizeof(float)) + 4 * i * stride;
+      // Else compilers keep the address of each row, and run out of registers for them.
+      asm volatile("" : "+r"(fours[i]));
+    }
+    const auto row_of = [&](int i) {
+      return reinterpret_cast<const float*>(fours[i / 4] + i % 4 * stride);
+    };
+    Ops<Arch>::load_transposed(row_of, floats_);
+  }
+
   Vec<Arch> floats_[kDims];
 };
 

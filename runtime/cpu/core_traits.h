@@ -19,8 +19,9 @@ struct CoreTraits {
   /// Of several heads whose rows lie together in pages, decode reads as much of a page of each in
   /// turn as is a power of two, not a block.
   bool whole_pages = true;
-  /// For a single query row decode reads the lines of f32 keys in the order in which they lie,
-  /// before it uses them, in the place of prefetches into L1; such values come without any.
+  /// Decode reads the lines of f32 keys in the order in which they lie, before it uses them, in the
+  /// place of prefetches into L1 and of touching pages of memory ahead; values that a single query
+  /// row reads so come without any.
   bool reads_in_order = false;
 };
 
@@ -30,9 +31,9 @@ inline constexpr std::array kCoreTraits = {
     // times as fast, before values came to L2 ahead. Two streams gained half as much; eight gained
     // no more, and lost 5% in huge pages with groups of four.
     CoreTraits{"GenuineIntel", true, 4, false},
-    // An EPYC of the Zen 3 generation (model 1) is 1.1 times as fast with lines in order. It gains
-    // nothing in groups of 4, and takes up to 1.09 times as long with narrow rows and rows with
-    // gaps, which are read as everywhere. This stands for cores before it, too, not measured.
+    // An EPYC of the Zen 3 generation (model 1) is 1.1 to 1.3 times as fast with lines in order.
+    // It gains nothing with narrow rows (bytes lose 5%) and with rows with gaps, which are read as
+    // everywhere. This stands for cores before it, too, not measured.
     CoreTraits{"AuthenticAMD", false, 1, true, true},
     // An EPYC of the Zen 4 generation takes 1.1 times as long with four streams as with one, whose
     // pages of memory are touched ahead, and 1.02 to 1.12 times by blocks. This stands for all that
