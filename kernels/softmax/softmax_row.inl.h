@@ -1,6 +1,7 @@
 // The rows of softmax: where logits and weights are kept between the passes over a row.
 #pragma once
 
+#include "kernels/interface.h"
 #include "kernels/softmax/softmax_rules.inl.h"
 #include "kernels/vector/lanes.inl.h"
 
@@ -20,6 +21,29 @@ struct FloatRows {
   SoftmaxTemperatures temperatures;
   bool nontemporal;  ///< as SoftmaxRows has it
 };
+
+/// The rows [first, first + count).
+HEED_INLINE SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
+  rows.x += first * rows.x_stride;
+  rows.y += first * rows.y_stride;
+  if (rows.visible != nullptr) rows.visible += first * rows.visible_stride;
+  if (rows.temperatures.each != nullptr) rows.temperatures.each += first;
+  rows.rows = count;
+  return rows;
+}
+
+/// Rows of floats, of which none is hidden, as such.
+HEED_INLINE FloatRows float_rows(const SoftmaxRows& rows) {
+  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
+  return {reinterpret_cast<const float*>(rows.x),
+          reinterpret_cast<float*>(rows.y),
+          rows.x_stride / size,
+          rows.y_stride / size,
+          rows.rows,
+          rows.length,
+          rows.temperatures,
+          rows.nontemporal};
+}
 
 struct MemoryRow {
   const float* x;

@@ -18,27 +18,13 @@ namespace {
 /// cache, and enough rows for the choice of their rules to take no time.
 inline constexpr std::int64_t kStagedFloats = 2048;
 
-/// The rows [first, first + count).
-HEED_INLINE SoftmaxRows rows_from(SoftmaxRows rows, std::int64_t first, std::int64_t count) {
-  rows.x += first * rows.x_stride;
-  rows.y += first * rows.y_stride;
-  if (rows.visible != nullptr) rows.visible += first * rows.visible_stride;
-  if (rows.temperatures.each != nullptr) rows.temperatures.each += first;
-  rows.rows = count;
-  return rows;
-}
-
-/// Rows of floats, of which none is hidden, as such.
-HEED_INLINE FloatRows float_rows(const SoftmaxRows& rows) {
-  constexpr auto size = static_cast<std::ptrdiff_t>(sizeof(float));
-  return {reinterpret_cast<const float*>(rows.x),
-          reinterpret_cast<float*>(rows.y),
-          rows.x_stride / size,
-          rows.y_stride / size,
-          rows.rows,
-          rows.length,
-          rows.temperatures,
-          rows.nontemporal};
+/// Calls body(some of the rows) for all rows, `together` of them at a time.
+template <class Body>
+HEED_INLINE void for_rows_together(const SoftmaxRows& rows, std::int64_t together, Body body) {
+  for (std::int64_t first = 0; first < rows.rows; first += together) {
+    const std::int64_t left = rows.rows - first;
+    body(rows_from(rows, first, left < together ? left : together));
+  }
 }
 
 /// Makes the logits of a row with a negative factor. x and `logits` may be the same.
@@ -173,20 +159,16 @@ void write_staged_rows(const SoftmaxRows& rows, SoftmaxRule rule) {
   const std::int64_t stride = rows.length == 0 ? lanes : (rows.length + lanes - 1) / lanes * lanes;
   const std::int64_t together = stride < kStagedFloats ? kStagedFloats / stride : 1;
   alignas(kAlignment) float scratch[kScratchRow];
-  for (std::int64_t first = 0; first < rows.rows; first += together) {
-    const std::int64_t left = rows.rows - first;
-    write_rows_together<Output, Arch>(rows_from(rows, first, left < together ? left : together),
-                                      rule, stride, scratch);
-  }
+  for_rows_together(rows, together, [&](const SoftmaxRows& part) {
+    write_rows_together<Output, Arch>(part, rule, stride, scratch);
+  });
 }
 
 /// Computes rows of floats with a negative factor, of which none is hidden: in y.
 template <class Output, class Arch>
 void write_negated_rows(const SoftmaxRows& rows, SoftmaxRule rule) {
   const std::int64_t together = rows.length < kStagedFloats ? kStagedFloats / (rows.length + 1) : 1;
-  for (std::int64_t first = 0; first < rows.rows; first += together) {
-    const std::int64_t left = rows.rows - first;
-    const SoftmaxRows part = rows_from(rows, first, left < together ? left : together);
+  for_rows_together(rows, together, [&](const SoftmaxRows& part) {
     FloatRows floats = float_rows(part);
     for (std::int64_t r = 0; r < part.rows; ++r) {
       negate_row<Arch>(floats.x + r * floats.x_stride, part.length, floats.y + r * floats.y_stride);
@@ -195,7 +177,7 @@ void write_negated_rows(const SoftmaxRows& rows, SoftmaxRule rule) {
     floats.x_stride = floats.y_stride;
     floats.nontemporal = false;
     write_float_rows<Output, Arch>(floats, rule);
-  }
+  });
 }
 
 }  // namespace
