@@ -381,6 +381,7 @@ class DecodeKernel {
     }
     const bool lines_in_order = shape_.reads_in_order && rows.type == DType::f32 &&
                                 stride == row_bytes(rows.type, rows.dims);
+    // A touched line would stop the hardware's streams, which these reads rely on.
     if (!lines_in_order) touch_pages(stream, at, count);
     const ElementRows elements{rows.type, rows.dims, rows.row(at.key), stride, of_block};
     return {elements, count, ahead, lines_in_order};

@@ -187,11 +187,13 @@ struct DecodeQueries {
   std::ptrdiff_t logits_stride;
 };
 
-/// Dimensions of floats that are copied together where some are missing, or keys are.
+/// Dimensions of floats that are copied together where some are missing, or keys are: 4 KiB of 16
+/// keys, an eighth of the smallest L1 cache.
 inline constexpr std::int32_t kCopiedDims = 64;
 
 /// Copies the dimensions [x, end) of a block of floats, and fills them up with zeros: to whole
-/// vectors, and to all keys, whose zeros are there from the first copy on.
+/// vectors, and to all keys, whose zeros are there from the first copy on. Nobody uses the logits
+/// of keys that are missing; the zeros are read in the place of what was never written.
 template <class Arch, int Keys>
 __attribute__((noinline)) void copy_floats(const KeyBlock& block, std::int32_t x, std::int32_t end,
                                            float (&copy)[Keys][kCopiedDims]) {
